@@ -1,0 +1,153 @@
+"""The one ``forward`` of all losses."""
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .reduction import (Tensors, align_weight, autocast_off, check_floating,
+                        check_reduction, check_same_shape, first_tensor,
+                        map_tensors, pad_right, reduce_loss, upcast)
+
+
+class BaseLoss(nn.Module):
+    """Upcast, compute, weight, reduce and scale: once, for every loss.
+
+    A loss is this class plus :meth:`elementwise`, the formula without any
+    reduction, and, where an element is more than one number of ``pred``,
+    :meth:`element_shape`. Everything that users rely on follows from here:
+
+    - half precision is computed and returned in float32, also under autocast;
+    - ``weight`` multiplies the loss, never its inputs, and weight 0 removes
+      the element: value and gradient are 0, even where the inputs are NaN;
+    - the mean of nothing is a 0 that is connected to the graph;
+    - nothing waits for the device, and no input is changed.
+
+    Args:
+        reduction (str): ``'mean'`` over all elements, ``'sum'`` or
+            ``'none'``. Default: ``'mean'``.
+        loss_weight (float): Factor of the reduced loss. Default: 1.0.
+        use_target_weight (bool, optional): ``None`` applies a weight that is
+            given, ``False`` ignores it, ``True`` requires it.
+            Default: ``None``.
+
+    Raises:
+        ValueError: If ``reduction`` is unknown.
+        TypeError: If ``loss_weight`` is not a number.
+    """
+
+    def __init__(self,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0,
+                 use_target_weight: bool | None = None) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        if not isinstance(loss_weight, (int, float)):
+            raise TypeError('loss_weight must be a number, got '
+                            f'{type(loss_weight).__name__}')
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+        self.use_target_weight = use_target_weight
+
+    def elementwise(self, pred: Tensors, target: Tensors) -> Tensor:
+        """The formula: the loss of each element, of :meth:`element_shape`.
+
+        It must be finite in value, but not in gradient, where ``pred`` and
+        ``target`` are 0: that is what removed elements are replaced by.
+        """
+        raise NotImplementedError
+
+    def element_shape(self, pred: Tensors, target: Tensors) -> Sequence[int]:
+        """The shape of the unreduced loss, after checking the inputs'."""
+        check_same_shape(pred, target)
+        return pred.shape
+
+    def element_weight(self, weight: Tensor | None,
+                       shape: Sequence[int]) -> Tensor | None:
+        """The weight of each element, broadcastable to ``shape``."""
+        return None if weight is None else align_weight(weight, shape)
+
+    def denominator(self, loss: Tensor) -> int:
+        """What ``'mean'`` divides by when there is no ``avg_factor``."""
+        return loss.numel()
+
+    def forward(self,
+                pred: Tensors,
+                target: Tensors,
+                weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None,
+                reduction_override: str | None = None,
+                *,
+                target_weight: Tensor | None = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            pred (Tensor | tuple[Tensor]): The prediction.
+            target (Tensor | tuple[Tensor]): The target.
+            weight (Tensor, optional): Weight of each element, padded on the
+                right with singleton axes and broadcast.
+            avg_factor (float | Tensor, optional): What ``'mean'`` divides
+                the sum by, instead of the number of elements.
+            reduction_override (str, optional): Replaces ``reduction`` for
+                this call.
+            target_weight (Tensor, optional): mmpose's name of ``weight``.
+
+        Returns:
+            Tensor: A 0-dim tensor, or one element each for ``'none'``.
+
+        Raises:
+            ValueError: If shapes do not fit, the reduction is unknown, or a
+                required weight is missing.
+            TypeError: If the prediction is not a floating-point tensor.
+        """
+        reduction = self.reduction
+        if reduction_override is not None:
+            check_reduction(reduction_override)
+            reduction = reduction_override
+        weight = self._given_weight(weight, target_weight)
+        check_floating('pred', pred)
+        pred = map_tensors(upcast, pred)
+        target = map_tensors(upcast, target)
+        shape = self.element_shape(pred, target)
+        with autocast_off(first_tensor(pred).device.type):
+            weight = self.element_weight(weight, shape)
+            if weight is not None:
+                # Remove before the formula: 0 * NaN is NaN, in the value and
+                # again in the gradient.
+                weight = weight.to(first_tensor(pred).dtype)
+                removed = weight == 0
+                pred = _zero(pred, removed)
+                target = _zero(target, removed)
+            loss = self.elementwise(pred, target)
+            if weight is not None:
+                loss = loss * weight
+            loss = reduce_loss(loss, reduction, self.denominator(loss),
+                               avg_factor)
+            return self.loss_weight * loss
+
+    def _given_weight(self, weight: Tensor | None,
+                      target_weight: Tensor | None) -> Tensor | None:
+        """Settle the two names of the weight and ``use_target_weight``."""
+        if target_weight is not None:
+            if weight is not None:
+                raise ValueError('weight and target_weight are two names of '
+                                 'one argument, got both')
+            weight = target_weight
+        if self.use_target_weight is False:
+            return None
+        if self.use_target_weight and weight is None:
+            raise ValueError(f'{type(self).__name__} needs a weight, since it '
+                             'was built with use_target_weight=True')
+        return weight
+
+    def extra_repr(self) -> str:
+        """Name what tells two losses of one class apart in a printed model."""
+        return f'reduction={self.reduction!r}, loss_weight={self.loss_weight}'
+
+
+def _zero(tensors: Tensors, removed: Tensor) -> Tensors:
+    return map_tensors(
+        lambda tensor: torch.where(
+            pad_right(removed, tensor.ndim), tensor.new_zeros(()), tensor),
+        tensors)

@@ -1,0 +1,226 @@
+"""KL divergence between one-dimensional distributions over bins (SimCC)."""
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlosses.registry import MODELS
+
+from .base import BaseLoss
+from .reduction import check_floating, check_same_shape
+
+
+def kl_discret_loss(pred: Tensor,
+                    target: Tensor,
+                    beta: float = 1.0,
+                    label_softmax: bool = False,
+                    label_beta: float = 10.0,
+                    normalize_target: bool = False,
+                    bin_reduction: str = 'mean') -> Tensor:
+    r"""KL divergence from the softmax of scores to a target over bins.
+
+    .. math::
+        D(t \,\|\, p) = \sum_b t_b (\log t_b - \log p_b), \qquad
+        p = \mathrm{softmax}(\beta \cdot pred), \qquad 0 \log 0 = 0
+
+    The mean over bins divides this sum by the number of bins.
+
+    Args:
+        pred (Tensor): Scores (logits) of the bins.
+        target (Tensor): Density, or scores with ``label_softmax``, of the
+            bins.
+        beta (float): Inverse temperature of the softmax of ``pred``.
+        label_softmax (bool): Whether ``target`` becomes
+            ``softmax(label_beta * target)``.
+        label_beta (float): Inverse temperature of that softmax.
+        normalize_target (bool): Whether a target that is not all 0 is
+            divided by its sum.
+        bin_reduction (str): ``'mean'`` or ``'sum'`` over the bins.
+
+    Shape:
+        - pred, target: (\*, bins).
+        - returns: (\*).
+
+    Returns:
+        Tensor: The divergence of each distribution.
+    """
+    if label_softmax:
+        target = F.softmax(label_beta * target, dim=-1)
+    elif normalize_target:
+        mass = target.sum(dim=-1, keepdim=True)
+        target = target / torch.where(mass > 0, mass, torch.ones_like(mass))
+    log_prob = F.log_softmax(beta * pred, dim=-1)
+    divergence = (torch.xlogy(target, target) - target * log_prob).sum(dim=-1)
+    if bin_reduction == 'sum':
+        return divergence
+    return divergence / pred.shape[-1]
+
+
+@MODELS.register_module()
+class KLDiscretLoss(BaseLoss):
+    r"""Discrete KL divergence of SimCC, one classification per axis.
+
+    .. math::
+        L = \frac{1}{N K} \sum_{n, k} w_{nk} \sum_{axis \in \{x, y\}}
+        \frac{1}{B_{axis}} D(t^{axis}_{nk} \,\|\, p^{axis}_{nk})
+
+    with N samples, K keypoints, :math:`B` bins along an axis and the
+    divergence :math:`D` of :func:`kl_discret_loss`. One element is one
+    keypoint: ``reduction='none'`` gives (N, K).
+
+    Args:
+        beta (float): Inverse temperature of the softmax of the prediction.
+            SimCC uses 1, RTMPose 10. Default: 1.0.
+        label_softmax (bool): Whether a softmax makes the target a
+            distribution, as RTMPose does with targets of peak 1. On the
+            normalised densities of SimCC it is nearly flat. Default: False.
+        label_beta (float): Inverse temperature of that softmax. RTMPose uses
+            10. Default: 10.0.
+        use_target_weight (bool, optional): ``True`` requires a weight,
+            ``False`` ignores it, ``None`` applies it where it is given.
+            Default: True.
+        mask (list[int], optional): Indices of keypoints whose loss is
+            multiplied by ``mask_weight``. Default: None.
+        mask_weight (float): Weight of the keypoints in ``mask``.
+            Default: 1.0.
+        size_average (bool): Whether ``'mean'`` averages over the batch, as
+            SimCC does. ``False`` sums over the batch and averages over the
+            keypoints, as mmpose 1.x does. Default: True.
+        bin_reduction (str): ``'mean'`` over the bins, as SimCC and mmpose
+            do, which makes an axis with more bins count less, or ``'sum'``,
+            the divergence itself. Default: ``'mean'``.
+        normalize_target (bool): Whether each target is divided by its sum.
+            A Gaussian cut off at the border of the picture has a sum below
+            1, which makes the divergence negative. A target of zeros stays
+            one. Has no effect with ``label_softmax``. Default: False.
+        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
+            Default: ``'mean'``.
+        loss_weight (float): Factor of the reduced loss. Default: 1.0.
+
+    Shape:
+        - pred, target: tuples (x, y) or (x, y, z), or any number of axes, of
+          tensors (N, K, bins); the number of bins may differ between axes.
+        - weight: (N,), (N, K) or (N, K, 1).
+        - returns: 0-dim, or (N, K) for ``'none'``.
+
+    Returns:
+        Tensor: The loss, see :meth:`BaseLoss.forward`.
+
+    Raises:
+        ValueError: If ``bin_reduction`` or ``reduction`` is unknown, the
+            shapes of prediction and target differ, ``mask`` names a keypoint
+            that is not there, or the weight is missing or does not fit.
+        TypeError: If prediction or target are not tuples of floating-point
+            tensors.
+
+    Source:
+        Yanjie Li, Sen Yang, Peidong Liu, Shoukui Zhang, Yunxiao Wang, Zhicheng
+        Wang, Wankou Yang, Shu-Tao Xia. SimCC: a Simple Coordinate
+        Classification Perspective for Human Pose Estimation. ECCV 2022,
+        `arXiv:2107.03332 <https://arxiv.org/abs/2107.03332>`_.
+
+    Differs from upstream:
+        - mmpose sums over the batch, so that its loss and gradient grow with
+          the batch size. ``size_average=False`` gives its number.
+        - mmpose has neither ``loss_weight`` nor ``reduction``, and fails on
+          weights of shape (N,), which its documentation allows.
+        - mmpose returns NaN where a keypoint of weight 0 holds NaN.
+
+    Example:
+        In a config that inherits one of mmpose's SimCC configs:
+
+        >>> head = dict(loss=dict(
+        ...     type='mmlosses.KLDiscretLoss', size_average=False))
+
+        >>> import torch
+        >>> from mmengine.registry import MODELS
+        >>> loss = MODELS.build(head['loss'])
+        >>> pred = torch.zeros(2, 17, 384), torch.zeros(2, 17, 512)
+        >>> target = torch.zeros(2, 17, 384), torch.zeros(2, 17, 512)
+        >>> for axis in target:
+        ...     axis[..., 100] = 1
+        >>> print('%.5f' % loss(pred, target, torch.ones(2, 17)))
+        0.05536
+    """
+
+    def __init__(self,
+                 beta: float = 1.0,
+                 label_softmax: bool = False,
+                 label_beta: float = 10.0,
+                 use_target_weight: bool | None = True,
+                 mask: Sequence[int] | None = None,
+                 mask_weight: float = 1.0,
+                 size_average: bool = True,
+                 bin_reduction: str = 'mean',
+                 normalize_target: bool = False,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight, use_target_weight)
+        if bin_reduction not in ('mean', 'sum'):
+            raise ValueError("bin_reduction must be 'mean' or 'sum', "
+                             f'got {bin_reduction!r}')
+        self.beta = beta
+        self.label_softmax = label_softmax
+        self.label_beta = label_beta
+        self.mask = mask
+        self.mask_weight = mask_weight
+        self.size_average = size_average
+        self.bin_reduction = bin_reduction
+        self.normalize_target = normalize_target
+        # On the device of the model, so that no call copies it there.
+        self.register_buffer(
+            '_mask_index',
+            None if mask is None else torch.tensor(mask, dtype=torch.long),
+            persistent=False)
+
+    def elementwise(self, pred: Sequence[Tensor],
+                    target: Sequence[Tensor]) -> Tensor:
+        """The divergence of each keypoint, added over the axes: (N, K)."""
+        return sum([
+            kl_discret_loss(axis_pred, axis_target, self.beta,
+                            self.label_softmax, self.label_beta,
+                            self.normalize_target, self.bin_reduction)
+            for axis_pred, axis_target in zip(pred, target)
+        ])
+
+    def element_shape(self, pred: Sequence[Tensor],
+                      target: Sequence[Tensor]) -> Sequence[int]:
+        """(N, K), after checking every axis."""
+        for name, axes in (('pred', pred), ('target', target)):
+            if not isinstance(axes, (tuple, list)):
+                raise TypeError(f'{name} must be a tuple with a tensor for '
+                                f'each axis, got {type(axes).__name__}')
+        check_floating('target', target)
+        if len(pred) == 0 or len(pred) != len(target):
+            raise ValueError('pred and target must have the same axes, at '
+                             f'least one, got {len(pred)} and {len(target)}')
+        for axis_pred, axis_target in zip(pred, target):
+            check_same_shape(axis_pred, axis_target)
+            if axis_pred.ndim != 3 or axis_pred.shape[:2] != pred[0].shape[:2]:
+                raise ValueError(
+                    'each axis must have the shape (N, K, bins) with one N '
+                    f'and K, got {[tuple(axis.shape) for axis in pred]}')
+        return pred[0].shape[:2]
+
+    def element_weight(self, weight: Tensor | None,
+                       shape: Sequence[int]) -> Tensor | None:
+        """The weight given, times ``mask_weight`` for those in ``mask``."""
+        weight = super().element_weight(weight, shape)
+        if self.mask is None:
+            return weight
+        keypoints = shape[1]
+        if any([not -keypoints <= index < keypoints for index in self.mask]):
+            raise ValueError(f'mask must hold indices of {keypoints} '
+                             f'keypoints, got {list(self.mask)}')
+        index = self._mask_index
+        mask_weight = torch.ones(1, keypoints, device=index.device)
+        mask_weight = mask_weight.index_fill(1, index % keypoints,
+                                             self.mask_weight)
+        return mask_weight if weight is None else weight * mask_weight
+
+    def denominator(self, loss: Tensor) -> int:
+        """N * K, or K where the batch is summed as in mmpose 1.x."""
+        return loss.numel() if self.size_average else loss.shape[1]

@@ -1,0 +1,54 @@
+"""One row per loss: what the contract needs to know about it."""
+import torch
+
+from mmlosses.losses import KLDiscretLoss
+from mmlosses.testing import LossCase
+
+BINS = (5, 7)
+
+
+def simcc_inputs(batch):
+    """Scores of 4 keypoints, and targets cut off at the border."""
+    pred = tuple(torch.randn(batch, 4, bins) for bins in BINS)
+    target = tuple(0.7 * torch.rand(batch, 4, bins).softmax(-1)
+                   for bins in BINS)
+    return pred, target
+
+
+def simcc_perfect(batch):
+    """Scores that are the logarithm of their target."""
+    _, target = simcc_inputs(batch)
+    return tuple(axis.log() for axis in target), target
+
+
+CASES = [
+    LossCase(
+        loss=KLDiscretLoss,
+        inputs=simcc_inputs,
+        element_shape=lambda batch: (batch, 4),
+        kwargs=dict(use_target_weight=None),
+        arguments=dict(
+            beta=({}, dict(beta=2.0)),
+            label_softmax=({}, dict(label_softmax=True)),
+            label_beta=(dict(label_softmax=True),
+                        dict(label_softmax=True, label_beta=1.0)),
+            mask=(dict(mask_weight=0.5), dict(mask_weight=0.5, mask=[0, -1])),
+            mask_weight=(dict(mask=[1]), dict(mask=[1], mask_weight=0.5)),
+            size_average=({}, dict(size_average=False)),
+            bin_reduction=({}, dict(bin_reduction='sum')),
+            normalize_target=({}, dict(normalize_target=True))),
+        stock_kwargs=[
+            dict(use_target_weight=True),
+            dict(use_target_weight=True, beta=10.0, label_softmax=True),
+            dict(
+                use_target_weight=True,
+                beta=1.0,
+                label_softmax=True,
+                label_beta=10.0,
+                mask=list(range(2)),
+                mask_weight=0.1),
+        ],
+        perfect=simcc_perfect,
+        perfect_kwargs=dict(normalize_target=True),
+        non_negative=True),
+]

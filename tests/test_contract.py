@@ -1,0 +1,45 @@
+"""Every registered loss keeps the whole contract."""
+import pytest
+import torch
+
+from cases import CASES
+from mmlosses import losses
+from mmlosses.registry import MODELS
+from mmlosses.testing import CONTRACT
+
+MODELS.import_from_location()
+REGISTERED = sorted(set(MODELS.module_dict.values()), key=lambda c: c.__name__)
+
+
+def test_every_registered_loss_has_a_case():
+    assert [case.loss for case in CASES] == REGISTERED
+
+
+@pytest.mark.parametrize('check', CONTRACT.values(), ids=CONTRACT)
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
+def test_contract(case, check):
+    if check.__name__ == 'compiles':
+        needs_dynamo()
+    check(case)
+
+
+def needs_dynamo():
+    try:
+        torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1))
+    except RuntimeError as error:
+        pytest.skip(f'no torch.compile here: {error}')
+
+
+@pytest.mark.parametrize('loss', REGISTERED, ids=lambda loss: loss.__name__)
+def test_importable_from_the_package(loss):
+    assert getattr(losses, loss.__name__) is loss
+    assert loss.__name__ in losses.__all__
+
+
+@pytest.mark.parametrize('loss', REGISTERED, ids=lambda loss: loss.__name__)
+def test_docstring_has_every_section(loss):
+    sections = ('.. math::', 'Args:', 'Shape:', 'Returns:', 'Raises:',
+                'Source:', 'Differs from upstream:', 'Example:',
+                f"type='mmlosses.{loss.__name__}'")
+    missing = [text for text in sections if text not in loss.__doc__]
+    assert not missing
