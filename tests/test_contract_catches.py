@@ -117,7 +117,7 @@ class IgnoresUseTargetWeight(Healthy):
 class OnlyTrailingAxes(Healthy):
     """torch's own broadcasting pads a weight on the left."""
 
-    def element_weight(self, weight, shape):
+    def element_weight(self, weight, shape, dtype):
         return weight
 
 

@@ -63,10 +63,10 @@ class BaseLoss(nn.Module):
         check_same_shape(pred, target)
         return pred.shape
 
-    def element_weight(self, weight: Tensor | None,
-                       shape: Sequence[int]) -> Tensor | None:
+    def element_weight(self, weight: Tensor | None, shape: Sequence[int],
+                       dtype: torch.dtype) -> Tensor | None:
         """The weight of each element, broadcastable to ``shape``."""
-        return None if weight is None else align_weight(weight, shape)
+        return None if weight is None else align_weight(weight, shape).to(dtype)
 
     def denominator(self, loss: Tensor) -> int:
         """What ``'mean'`` divides by when there is no ``avg_factor``."""
@@ -110,12 +110,12 @@ class BaseLoss(nn.Module):
         pred = map_tensors(upcast, pred)
         target = map_tensors(upcast, target)
         shape = self.element_shape(pred, target)
-        with autocast_off(first_tensor(pred).device.type):
-            weight = self.element_weight(weight, shape)
+        first = first_tensor(pred)
+        with autocast_off(first.device.type):
+            weight = self.element_weight(weight, shape, first.dtype)
             if weight is not None:
                 # Remove before the formula: 0 * NaN is NaN, in the value and
                 # again in the gradient.
-                weight = weight.to(first_tensor(pred).dtype)
                 removed = weight == 0
                 pred = _zero(pred, removed)
                 target = _zero(target, removed)

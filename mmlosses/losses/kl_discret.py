@@ -205,10 +205,10 @@ class KLDiscretLoss(BaseLoss):
                     f'and K, got {[tuple(axis.shape) for axis in pred]}')
         return pred[0].shape[:2]
 
-    def element_weight(self, weight: Tensor | None,
-                       shape: Sequence[int]) -> Tensor | None:
+    def element_weight(self, weight: Tensor | None, shape: Sequence[int],
+                       dtype: torch.dtype) -> Tensor | None:
         """The weight given, times ``mask_weight`` for those in ``mask``."""
-        weight = super().element_weight(weight, shape)
+        weight = super().element_weight(weight, shape, dtype)
         if self.mask is None:
             return weight
         keypoints = shape[1]
@@ -216,9 +216,9 @@ class KLDiscretLoss(BaseLoss):
             raise ValueError(f'mask must hold indices of {keypoints} '
                              f'keypoints, got {list(self.mask)}')
         index = self._mask_index
-        mask_weight = torch.ones(1, keypoints, device=index.device)
-        mask_weight = mask_weight.index_fill(1, index % keypoints,
-                                             self.mask_weight)
+        mask_weight = torch.ones(
+            1, keypoints, dtype=dtype, device=index.device).index_fill(
+                1, index % keypoints, self.mask_weight)
         return mask_weight if weight is None else weight * mask_weight
 
     def denominator(self, loss: Tensor) -> int:

@@ -1,0 +1,255 @@
+"""KLDiscretLoss against independent derivations of its number."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, rel_entr, softmax
+
+from mmlosses.losses import KLDiscretLoss, kl_discret_loss
+
+
+def seed_loss(pred, target, weight):
+    """The formula of the seed: a plain loop over joints, samples, bins."""
+    samples, joints = weight.shape
+    total = 0.0
+    for joint in range(joints):
+        for scores, labels in zip(pred, target):
+            batch = 0.0
+            for n in range(samples):
+                row, bins = scores[n, joint], scores.shape[2]
+                partition = sum(math.exp(float(score)) for score in row)
+                kl = 0.0
+                for score, label in zip(row.tolist(), labels[n,
+                                                             joint].tolist()):
+                    if label > 0:
+                        kl += label * (
+                            math.log(label) - score + math.log(partition))
+                batch += kl / bins * float(weight[n, joint])
+            total += batch / samples
+    return total / joints
+
+
+def mmpose_loss(pred, target, weight, beta, label_softmax, label_beta, mask,
+                mask_weight):
+    """The number of mmpose 1.x from SciPy's relative entropy."""
+    total = 0.0
+    for scores, labels in zip(pred, target):
+        scores, labels = scores.numpy(), labels.numpy()
+        if label_softmax:
+            labels = softmax(labels * label_beta, axis=-1)
+        loss = rel_entr(labels, np.exp(log_softmax(scores * beta, axis=-1)))
+        loss = loss.mean(-1) * weight.numpy()
+        loss[:, mask] *= mask_weight
+        total += loss.sum()
+    return total / weight.shape[1]
+
+
+def gaussians(batch, joints, bins, normalize, generator):
+    """What the codec of SimCC emits: densities or peaks of 1 over bins."""
+    centre = torch.rand(batch, joints, 1, generator=generator) * bins
+    target = torch.exp(-(torch.arange(bins) - centre)**2 / (2 * 6.0**2))
+    return target / (6.0 * math.sqrt(2 * math.pi)) if normalize else target
+
+
+@pytest.fixture
+def sample():
+    generator = torch.Generator().manual_seed(0)
+    bins = (48, 64)
+    pred = tuple(
+        torch.randn(3, 5, b, generator=generator).double() for b in bins)
+    target = tuple(
+        gaussians(3, 5, b, True, generator).double() for b in bins)
+    weight = torch.rand(3, 5, generator=generator).double()
+    weight[0, 0] = 0
+    return pred, target, weight
+
+
+def test_default_is_the_number_of_the_seed(sample):
+    got = KLDiscretLoss()(*sample)
+    assert got.item() == pytest.approx(seed_loss(*sample), rel=1e-12)
+
+
+@pytest.mark.parametrize('label_softmax', [False, True])
+@pytest.mark.parametrize('beta, mask, mask_weight', [(1.0, [], 1.0),
+                                                     (10.0, [0, 3], 0.1)])
+def test_without_size_average_it_is_the_number_of_mmpose(
+        sample, beta, mask, mask_weight, label_softmax):
+    arguments = dict(
+        beta=beta,
+        label_softmax=label_softmax,
+        label_beta=7.0,
+        mask=mask,
+        mask_weight=mask_weight)
+    got = KLDiscretLoss(size_average=False, **arguments)(*sample)
+    expected = mmpose_loss(*sample, **arguments)
+    assert got.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_batch_size_changes_the_sum_and_not_the_mean(sample):
+    pred, target, weight = sample
+    twice = [tuple(torch.cat([x, x]) for x in xs) for xs in (pred, target)]
+    twice.append(torch.cat([weight, weight]))
+    for size_average, factor in ((True, 1), (False, 2)):
+        loss = KLDiscretLoss(size_average=size_average)
+        torch.testing.assert_close(loss(*twice), factor * loss(*sample))
+
+
+def test_three_axes_are_added(sample):
+    pred, target, weight = sample
+    loss = KLDiscretLoss()
+    axes = [(pred[i:i + 1], target[i:i + 1]) for i in (0, 1, 0)]
+    expected = sum(loss(*axis, weight) for axis in axes)
+    got = loss(pred + pred[:1], target + target[:1], weight)
+    torch.testing.assert_close(got, expected)
+
+
+def test_lists_are_taken_as_tuples(sample):
+    pred, target, weight = sample
+    loss = KLDiscretLoss()
+    torch.testing.assert_close(
+        loss(list(pred), list(target), weight), loss(pred, target, weight))
+
+
+def test_sum_over_bins_is_the_divergence(sample):
+    pred, target, weight = sample
+    got = kl_discret_loss(pred[0], target[0], bin_reduction='sum')
+    expected = rel_entr(target[0].numpy(),
+                        softmax(pred[0].numpy(), axis=-1)).sum(-1)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
+    # What 'mean' hides: an axis with more bins counts less.
+    mean = kl_discret_loss(pred[0], target[0])
+    np.testing.assert_allclose(mean.numpy(), expected / 48, rtol=1e-12)
+
+
+def test_target_cut_off_at_the_border():
+    """Upstream: mass M gives M log M < 0 at best, normalised it is 0."""
+    bins = torch.arange(48.)
+    target = torch.exp(-bins**2 / 72) / (6 * math.sqrt(2 * math.pi))
+    mass = target.sum().item()
+    assert mass == pytest.approx(0.533, abs=1e-3)
+    best = (target.log(), ), (target, )
+    pred, target = [(x[0][None, None], ) for x in best]
+    kwargs = dict(bin_reduction='sum', use_target_weight=None)
+    got = KLDiscretLoss(**kwargs)(pred, target)
+    assert got.item() == pytest.approx(mass * math.log(mass), rel=1e-5)
+    got = KLDiscretLoss(normalize_target=True, **kwargs)(pred, target)
+    assert got.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize('normalize_target', [False, True])
+def test_target_of_zeros_gives_zero(normalize_target):
+    """An invisible keypoint: mmpose's codec leaves its target at 0."""
+    pred = torch.randn(2, 3, 8, requires_grad=True),
+    loss = KLDiscretLoss(
+        use_target_weight=None, normalize_target=normalize_target)
+    got = loss(pred, (torch.zeros(2, 3, 8), ))
+    got.backward()
+    assert got == 0 and (pred[0].grad == 0).all()
+
+
+@pytest.mark.parametrize('logit', [1e2, 1e4])
+def test_saturated_scores(logit):
+    """All the mass on the wrong bin: the loss is the distance of scores."""
+    pred = torch.zeros(1, 1, 16)
+    pred[..., 3] = logit
+    target = torch.zeros(1, 1, 16)
+    target[..., 9] = 1
+    pred.requires_grad_()
+    got = KLDiscretLoss(
+        use_target_weight=None, bin_reduction='sum')((pred, ), (target, ))
+    got.backward()
+    assert got.item() == pytest.approx(logit, rel=1e-6)
+    expected = torch.zeros(16)
+    expected[3], expected[9] = 1, -1
+    torch.testing.assert_close(pred.grad[0, 0], expected)
+
+
+@settings(deadline=None)
+@given(
+    batch=st.integers(0, 4),
+    joints=st.integers(1, 4),
+    bins=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    scale=st.floats(0, 50),
+    beta=st.floats(0.1, 10),
+    data=st.integers(0, 2**16))
+def test_properties(batch, joints, bins, scale, beta, data):
+    generator = torch.Generator().manual_seed(data)
+    pred = tuple(
+        scale * torch.randn(batch, joints, b, generator=generator)
+        for b in bins)
+    target = tuple(
+        torch.rand(batch, joints, b, generator=generator) for b in bins)
+    loss = KLDiscretLoss(
+        beta=beta,
+        use_target_weight=None,
+        normalize_target=True,
+        reduction='none')
+    got = loss(pred, target)
+    assert torch.isfinite(got).all()
+    assert (got >= -1e-5).all()
+    # A softmax does not see a constant, a divergence not the order of bins.
+    shifted = tuple(axis + 3.0 for axis in pred)
+    torch.testing.assert_close(
+        loss(shifted, target), got, rtol=1e-3, atol=1e-3)
+    flipped = [tuple(axis.flip(-1) for axis in xs) for xs in (pred, target)]
+    torch.testing.assert_close(loss(*flipped), got, rtol=1e-4, atol=1e-4)
+    order = torch.randperm(batch, generator=generator)
+    permuted = [tuple(axis[order] for axis in xs) for xs in (pred, target)]
+    torch.testing.assert_close(loss(*permuted), got[order])
+
+
+@pytest.mark.parametrize('change, error, words', [
+    (dict(pred=lambda x: x[0]), TypeError, ['pred', 'tuple', 'Tensor']),
+    (dict(target=lambda x: x[0]), TypeError, ['target', 'tuple', 'Tensor']),
+    (dict(pred=lambda x: x[:1]), ValueError, ['axes', '1', '2']),
+    (dict(pred=lambda x: (), target=lambda x: ()), ValueError,
+     ['axes', 'got 0']),
+    (dict(pred=lambda x: (x[1], x[0])), ValueError,
+     ['(3, 5, 64)', '(3, 5, 48)']),
+    (dict(pred=lambda x: tuple(axis[0] for axis in x),
+          target=lambda x: tuple(axis[0] for axis in x)), ValueError,
+     ['(N, K, bins)', '(5, 48)']),
+    (dict(pred=lambda x: (x[0], x[1][:, :4]),
+          target=lambda x: (x[0], x[1][:, :4])), ValueError,
+     ['(N, K, bins)', '(3, 4, 64)']),
+    (dict(target=lambda x: tuple(axis.long() for axis in x)), TypeError,
+     ['target', 'int64']),
+    (dict(weight=lambda x: x.T), ValueError, ['(5, 3)', '(3, 5)']),
+    (dict(weight=lambda x: None), ValueError, ['weight', 'KLDiscretLoss']),
+])
+def test_errors_say_what_was_got(sample, change, error, words):
+    arguments = dict(zip(('pred', 'target', 'weight'), sample))
+    for name, function in change.items():
+        arguments[name] = function(arguments[name])
+    with pytest.raises(error) as caught:
+        KLDiscretLoss()(**arguments)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize('mask', [[5], [-6], [0, 99]])
+def test_mask_of_keypoints_that_are_not_there(sample, mask):
+    with pytest.raises(ValueError, match='5 keypoints'):
+        KLDiscretLoss(mask=mask)(*sample)
+
+
+def test_unknown_bin_reduction():
+    with pytest.raises(ValueError, match="'mean' or 'sum', got 'max'"):
+        KLDiscretLoss(bin_reduction='max')
+
+
+def test_mask_weight_zero_removes_keypoints(sample):
+    pred, target, weight = sample
+    pred = tuple(axis.clone() for axis in pred)
+    for axis in pred:
+        axis[:, 2] = float('nan')
+        axis.requires_grad_()
+    got = KLDiscretLoss(mask=[2], mask_weight=0.0)(pred, target, weight)
+    got.backward()
+    assert torch.isfinite(got)
+    for axis in pred:
+        assert torch.isfinite(axis.grad).all()
+        assert (axis.grad[:, 2] == 0).all()
