@@ -1,0 +1,55 @@
+"""What the command line tools share: errors that take one line."""
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from contextlib import contextmanager
+from typing import Iterable, Iterator, List
+
+# What a mistake in a config or on the command line ends in.
+MISTAKES = (AssertionError, AttributeError, ImportError, KeyError, OSError,
+            SyntaxError, TypeError, ValueError)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn a user's mistake into one line and exit status 1."""
+    try:
+        yield
+    except MISTAKES as error:
+        sys.exit(f'error: {explain(error)}')
+
+
+def explain(error: BaseException) -> str:
+    """Say in one line what was wrong, and what may have been meant."""
+    # KeyError quotes its text.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else
+               error)
+    unknown = re.match(r'(\S+) is not in the \S+?::(.+?) registry', text)
+    if unknown:
+        name, kind = unknown.groups()
+        return (f'{name} is not a registered {kind}' +
+                did_you_mean(name, registered(kind)))
+    if isinstance(error, OSError) and error.filename is not None:
+        return f'{error.strerror}: {error.filename}'
+    text = ' '.join(text.split())
+    return text or type(error).__name__
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A question that ends a message, or nothing where no name is near."""
+    nearest = difflib.get_close_matches(name, list(names), n=1)
+    return f'; did you mean {nearest[0]}?' if nearest else ''
+
+
+def registered(kind: str) -> List[str]:
+    """The names of everything registered as a kind, as configs write them."""
+    import mmengine.registry
+    names: List[str] = []
+    for root in vars(mmengine.registry).values():
+        if isinstance(root, mmengine.registry.Registry) and root.name == kind:
+            names += root.module_dict
+            for scope, child in root.children.items():
+                names += [f'{scope}.{name}' for name in child.module_dict]
+    return names

@@ -1,0 +1,13 @@
+"""A real task for every loss, small enough for a laptop: handwritten digits.
+
+Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``. Needs
+scikit-learn, which brings the digits along.
+"""
+from .heads import SimCCHead
+from .metrics import PCK, Accuracy, MeanIoU
+from .model import DigitNet
+from .scenes import DigitScenes
+
+__all__ = [
+    'Accuracy', 'DigitNet', 'DigitScenes', 'MeanIoU', 'PCK', 'SimCCHead'
+]

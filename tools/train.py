@@ -1,0 +1,165 @@
+"""Train any mmengine config: ``python tools/train.py CONFIG``."""
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import os.path as osp
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator
+
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+
+from mmlosses.cli import did_you_mean, one_line_errors
+from mmlosses.hooks.curves import TIMERS
+
+CURVES = 'mmlosses.CurvesHook'
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--work-dir',
+        help='where logs, checkpoints and curves go; by default the '
+        "config's work_dir, or work_dirs/<name of the config>")
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, by default the latest in the work dir')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train with automatic mixed precision')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        type=key_value,
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config, e.g. '
+        'optim_wrapper.optimizer.lr=0.01 model.head.loss.beta=10')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed training')
+    # torch.distributed.launch passes it.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0,
+        help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def key_value(text: str) -> str:
+    """Check the form of a setting; mmengine's action would not."""
+    if '=' not in text:
+        raise argparse.ArgumentTypeError(f'{text} is not KEY=VALUE')
+    return text
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and put in what the command line says."""
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        check_settings(args.cfg_options, cfg)
+        cfg.merge_from_dict(args.cfg_options)
+    name = osp.splitext(osp.basename(args.config))[0]
+    cfg.work_dir = (
+        args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name))
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+        if cfg.load_from is not None and not osp.isfile(cfg.load_from):
+            raise FileNotFoundError(
+                f'there is no checkpoint {cfg.load_from} to resume')
+    hooks = cfg.get('custom_hooks') or []
+    if not any(hook.get('type') == CURVES for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=CURVES)]
+    return cfg
+
+
+def check_settings(options: Dict[str, Any], cfg: Config) -> None:
+    """Refuse a setting that neither the config nor mmengine knows."""
+    known = {*cfg.keys(), *inspect.signature(Runner).parameters}
+    for option in options:
+        name = option.split('.')[0]
+        if name not in known:
+            raise ValueError(f'unknown setting {option}' +
+                             did_you_mean(name, known))
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build everything that a config names, before anything is trained."""
+    runner = Runner.from_cfg(cfg)
+    if runner._train_loop is None:
+        raise ValueError(f'{cfg.filename} configures no training: it needs '
+                         'train_cfg, train_dataloader and optim_wrapper')
+    # The runner would build these after the training has begun.
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.train_loop
+    runner.val_loop
+    return runner
+
+
+@contextmanager
+def checkpoints_of_mmengine() -> Iterator[None]:
+    """Let torch load what mmengine saves beside tensors, and nothing else.
+
+    Since torch 2.6 it refuses all but tensors. mmengine 0.10.7 saves the
+    history of the log too, which is NumPy arrays, and does not say so.
+    """
+    if not hasattr(torch.serialization, 'safe_globals'):
+        yield
+        return
+    array = np.zeros(1)
+    rebuild, scalar = (function.__reduce__()[0]
+                       for function in (array, array[0]))
+    types = [
+        HistoryBuffer, rebuild, scalar, np.ndarray, np.dtype,
+        *[type(np.dtype(code)) for code in '?bhilqBHILQefd']
+    ]
+    with torch.serialization.safe_globals(types):
+        yield
+
+
+def final_metrics(runner: Runner) -> Dict[str, float]:
+    """The metrics of the last validation, the one that counts at the end."""
+    metrics = {
+        name[len('val/'):]: scalar.current()
+        for name, scalar in runner.message_hub.log_scalars.items()
+        if name.startswith('val/') and name[len('val/'):] not in TIMERS
+    }
+    best = runner.cfg.get('default_hooks', {}).get('checkpoint',
+                                                   {}).get('save_best')
+    return dict(sorted(metrics.items(), key=lambda item: item[0] == best))
+
+
+def main() -> None:
+    """Train, and end with the metrics of the last validation."""
+    args = parse_args()
+    with one_line_errors():
+        runner = build_runner(load_config(args))
+    with checkpoints_of_mmengine():
+        runner.train()
+    if is_main_process():
+        for name, value in final_metrics(runner).items():
+            print(f'{name}: {value:.4f}')
+
+
+if __name__ == '__main__':
+    main()
