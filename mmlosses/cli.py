@@ -30,7 +30,7 @@ def explain(error: BaseException) -> str:
     if unknown:
         name, kind = unknown.groups()
         return (f'{name} is not a registered {kind}' +
-                did_you_mean(name, registered(kind)))
+                did_you_mean(name, registered(kind) + beside(name)))
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.strerror}: {error.filename}'
     text = ' '.join(text.split())
@@ -53,3 +53,10 @@ def registered(kind: str) -> List[str]:
             for scope, child in root.children.items():
                 names += [f'{scope}.{name}' for name in child.module_dict]
     return names
+
+
+def beside(path: str) -> List[str]:
+    """The public names of the module that a dotted path leads into."""
+    module = path.rpartition('.')[0]
+    public = getattr(sys.modules.get(module), '__all__', [])
+    return [f'{module}.{name}' for name in public]

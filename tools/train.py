@@ -5,8 +5,9 @@ import argparse
 import inspect
 import os
 import os.path as osp
+import pickle
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
+from mmengine.utils import digit_version
 
 from mmlosses.cli import did_you_mean, one_line_errors
 from mmlosses.hooks.curves import TIMERS
@@ -70,7 +72,11 @@ def key_value(text: str) -> str:
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and put in what the command line says."""
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except SyntaxError as error:
+        raise ValueError(
+            f'{args.config}, line {error.lineno}: {error.msg}') from error
     cfg.launcher = args.launcher
     if args.cfg_options:
         check_settings(args.cfg_options, cfg)
@@ -120,21 +126,30 @@ def build_runner(cfg: Config) -> Runner:
 def checkpoints_of_mmengine() -> Iterator[None]:
     """Let torch load what mmengine saves beside tensors, and nothing else.
 
-    Since torch 2.6 it refuses all but tensors. mmengine 0.10.7 saves the
-    history of the log too, which is NumPy arrays, and does not say so.
+    Since torch 2.6 it refuses all but tensors, unless told which types to
+    trust. mmengine 0.10.7 saves the history of its log too and does not tell.
     """
-    if not hasattr(torch.serialization, 'safe_globals'):
+    if digit_version(torch.__version__) < digit_version('2.6.0'):
         yield
         return
     array = np.zeros(1)
-    rebuild, scalar = (function.__reduce__()[0]
-                       for function in (array, array[0]))
-    types = [
-        HistoryBuffer, rebuild, scalar, np.ndarray, np.dtype,
-        *[type(np.dtype(code)) for code in '?bhilqBHILQefd']
+    rebuild_array, rebuild_scalar = [
+        value.__reduce__()[0] for value in (array, array[0])
     ]
-    with torch.serialization.safe_globals(types):
+    with torch.serialization.safe_globals([
+            HistoryBuffer, np.ndarray, np.dtype, rebuild_array, rebuild_scalar,
+            *[type(np.dtype(code)) for code in '?bhilqBHILQefd'],
+        (history_statistic, 'builtins.getattr')
+    ]):
         yield
+
+
+def history_statistic(owner: type, name: str) -> Callable:
+    """The only use that a checkpoint has for ``getattr``."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(
+            f'a checkpoint has no business with {owner}.{name}')
+    return getattr(owner, name)
 
 
 def final_metrics(runner: Runner) -> Dict[str, float]:

@@ -5,7 +5,7 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='mmlosses.demo.DigitScenes', split='train',
-                 num_scenes=3000))
+                 num_scenes=5000))
 val_dataloader = dict(
     batch_size=100,
     num_workers=0,

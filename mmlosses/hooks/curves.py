@@ -57,6 +57,8 @@ class CurvesHook(Hook):
             for name, scalar in scalars.items()
             if name.startswith('train/') and 'loss' in name
         }
+        if len(losses) == 2:  # The total is the one term.
+            losses.pop('loss', None)
         metrics = {
             name[len('val/'):]: scalar.data[0]
             for name, scalar in scalars.items() if name.startswith('val/')

@@ -1,0 +1,155 @@
+"""The digits: scenes whose annotations are right, metrics, model."""
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
+
+from mmlosses.demo import (PCK, Accuracy, DigitNet, DigitScenes,  # noqa: E402
+                           MeanIoU, SimCCHead)
+from mmlosses.demo.scenes import load_split, render  # noqa: E402
+
+CROWD = dict(num_digits=(1, 4), digit_size=(14, 28))
+
+
+@pytest.fixture(scope='module')
+def crowd():
+    return DigitScenes('train', 40, **CROWD)
+
+
+def instances(scenes, index):
+    return scenes[index]['data_samples'].gt_instances
+
+
+def test_same_arguments_same_scenes(crowd):
+    again = DigitScenes('train', 5, **CROWD)
+    for index in range(5):
+        assert torch.equal(crowd[index]['inputs'], again[index]['inputs'])
+        one, other = instances(crowd, index), instances(again, index)
+        for key in one.keys():
+            assert torch.equal(one[key], other[key])
+
+
+@pytest.mark.parametrize('change', [dict(seed=1), dict(split='val')])
+def test_seed_and_split_change_scenes(crowd, change):
+    other = DigitScenes(**{'split': 'train', **CROWD, **change}, num_scenes=5)
+    assert not torch.equal(crowd[0]['inputs'], other[0]['inputs'])
+
+
+def test_train_and_val_share_no_picture():
+    from sklearn.datasets import load_digits
+    train, val = [load_split(split)[0] for split in ('train', 'val')]
+    assert len(train) + len(val) == len(load_digits().target) == 1797
+    train = {picture.tobytes() for picture in train}
+    assert not [True for picture in val if picture.tobytes() in train]
+
+
+def test_annotations_agree_with_each_other(crowd):
+    counts = []
+    for index in range(len(crowd)):
+        image = crowd[index]['inputs']
+        assert image.shape == (1, 64, 64) and image.dtype == torch.uint8
+        scene = instances(crowd, index)
+        counts.append(len(scene))
+        for mask, box, points in zip(scene.masks, scene.bboxes,
+                                     scene.keypoints):
+            rows, columns = torch.nonzero(mask, as_tuple=True)
+            tight = [columns.min(), rows.min(), columns.max() + 1,
+                     rows.max() + 1]
+            assert box.tolist() == tight
+            x1, y1, x2, y2 = box.tolist()
+            assert points[1:].tolist() == [[x1, y1], [x2, y1], [x2, y2],
+                                           [x1, y2]]
+            assert points[0].tolist() == [(x1 + x2) / 2, (y1 + y2) / 2]
+            assert box.min() >= 0 and box.max() <= 64
+            # Where the mask is, the picture is darker than half.
+            assert (image[0][mask] > 127).all()
+        union = scene.masks.any(dim=0)
+        assert (image[0][~union] <= 128).all()
+        # Boxes do not overlap, so masks do not either.
+        assert scene.masks.sum(dim=0).max() == 1
+        assert scene.labels.dtype == torch.int64
+        assert scene.angles.abs().max() <= np.deg2rad(45)
+    assert min(counts) == 1 and max(counts) == 4
+
+
+def test_angle_is_counter_clockwise_as_seen():
+    """A bar that points right is turned by 30 degrees: its end goes up."""
+    picture = np.zeros((8, 8))
+    picture[3:5, 4:] = 1
+    for degrees in (0, 30, 90, -60):
+        ink = render(picture, 5.0, np.deg2rad(degrees), (32, 32), 64)
+        rows, columns = np.nonzero(ink > 0.5)
+        got = np.arctan2(32 - (rows.mean() + 0.5), columns.mean() + 0.5 - 32)
+        assert np.rad2deg(got) == pytest.approx(degrees, abs=2)
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (dict(split='test'), "'train' or 'val'"),
+    (dict(num_digits=(0, 1)), 'num_digits'),
+    (dict(num_digits=(3, 2)), 'num_digits'),
+    (dict(digit_size=(20, 60)), 'digit_size'),
+    (dict(digit_size=(0, 20)), 'digit_size'),
+])
+def test_wrong_arguments(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        DigitScenes(**{'split': 'train', 'num_scenes': 1, **arguments})
+
+
+def evaluate(metric, truth, guess, boxes=None):
+    for index in range(len(truth)):
+        one = slice(index, index + 1)
+        gt = {metric.field: torch.tensor(truth[one])}
+        gt['bboxes'] = torch.tensor((truth if boxes is None else boxes)[one])
+        metric.process(None, [
+            dict(
+                gt_instances=gt,
+                pred_instances={metric.field: torch.tensor(guess[one])})
+        ])
+    return metric.evaluate(len(truth))
+
+
+def test_pck_by_hand():
+    boxes = np.array([[0., 0., 10., 20.], [0., 0., 40., 20.]])
+    truth = np.array([[[5., 5.], [0., 0.]], [[50., 50.], [9., 9.]]])
+    # Allowed: 0.1 of 20 and of 40. Off by 1, 3 (too far), 4 and 0.
+    guess = truth + np.array([[[1., 0.], [0., 3.]], [[0., 4.], [0., 0.]]])
+    got = evaluate(PCK(thr=0.1), truth, guess, boxes)
+    assert got['PCK'] == pytest.approx(3 / 4)
+    # The mean is far from the first keypoints, and near neither second one.
+    assert got['PCK_chance'] == 0
+
+
+def test_mean_iou_by_hand():
+    truth = np.array([[0., 0., 2., 2.], [4., 4., 6., 6.]])
+    guess = np.array([[1., 0., 3., 2.], [4., 4., 6., 6.]])
+    got = evaluate(MeanIoU(), truth, guess)
+    assert got['mIoU'] == pytest.approx((1 / 3 + 1) / 2)
+    # The mean box (2, 2, 4, 4) touches neither.
+    assert got['mIoU_chance'] == 0
+
+
+def test_accuracy_by_hand():
+    truth, guess = np.array([3, 3, 3, 7]), np.array([3, 7, 3, 7])
+    got = evaluate(Accuracy(), truth, guess, np.zeros((4, 4)))
+    assert got == dict(accuracy=0.75, accuracy_chance=0.75)
+
+
+LOSS = dict(type='mmlosses.KLDiscretLoss')
+
+
+def test_simcc_target_is_where_the_keypoint_is():
+    head = SimCCHead(LOSS, in_channels=4)
+    keypoints = torch.tensor([[[10.0, 20.5], [63.0, 0.0]]])
+    for target, truth in zip(head.encode(keypoints), keypoints.unbind(-1)):
+        assert target.shape == (1, 2, 128)
+        assert torch.equal(target.argmax(-1) / head.split_ratio, truth)
+    # A density, where nothing is cut off.
+    assert target[0, 0].sum().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_head_refuses_scenes_of_many_digits():
+    scenes = DigitScenes('train', 1, num_digits=(4, 4), digit_size=(14, 16))
+    net = DigitNet(dict(type='mmlosses.demo.SimCCHead', loss=LOSS))
+    with pytest.raises(ValueError, match='one digit, got one with 4'):
+        net(torch.zeros(1, 1, 64, 64), [scenes[0]['data_samples']], 'loss')
