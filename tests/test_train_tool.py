@@ -8,9 +8,10 @@ import sys
 import pytest
 import torch
 
+from conftest import ROOT
+
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
-ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 CONFIG = osp.join(ROOT, 'configs', 'digits', 'simcc_kl.py')
 SHORT = [
     'train_dataloader.dataset.num_scenes=200',
@@ -20,9 +21,10 @@ SHORT = [
 ]
 
 
-def train(*args, cwd=ROOT):
+def train(*args, cwd=ROOT, launch=()):
+    tool = osp.join(ROOT, 'tools', 'train.py')
     return subprocess.run(
-        [sys.executable, osp.join(ROOT, 'tools', 'train.py'), *map(str, args)],
+        [sys.executable, *launch, tool, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
@@ -80,6 +82,17 @@ def test_resume_alone_takes_the_latest_checkpoint(trained):
     assert 'Epoch(train)' not in done.stdout
     # The last validation came after the last checkpoint.
     assert osp.isfile(work_dir / 'curves.png')
+
+
+def test_two_processes(tmp_path):
+    """Over gloo, where there is no GPU; one of them reports."""
+    done = train(CONFIG, '--launcher', 'pytorch', '--work-dir', tmp_path,
+                 '--cfg-options', 'env_cfg.dist_cfg.backend=gloo', *SHORT,
+                 launch=('-m', 'torch.distributed.run', '--standalone',
+                         '--nproc_per_node', '2'))
+    assert done.returncode == 0, done.stderr
+    assert 'Epoch(train) [4][2/2]' in done.stdout
+    assert len(re.findall('^PCK: ', done.stdout, re.MULTILINE)) == 1
 
 
 def test_a_checkpoint_cannot_run_code(trained, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterator
 import numpy as np
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
@@ -109,8 +110,23 @@ def check_settings(options: Dict[str, Any], cfg: Config) -> None:
                              did_you_mean(name, known))
 
 
+def distribute_on_cpu(cfg: Config) -> None:
+    """Join the other processes where there is no GPU to do it over.
+
+    mmengine would look for one, whatever backend the config names.
+    """
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = {
+        'device_ids': None,
+        'broadcast_buffers': False,  # as mmengine does by default
+        **cfg.get('model_wrapper_cfg', {}),
+    }
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build everything that a config names, before anything is trained."""
+    if cfg.launcher == 'pytorch' and get_device() == 'cpu':
+        distribute_on_cpu(cfg)
     runner = Runner.from_cfg(cfg)
     if runner._train_loop is None:
         raise ValueError(f'{cfg.filename} configures no training: it needs '
