@@ -1,6 +1,5 @@
 """What the command line tools share: errors that take one line."""
 from __future__ import annotations
-
 import difflib
 import re
 import sys
@@ -24,13 +23,14 @@ def one_line_errors() -> Iterator[None]:
 def explain(error: BaseException) -> str:
     """Say in one line what was wrong, and what may have been meant."""
     # KeyError quotes its text.
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else
-               error)
+    text = str(
+        error.args[0] if isinstance(error, KeyError) and error.args else error)
     unknown = re.match(r'(\S+) is not in the \S+?::(.+?) registry', text)
     if unknown:
         name, kind = unknown.groups()
         return (f'{name} is not a registered {kind}' +
-                did_you_mean(name, registered(kind) + beside(name)))
+                did_you_mean(name,
+                             registered(kind) + beside(name)))
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.strerror}: {error.filename}'
     text = ' '.join(text.split())

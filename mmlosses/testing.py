@@ -6,7 +6,6 @@ A loss joins with one :class:`LossCase`, which says what its inputs look like;
 ``AssertionError`` that says what was broken.
 """
 from __future__ import annotations
-
 import copy
 import functools
 import inspect
@@ -111,8 +110,8 @@ def _list(tensors: Tensors) -> List[Tensor]:
 
 def _cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:
     return map_tensors(
-        lambda x: x.detach().to(dtype) if x.is_floating_point() else x,
-        tensors)
+        lambda x: x.detach().to(dtype)
+        if x.is_floating_point() else x, tensors)
 
 
 def _leaf(tensors: Tensors) -> Tensors:
@@ -125,7 +124,8 @@ def _grads(loss: Tensor, pred: Tensors) -> List[Tensor]:
     return list(torch.autograd.grad(loss.sum(), _list(pred)))
 
 
-def _raises(expected: type, call: Callable[[], Any], what: str) -> str:
+def _raises(expected: Type[Exception], call: Callable[[], Any],
+            what: str) -> str:
     """The message of the error that a call must raise."""
     try:
         call()
@@ -174,8 +174,9 @@ def no_dead_argument(case: LossCase) -> None:
     for name, (before, after) in case.arguments.items():
         one = case.build(**before)(pred, target)
         other = case.build(**after)(pred, target)
-        assert not torch.allclose(one, other, rtol=1e-4, atol=0), (
-            f'{name} is a dead argument: {before} and {after} both give {one}')
+        assert not torch.allclose(
+            one, other, rtol=1e-4, atol=0
+        ), (f'{name} is a dead argument: {before} and {after} both give {one}')
 
 
 @contract
@@ -213,8 +214,8 @@ def reductions(case: LossCase) -> None:
         _same(scaled(pred, target), 2.5 * expected, 'loss_weight=2.5')
         scaled.loss_weight = 0.5
         _same(scaled(pred, target), 0.5 * expected, 'loss_weight set later')
-    _raises(ValueError,
-            lambda: case.build()(pred, target, reduction_override='average'),
+    _raises(ValueError, lambda: case.build()
+            (pred, target, reduction_override='average'),
             'an unknown reduction_override')
 
 
@@ -241,10 +242,10 @@ def avg_factor(case: LossCase) -> None:
     _same(
         case.build(reduction='none')(pred, target, weight, avg_factor=7),
         elements, "avg_factor with 'none'")
-    for call in (lambda: case.build(reduction='sum')
-                 (pred, target, avg_factor=7), lambda: mean(
-                     pred, target, avg_factor=7, reduction_override='sum'),
-                 lambda: mean(pred, target, avg_factor=torch.ones(2))):
+    for call in (
+            lambda: case.build(reduction='sum')(pred, target, avg_factor=7),
+            lambda: mean(pred, target, avg_factor=7, reduction_override='sum'),
+            lambda: mean(pred, target, avg_factor=torch.ones(2))):
         _raises(ValueError, call, "avg_factor with 'sum' or of two elements")
 
 
@@ -289,8 +290,10 @@ def weight_is_linear(case: LossCase) -> None:
         expected = getattr(expected, name)() if name != 'none' else expected
         got = case.build(reduction=name)(pred, target, weight)
         _same(got, expected, f'weighted {name}')
-        for one, other in zip(_grads(got, pred), torch.autograd.grad(
-                expected.sum(), _list(pred), retain_graph=True)):
+        for one, other in zip(
+                _grads(got, pred),
+                torch.autograd.grad(
+                    expected.sum(), _list(pred), retain_graph=True)):
             _same(one, other, f'gradient of the weighted {name}')
 
 
@@ -327,6 +330,7 @@ def weight_zero_removes(case: LossCase) -> None:
                     f'{poison} at weight 0 has the gradient {x.grad[0]}')
                 _same(x.grad, expected, f'gradient beside {poison}')
             for name, parameter in loss.named_parameters():
+                assert parameter.grad is not None
                 assert torch.isfinite(parameter.grad).all(), (
                     f'{poison} at weight 0 spoils the gradient of {name}')
 
@@ -350,9 +354,8 @@ def target_weight(case: LossCase) -> None:
         assert built.use_target_weight is flag
         _same(
             built(pred, target, weight), expected, f'use_target_weight={flag}')
-    _raises(ValueError,
-            lambda: case.build(use_target_weight=True)(pred, target),
-            'use_target_weight=True without a weight')
+    _raises(ValueError, lambda: case.build(use_target_weight=True)
+            (pred, target), 'use_target_weight=True without a weight')
 
 
 @contract
@@ -420,10 +423,10 @@ def no_host_sync(case: LossCase) -> None:
     weight, factor = case.random_weight(), torch.tensor(7.0)
     with FakeTensorMode() as mode:
         loss = case.build()
-        pred, target, weight, factor = [
-            map_tensors(mode.from_tensor, x)
-            for x in (pred, target, weight, factor)
-        ]
+        pred = map_tensors(mode.from_tensor, pred)
+        target = map_tensors(mode.from_tensor, target)
+        weight = mode.from_tensor(weight)
+        factor = mode.from_tensor(factor)
         for args in ((), (weight, ), (weight, factor)):
             got = loss(pred, target, *args)
             torch.autograd.grad(got, _list(pred))
@@ -480,7 +483,8 @@ def memory_layout(case: LossCase) -> None:
     def expanded(x: Tensor) -> Tensor:
         return x.expand(3, *x.shape[1:])
 
-    got = loss(map_tensors(expanded, one_pred), map_tensors(expanded, one_target))
+    got = loss(
+        map_tensors(expanded, one_pred), map_tensors(expanded, one_target))
     repeated = loss(
         map_tensors(lambda x: expanded(x).clone(), one_pred),
         map_tensors(lambda x: expanded(x).clone(), one_target))
@@ -500,8 +504,9 @@ def clear_errors(case: LossCase) -> None:
         return x[:1]
 
     for cut in (single, shorter):
-        for args in ((map_tensors(cut, pred), target),
-                     (pred, map_tensors(cut, target))):
+        for args in ((map_tensors(cut,
+                                  pred), target), (pred,
+                                                   map_tensors(cut, target))):
             for weight in ((), (case.random_weight(), )):
                 _raises(ValueError, lambda: loss(*args, *weight),
                         'different numbers of samples')

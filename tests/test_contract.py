@@ -1,8 +1,8 @@
 """Every registered loss keeps the whole contract."""
 import pytest
 import torch
-
 from cases import CASES
+
 from mmlosses import losses
 from mmlosses.registry import MODELS
 from mmlosses.testing import CONTRACT

@@ -7,17 +7,20 @@ import dataclasses
 
 import pytest
 import torch
+from test_contract import needs_dynamo
 from torch import nn
 
 from mmlosses.losses import BaseLoss
 from mmlosses.testing import CONTRACT, LossCase
-from test_contract import needs_dynamo
 
 
 class Healthy(BaseLoss):
     """``factor * |pred - target|``, the loss that the others break."""
 
-    def __init__(self, factor=2.0, reduction='mean', loss_weight=1.0,
+    def __init__(self,
+                 factor=2.0,
+                 reduction='mean',
+                 loss_weight=1.0,
                  use_target_weight=None):
         super().__init__(reduction, loss_weight, use_target_weight)
         self.factor = factor
@@ -34,8 +37,12 @@ class DeadArgument(Healthy):
 
 class ForgottenArgument(Healthy):
 
-    def __init__(self, factor=2.0, unused=1.0, reduction='mean',
-                 loss_weight=1.0, use_target_weight=None):
+    def __init__(self,
+                 factor=2.0,
+                 unused=1.0,
+                 reduction='mean',
+                 loss_weight=1.0,
+                 use_target_weight=None):
         super().__init__(factor, reduction, loss_weight, use_target_weight)
 
 
@@ -71,7 +78,12 @@ class WeightsTheInputs(Healthy):
 
 class DividesByWeights(Healthy):
 
-    def forward(self, pred, target, weight=None, avg_factor=None, *args,
+    def forward(self,
+                pred,
+                target,
+                weight=None,
+                avg_factor=None,
+                *args,
                 **kwargs):
         if self.reduction == 'mean' and weight is not None:
             avg_factor = weight.expand_as(pred).sum()
@@ -85,7 +97,11 @@ class WeightsAfterTheFormula(Healthy):
     def elementwise(self, pred, target):
         return self.factor * (pred - target).abs()
 
-    def forward(self, pred, target, weight=None, avg_factor=None,
+    def forward(self,
+                pred,
+                target,
+                weight=None,
+                avg_factor=None,
                 reduction_override=None):
         loss = super().forward(pred, target, reduction_override='none')
         loss = loss if weight is None else loss * weight
@@ -99,7 +115,11 @@ class MasksOnlyTheValue(WeightsAfterTheFormula):
     def elementwise(self, pred, target):
         return self.factor * ((pred - target)**2 + 1).sqrt()
 
-    def forward(self, pred, target, weight=None, avg_factor=None,
+    def forward(self,
+                pred,
+                target,
+                weight=None,
+                avg_factor=None,
                 reduction_override=None):
         loss = super().forward(pred, target, None, None, 'none')
         if weight is not None:
@@ -245,16 +265,21 @@ class Asserts(Healthy):
 
 class HyperParameterIsLearnt(Healthy):
 
-    def __init__(self, factor=2.0, reduction='mean', loss_weight=1.0,
+    def __init__(self,
+                 factor=2.0,
+                 reduction='mean',
+                 loss_weight=1.0,
                  use_target_weight=None):
         super().__init__(factor, reduction, loss_weight, use_target_weight)
-        self.factor = nn.Parameter(
-            torch.tensor(factor), requires_grad=False)
+        self.factor = nn.Parameter(torch.tensor(factor), requires_grad=False)
 
 
 class CannotBePickled(Healthy):
 
-    def __init__(self, factor=2.0, reduction='mean', loss_weight=1.0,
+    def __init__(self,
+                 factor=2.0,
+                 reduction='mean',
+                 loss_weight=1.0,
                  use_target_weight=None):
         super().__init__(factor, reduction, loss_weight, use_target_weight)
         self.scale = lambda x: factor * x

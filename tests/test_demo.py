@@ -5,9 +5,9 @@ import torch
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
-from mmlosses.demo import (PCK, Accuracy, DigitNet, DigitScenes,  # noqa: E402
-                           MeanIoU, SimCCHead)
-from mmlosses.demo.scenes import load_split, render  # noqa: E402
+from mmlosses.demo import (PCK, Accuracy, DigitNet, DigitScenes, MeanIoU,
+                           SimCCHead)
+from mmlosses.demo.scenes import load_split, render
 
 CROWD = dict(num_digits=(1, 4), digit_size=(14, 28))
 
@@ -54,8 +54,12 @@ def test_annotations_agree_with_each_other(crowd):
         for mask, box, points in zip(scene.masks, scene.bboxes,
                                      scene.keypoints):
             rows, columns = torch.nonzero(mask, as_tuple=True)
-            tight = [columns.min(), rows.min(), columns.max() + 1,
-                     rows.max() + 1]
+            tight = [
+                columns.min(),
+                rows.min(),
+                columns.max() + 1,
+                rows.max() + 1
+            ]
             assert box.tolist() == tight
             x1, y1, x2, y2 = box.tolist()
             assert points[1:].tolist() == [[x1, y1], [x2, y1], [x2, y2],
@@ -78,7 +82,7 @@ def test_angle_is_counter_clockwise_as_seen():
     picture = np.zeros((8, 8))
     picture[3:5, 4:] = 1
     for degrees in (0, 30, 90, -60):
-        ink = render(picture, 5.0, np.deg2rad(degrees), (32, 32), 64)
+        ink = render(picture, 5.0, np.deg2rad(degrees), np.array([32, 32]), 64)
         rows, columns = np.nonzero(ink > 0.5)
         got = np.arctan2(32 - (rows.mean() + 0.5), columns.mean() + 0.5 - 32)
         assert np.rad2deg(got) == pytest.approx(degrees, abs=2)

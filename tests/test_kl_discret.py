@@ -60,8 +60,7 @@ def sample():
     bins = (48, 64)
     pred = tuple(
         torch.randn(3, 5, b, generator=generator).double() for b in bins)
-    target = tuple(
-        gaussians(3, 5, b, True, generator).double() for b in bins)
+    target = tuple(gaussians(3, 5, b, True, generator).double() for b in bins)
     weight = torch.rand(3, 5, generator=generator).double()
     weight[0, 0] = 0
     return pred, target, weight
@@ -116,8 +115,8 @@ def test_lists_are_taken_as_tuples(sample):
 def test_sum_over_bins_is_the_divergence(sample):
     pred, target, weight = sample
     got = kl_discret_loss(pred[0], target[0], bin_reduction='sum')
-    expected = rel_entr(target[0].numpy(),
-                        softmax(pred[0].numpy(), axis=-1)).sum(-1)
+    expected = rel_entr(target[0].numpy(), softmax(pred[0].numpy(),
+                                                   axis=-1)).sum(-1)
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
     # What 'mean' hides: an axis with more bins counts less.
     mean = kl_discret_loss(pred[0], target[0])
@@ -177,9 +176,8 @@ def test_saturated_scores(logit):
     data=st.integers(0, 2**16))
 def test_properties(batch, joints, bins, scale, beta, data):
     generator = torch.Generator().manual_seed(data)
-    pred = tuple(
-        scale * torch.randn(batch, joints, b, generator=generator)
-        for b in bins)
+    pred = tuple(scale * torch.randn(batch, joints, b, generator=generator)
+                 for b in bins)
     target = tuple(
         torch.rand(batch, joints, b, generator=generator) for b in bins)
     loss = KLDiscretLoss(
@@ -205,16 +203,18 @@ def test_properties(batch, joints, bins, scale, beta, data):
     (dict(pred=lambda x: x[0]), TypeError, ['pred', 'tuple', 'Tensor']),
     (dict(target=lambda x: x[0]), TypeError, ['target', 'tuple', 'Tensor']),
     (dict(pred=lambda x: x[:1]), ValueError, ['axes', '1', '2']),
-    (dict(pred=lambda x: (), target=lambda x: ()), ValueError,
-     ['axes', 'got 0']),
+    (dict(pred=lambda x: (), target=lambda x:
+          ()), ValueError, ['axes', 'got 0']),
     (dict(pred=lambda x: (x[1], x[0])), ValueError,
      ['(3, 5, 64)', '(3, 5, 48)']),
-    (dict(pred=lambda x: tuple(axis[0] for axis in x),
-          target=lambda x: tuple(axis[0] for axis in x)), ValueError,
+    (dict(
+        pred=lambda x: tuple(axis[0] for axis in x),
+        target=lambda x: tuple(axis[0] for axis in x)), ValueError,
      ['(N, K, bins)', '(5, 48)']),
-    (dict(pred=lambda x: (x[0], x[1][:, :4]),
-          target=lambda x: (x[0], x[1][:, :4])), ValueError,
-     ['(N, K, bins)', '(3, 4, 64)']),
+    (dict(
+        pred=lambda x: (x[0], x[1][:, :4]),
+        target=lambda x:
+        (x[0], x[1][:, :4])), ValueError, ['(N, K, bins)', '(3, 4, 64)']),
     (dict(target=lambda x: tuple(axis.long() for axis in x)), TypeError,
      ['target', 'int64']),
     (dict(weight=lambda x: x.T), ValueError, ['(5, 3)', '(3, 5)']),

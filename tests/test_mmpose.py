@@ -4,11 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-
-from conftest import ROOT
 
 pytestmark = pytest.mark.openmmlab
 try:
@@ -113,8 +112,7 @@ def test_same_curve_as_the_stock_loss(coco, tmp_path):
         train(small_config(coco, tmp_path / name, 5, loss))[0]
         for name, loss in (('ours', None), ('stock', STOCK))
     ]
-    worst = max(
-        abs(ours - stock) / abs(stock) for ours, stock in zip(*curves))
+    worst = max(abs(ours - stock) / abs(stock) for ours, stock in zip(*curves))
     print(f'worst relative difference of ten losses: {worst:.1e}')
     assert len(curves[0]) == len(curves[1]) == 10
     assert curves[0][-1] < 0.9 * curves[0][0]

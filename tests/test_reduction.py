@@ -19,8 +19,7 @@ def test_align_weight_pads_on_the_right(shape, weight):
         padded.pop()
     padded += [1] * (len(shape) - len(padded))
     try:
-        fits = np.broadcast_shapes(tuple(padded),
-                                   tuple(shape)) == tuple(shape)
+        fits = np.broadcast_shapes(tuple(padded), tuple(shape)) == tuple(shape)
     except ValueError:
         fits = False
     if fits:

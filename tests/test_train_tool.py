@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-
 from conftest import ROOT
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
@@ -23,12 +22,11 @@ SHORT = [
 
 def train(*args, cwd=ROOT, launch=()):
     tool = osp.join(ROOT, 'tools', 'train.py')
-    return subprocess.run(
-        [sys.executable, *launch, tool, *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        cwd=str(cwd))
+    return subprocess.run([sys.executable, *launch, tool, *map(str, args)],
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE,
+                          universal_newlines=True,
+                          cwd=str(cwd))
 
 
 @pytest.fixture(scope='module')
@@ -86,10 +84,17 @@ def test_resume_alone_takes_the_latest_checkpoint(trained):
 
 def test_two_processes(tmp_path):
     """Over gloo, where there is no GPU; one of them reports."""
-    done = train(CONFIG, '--launcher', 'pytorch', '--work-dir', tmp_path,
-                 '--cfg-options', 'env_cfg.dist_cfg.backend=gloo', *SHORT,
-                 launch=('-m', 'torch.distributed.run', '--standalone',
-                         '--nproc_per_node', '2'))
+    done = train(
+        CONFIG,
+        '--launcher',
+        'pytorch',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'env_cfg.dist_cfg.backend=gloo',
+        *SHORT,
+        launch=('-m', 'torch.distributed.run', '--standalone',
+                '--nproc_per_node', '2'))
     assert done.returncode == 0, done.stderr
     assert 'Epoch(train) [4][2/2]' in done.stdout
     assert len(re.findall('^PCK: ', done.stdout, re.MULTILINE)) == 1
@@ -121,19 +126,19 @@ def test_a_checkpoint_cannot_run_code(trained, tmp_path):
     ([CONFIG, '--frobnicate'], 'unrecognized arguments: --frobnicate'),
     ([CONFIG, '--resume', 'nothere.pth'], 'no checkpoint nothere.pth'),
     ([CONFIG, '--cfg-options', 'words'], 'words is not KEY=VALUE'),
-    ([CONFIG, '--cfg-options', 'optim_wraper.lr=1'],
-     'unknown setting optim_wraper.lr; did you mean optim_wrapper?'),
-    ([CONFIG, '--cfg-options', 'model.head.loss.type=mmlosses.KLDiscretLos'],
-     'mmlosses.KLDiscretLos is not a registered model; did you mean '
+    ([CONFIG, '--cfg-options', 'optim_wraper.lr=1'
+      ], 'unknown setting optim_wraper.lr; did you mean optim_wrapper?'),
+    ([CONFIG, '--cfg-options', 'model.head.loss.type=mmlosses.KLDiscretLos'
+      ], 'mmlosses.KLDiscretLos is not a registered model; did you mean '
      'mmlosses.KLDiscretLoss?'),
-    ([CONFIG, '--cfg-options', 'model.head.type=mmlosses.demo.SimHead'],
-     'did you mean mmlosses.demo.SimCCHead?'),
-    ([CONFIG, '--cfg-options', 'model.head.loss.bta=2'],
-     "unexpected keyword argument 'bta'"),
-    ([CONFIG, '--cfg-options', 'model.head.loss.reduction=avg'],
-     "reduction must be 'mean', 'sum' or 'none', got 'avg'"),
-    ([CONFIG, '--cfg-options', 'train_dataloader.dataset.split=test'],
-     "split must be 'train' or 'val', got 'test'"),
+    ([CONFIG, '--cfg-options', 'model.head.type=mmlosses.demo.SimHead'
+      ], 'did you mean mmlosses.demo.SimCCHead?'),
+    ([CONFIG, '--cfg-options', 'model.head.loss.bta=2'
+      ], "unexpected keyword argument 'bta'"),
+    ([CONFIG, '--cfg-options', 'model.head.loss.reduction=avg'
+      ], "reduction must be 'mean', 'sum' or 'none', got 'avg'"),
+    ([CONFIG, '--cfg-options', 'train_dataloader.dataset.split=test'
+      ], "split must be 'train' or 'val', got 'test'"),
 ])
 def test_mistakes_end_in_one_clear_line(args, words, tmp_path):
     if args and args[0] == CONFIG:

@@ -1,13 +1,12 @@
 """Train any mmengine config: ``python tools/train.py CONFIG``."""
 from __future__ import annotations
-
 import argparse
 import inspect
 import os
 import os.path as osp
 import pickle
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, List
 
 import numpy as np
 import torch
@@ -57,7 +56,10 @@ def parse_args() -> argparse.Namespace:
         help='what started the processes of a distributed training')
     # torch.distributed.launch passes it.
     parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
         help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -149,14 +151,13 @@ def checkpoints_of_mmengine() -> Iterator[None]:
         yield
         return
     array = np.zeros(1)
-    rebuild_array, rebuild_scalar = [
-        value.__reduce__()[0] for value in (array, array[0])
-    ]
-    with torch.serialization.safe_globals([
-            HistoryBuffer, np.ndarray, np.dtype, rebuild_array, rebuild_scalar,
-            *[type(np.dtype(code)) for code in '?bhilqBHILQefd'],
-        (history_statistic, 'builtins.getattr')
-    ]):
+    # NumPy 2 renamed the module of the functions that rebuild its values.
+    rebuild: List[Any] = [x.__reduce__()[0] for x in (array, array[0])]
+    numbers = [type(np.dtype(code)) for code in '?bhilqBHILQefd']
+    # The second names what it stands for in the checkpoint.
+    history = [HistoryBuffer, (history_statistic, 'builtins.getattr')]
+    allowed = [*history, np.ndarray, np.dtype, *rebuild, *numbers]
+    with torch.serialization.safe_globals(allowed):
         yield
 
 

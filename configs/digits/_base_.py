@@ -4,14 +4,14 @@ train_dataloader = dict(
     batch_size=50,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='mmlosses.demo.DigitScenes', split='train',
-                 num_scenes=5000))
+    dataset=dict(
+        type='mmlosses.demo.DigitScenes', split='train', num_scenes=5000))
 val_dataloader = dict(
     batch_size=100,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mmlosses.demo.DigitScenes', split='val',
-                 num_scenes=500))
+    dataset=dict(
+        type='mmlosses.demo.DigitScenes', split='val', num_scenes=500))
 
 model = dict(
     type='mmlosses.demo.DigitNet',

@@ -1,6 +1,5 @@
 """Heads of the demo model, one for each kind of task."""
 from __future__ import annotations
-
 import math
 from typing import Any, Dict, List, Tuple
 
@@ -57,14 +56,14 @@ class SimCCHead(nn.Module):
             [single(sample).keypoints[0] for sample in data_samples])
         target = self.encode(keypoints)
         weight = torch.ones_like(keypoints[..., 0])
-        return dict(
-            loss_kpt=self.loss_module(self(features), target, weight))
+        return dict(loss_kpt=self.loss_module(self(features), target, weight))
 
     def predict(self, features: Tensor,
                 data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
         """Keypoints, and the box that the four corners span."""
-        axes = [scores.argmax(-1) / self.split_ratio
-                for scores in self(features)]
+        axes = [
+            scores.argmax(-1) / self.split_ratio for scores in self(features)
+        ]
         keypoints = torch.stack(axes, dim=-1)
         boxes = corner_boxes(keypoints[:, 1:])
         for sample, points, box in zip(data_samples, keypoints, boxes):
@@ -91,7 +90,8 @@ def corner_boxes(corners: Tensor) -> Tensor:
         (top_left + top_right)[:, 1],
         (top_right + bottom_right)[:, 0],
         (bottom_right + bottom_left)[:, 1],
-    ], dim=-1) / 2
+    ],
+                       dim=-1) / 2
 
 
 def single(sample: BaseDataElement) -> InstanceData:

@@ -1,6 +1,5 @@
 """Metrics that users know, each beside what a constant guess reaches."""
 from __future__ import annotations
-
 from typing import Any, Dict, List, Sequence
 
 import numpy as np
@@ -107,4 +106,4 @@ class Accuracy(DigitMetric):
 
     def constant(self, truth: np.ndarray) -> np.ndarray:
         """The most frequent label."""
-        return np.bincount(truth).argmax()
+        return np.array(np.bincount(truth).argmax())

@@ -1,6 +1,5 @@
 """A small convolutional model whose head and loss a config names."""
 from __future__ import annotations
-
 from typing import Any, Dict, List, Sequence
 
 from mmengine.model import BaseModel

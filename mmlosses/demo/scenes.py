@@ -1,6 +1,5 @@
 """Scenes of real handwritten digits, with every kind of annotation."""
 from __future__ import annotations
-
 from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
@@ -80,8 +79,7 @@ class DigitScenes(Dataset):
         for index in range(num_scenes):
             # A generator for each scene: a longer data set begins with the
             # scenes of a shorter one.
-            random = np.random.default_rng(
-                [seed, SPLITS.index(split), index])
+            random = np.random.default_rng([seed, SPLITS.index(split), index])
             self.scenes.append(self.draw_scene(pictures, labels, random))
 
     def __len__(self) -> int:
@@ -98,8 +96,7 @@ class DigitScenes(Dataset):
             keypoints=torch.from_numpy(corner_keypoints(instances['bboxes'])),
             masks=torch.from_numpy(masks),
             angles=torch.from_numpy(instances['angles']))
-        return dict(
-            inputs=torch.from_numpy(image)[None], data_samples=sample)
+        return dict(inputs=torch.from_numpy(image)[None], data_samples=sample)
 
     def draw_scene(
         self, pictures: np.ndarray, labels: np.ndarray,
@@ -156,8 +153,8 @@ def load_split(split: str) -> Tuple[np.ndarray, np.ndarray]:
     return digits.images[chosen] / 16, digits.target[chosen]
 
 
-def render(picture: np.ndarray, scale: float, angle: float,
-           centre: Sequence[float], canvas: int) -> np.ndarray:
+def render(picture: np.ndarray, scale: float, angle: float, centre: np.ndarray,
+           canvas: int) -> np.ndarray:
     """Draw a picture, scaled and rotated around an (x, y) of the canvas."""
     from scipy.ndimage import affine_transform
 
@@ -168,7 +165,7 @@ def render(picture: np.ndarray, scale: float, angle: float,
     matrix = np.array([[cos, sin], [-sin, cos]])
     middle = (np.array(picture.shape) - 1) / 2
     # The centre of pixel 0 is at 0.5.
-    offset = middle - matrix @ (np.array(centre)[::-1] - 0.5)
+    offset = middle - matrix @ (centre[::-1] - 0.5)
     ink = affine_transform(
         picture, matrix, offset, output_shape=(canvas, canvas), order=1)
     return ink / ink.max()
@@ -195,7 +192,7 @@ def corner_keypoints(boxes: np.ndarray) -> np.ndarray:
 
 def overlaps(box: np.ndarray, others: Sequence[np.ndarray]) -> bool:
     """Whether a box shares any area with one of the others."""
-    others = np.array(others)
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
+    boxes = np.array(others)
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(box[2:], boxes[:, 2:])
     return bool((low < high).all(axis=1).any())

@@ -1,6 +1,5 @@
 """A picture of how a training went."""
 from __future__ import annotations
-
 import os.path as osp
 from typing import Dict
 
@@ -61,8 +60,8 @@ class CurvesHook(Hook):
             losses.pop('loss', None)
         metrics = {
             name[len('val/'):]: scalar.data[0]
-            for name, scalar in scalars.items() if name.startswith('val/')
-            and name[len('val/'):] not in TIMERS
+            for name, scalar in scalars.items()
+            if name.startswith('val/') and name[len('val/'):] not in TIMERS
         }
         figure = Figure(figsize=(11, 4), layout='constrained')
         left, right = figure.subplots(1, 2)

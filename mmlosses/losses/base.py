@@ -1,7 +1,6 @@
 """The one ``forward`` of all losses."""
 from __future__ import annotations
-
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +49,7 @@ class BaseLoss(nn.Module):
         self.loss_weight = loss_weight
         self.use_target_weight = use_target_weight
 
-    def elementwise(self, pred: Tensors, target: Tensors) -> Tensor:
+    def elementwise(self, pred: Any, target: Any) -> Tensor:
         """The formula: the loss of each element, of :meth:`element_shape`.
 
         It must be finite in value, but not in gradient, where ``pred`` and
@@ -58,7 +57,7 @@ class BaseLoss(nn.Module):
         """
         raise NotImplementedError
 
-    def element_shape(self, pred: Tensors, target: Tensors) -> Sequence[int]:
+    def element_shape(self, pred: Any, target: Any) -> Sequence[int]:
         """The shape of the unreduced loss, after checking the inputs'."""
         check_same_shape(pred, target)
         return pred.shape
@@ -66,7 +65,9 @@ class BaseLoss(nn.Module):
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:
         """The weight of each element, broadcastable to ``shape``."""
-        return None if weight is None else align_weight(weight, shape).to(dtype)
+        if weight is None:
+            return None
+        return align_weight(weight, shape).to(dtype)
 
     def denominator(self, loss: Tensor) -> int:
         """What ``'mean'`` divides by when there is no ``avg_factor``."""

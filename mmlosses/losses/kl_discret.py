@@ -1,14 +1,12 @@
 """KL divergence between one-dimensional distributions over bins (SimCC)."""
 from __future__ import annotations
-
-from typing import Sequence
+from typing import Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-
 from .base import BaseLoss
 from .reduction import check_floating, check_same_shape
 
@@ -145,6 +143,7 @@ class KLDiscretLoss(BaseLoss):
         >>> print('%.5f' % loss(pred, target, torch.ones(2, 17)))
         0.05536
     """
+    _mask_index: Tensor
 
     def __init__(self,
                  beta: float = 1.0,
@@ -176,18 +175,19 @@ class KLDiscretLoss(BaseLoss):
             None if mask is None else torch.tensor(mask, dtype=torch.long),
             persistent=False)
 
-    def elementwise(self, pred: Sequence[Tensor],
-                    target: Sequence[Tensor]) -> Tensor:
+    def elementwise(self, pred: Tuple[Tensor, ...],
+                    target: Tuple[Tensor, ...]) -> Tensor:
         """The divergence of each keypoint, added over the axes: (N, K)."""
-        return sum([
+        axes = [
             kl_discret_loss(axis_pred, axis_target, self.beta,
                             self.label_softmax, self.label_beta,
                             self.normalize_target, self.bin_reduction)
             for axis_pred, axis_target in zip(pred, target)
-        ])
+        ]
+        return torch.stack(axes).sum(dim=0)
 
-    def element_shape(self, pred: Sequence[Tensor],
-                      target: Sequence[Tensor]) -> Sequence[int]:
+    def element_shape(self, pred: Tuple[Tensor, ...],
+                      target: Tuple[Tensor, ...]) -> Sequence[int]:
         """(N, K), after checking every axis."""
         for name, axes in (('pred', pred), ('target', target)):
             if not isinstance(axes, (tuple, list)):
@@ -215,10 +215,10 @@ class KLDiscretLoss(BaseLoss):
         if any([not -keypoints <= index < keypoints for index in self.mask]):
             raise ValueError(f'mask must hold indices of {keypoints} '
                              f'keypoints, got {list(self.mask)}')
-        index = self._mask_index
+        index = self._mask_index % keypoints
         mask_weight = torch.ones(
-            1, keypoints, dtype=dtype, device=index.device).index_fill(
-                1, index % keypoints, self.mask_weight)
+            1, keypoints, dtype=dtype, device=index.device)
+        mask_weight = mask_weight.index_fill(1, index, self.mask_weight)
         return mask_weight if weight is None else weight * mask_weight
 
     def denominator(self, loss: Tensor) -> int:

@@ -4,15 +4,14 @@ These functions never look at a value, only at shapes and dtypes, so that no
 loss waits for the device and each one compiles to a single graph.
 """
 from __future__ import annotations
-
 import contextlib
-from typing import Callable, ContextManager, Sequence, Union
+from typing import Callable, ContextManager, List, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 
 # A loss takes one tensor or, as SimCC does, one tensor per axis.
-Tensors = Union[Tensor, Sequence[Tensor]]
+Tensors = Union[Tensor, Tuple[Tensor, ...], List[Tensor]]
 
 REDUCTIONS = ('mean', 'sum', 'none')
 
@@ -50,9 +49,8 @@ def autocast_off(device_type: str) -> ContextManager:
 
 def check_floating(name: str, tensors: Tensors) -> None:
     """Raise a ``TypeError`` unless every tensor holds floating numbers."""
-    if not isinstance(tensors, (tuple, list)):
-        tensors = (tensors, )
-    for tensor in tensors:
+    several = isinstance(tensors, (tuple, list))
+    for tensor in tensors if several else (tensors, ):
         if not isinstance(tensor, Tensor):
             raise TypeError(
                 f'{name} must be a tensor, got {type(tensor).__name__}')
