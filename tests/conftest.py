@@ -2,10 +2,17 @@
 import os
 from pathlib import Path
 
+import mmengine
 import pytest
+from mmengine.utils import digit_version
 
 # The contract is a module of the package: show what its asserts compared.
 pytest.register_assert_rewrite('mmlosses.testing')
+
+# How configs name the demo; losses need no path.
+needs_dotted_paths = pytest.mark.skipif(
+    digit_version(mmengine.__version__) < digit_version('0.8.0'),
+    reason='mmengine finds a class by its dotted path since 0.8.0')
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -5,6 +5,8 @@ import torch
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
+from conftest import needs_dotted_paths
+
 from mmlosses.demo import (PCK, Accuracy, DigitNet, DigitScenes, MeanIoU,
                            SimCCHead)
 from mmlosses.demo.scenes import load_split, render
@@ -152,6 +154,7 @@ def test_simcc_target_is_where_the_keypoint_is():
     assert target[0, 0].sum().item() == pytest.approx(1, abs=1e-3)
 
 
+@needs_dotted_paths
 def test_head_refuses_scenes_of_many_digits():
     scenes = DigitScenes('train', 1, num_digits=(4, 4), digit_size=(14, 16))
     net = DigitNet(dict(type='mmlosses.demo.SimCCHead', loss=LOSS))

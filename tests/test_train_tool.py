@@ -7,7 +7,9 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, needs_dotted_paths
+
+pytestmark = needs_dotted_paths
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 

@@ -1,7 +1,7 @@
 """A real task for every loss, small enough for a laptop: handwritten digits.
 
-Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``. Needs
-scikit-learn, which brings the digits along.
+Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``, which
+mmengine finds since 0.8.0. Needs scikit-learn, which brings the digits along.
 """
 from .heads import SimCCHead
 from .metrics import PCK, Accuracy, MeanIoU

@@ -125,7 +125,7 @@ class BaseLoss(nn.Module):
                 loss = loss * weight
             loss = reduce_loss(loss, reduction, self.denominator(loss),
                                avg_factor)
-            return self.loss_weight * loss
+        return self.loss_weight * loss
 
     def _given_weight(self, weight: Tensor | None,
                       target_weight: Tensor | None) -> Tensor | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 Tensors = Union[Tensor, Tuple[Tensor, ...], List[Tensor]]
 
 REDUCTIONS = ('mean', 'sum', 'none')
+HALF_DTYPES = (torch.float16, torch.bfloat16)
 
 # mmdet adds the same to `avg_factor`, in every dtype.
 EPS = torch.finfo(torch.float32).eps
@@ -34,9 +35,7 @@ def first_tensor(tensors: Tensors) -> Tensor:
 
 def upcast(tensor: Tensor) -> Tensor:
     """Return half precision as float32, and any other dtype unchanged."""
-    if tensor.is_floating_point() and tensor.element_size() < 4:
-        return tensor.float()
-    return tensor
+    return tensor.float() if tensor.dtype in HALF_DTYPES else tensor
 
 
 def autocast_off(device_type: str) -> ContextManager:
