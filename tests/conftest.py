@@ -4,6 +4,7 @@ from pathlib import Path
 
 import mmengine
 import pytest
+import torch
 from mmengine.utils import digit_version
 
 # The contract is a module of the package: show what its asserts compared.
@@ -15,6 +16,14 @@ needs_dotted_paths = pytest.mark.skipif(
     reason='mmengine finds a class by its dotted path since 0.8.0')
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def needs_dynamo():
+    """Skip where this torch cannot compile on this Python."""
+    try:
+        torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1))
+    except RuntimeError as error:
+        pytest.skip(f'no torch.compile here: {error}')
 
 
 @pytest.fixture(scope='session')

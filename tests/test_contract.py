@@ -1,7 +1,9 @@
 """Every registered loss keeps the whole contract."""
+import dataclasses
+
 import pytest
-import torch
 from cases import CASES
+from conftest import needs_dynamo
 
 from mmlosses import losses
 from mmlosses.registry import MODELS
@@ -23,11 +25,25 @@ def test_contract(case, check):
     check(case)
 
 
-def needs_dynamo():
-    try:
-        torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1))
-    except RuntimeError as error:
-        pytest.skip(f'no torch.compile here: {error}')
+# What must hold for every argument, and is quick to check.
+FOR_EVERY_ARGUMENT = ('weight_zero_removes', 'dtypes', 'nothing_to_learn',
+                      'no_host_sync', 'inputs_unchanged', 'gradients',
+                      'life_cycle')
+VARIANTS = [
+    pytest.param(
+        dataclasses.replace(case, kwargs={
+            **case.kwargs,
+            **kwargs
+        }),
+        id=f'{case.loss.__name__}-{name}') for case in CASES
+    for name, (_, kwargs) in case.arguments.items()
+]
+
+
+@pytest.mark.parametrize('name', FOR_EVERY_ARGUMENT)
+@pytest.mark.parametrize('case', VARIANTS)
+def test_contract_for_every_argument(case, name):
+    CONTRACT[name](case)
 
 
 @pytest.mark.parametrize('loss', REGISTERED, ids=lambda loss: loss.__name__)

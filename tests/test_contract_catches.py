@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 import torch
-from test_contract import needs_dynamo
+from conftest import needs_dynamo
 from torch import nn
 
 from mmlosses.losses import BaseLoss
@@ -37,13 +37,8 @@ class DeadArgument(Healthy):
 
 class ForgottenArgument(Healthy):
 
-    def __init__(self,
-                 factor=2.0,
-                 unused=1.0,
-                 reduction='mean',
-                 loss_weight=1.0,
-                 use_target_weight=None):
-        super().__init__(factor, reduction, loss_weight, use_target_weight)
+    def __init__(self, factor=2.0, unused=1.0, reduction='mean'):
+        super().__init__(factor, reduction)
 
 
 class NoLossWeight(Healthy):
@@ -144,7 +139,7 @@ class OnlyTrailingAxes(Healthy):
 class MeanOverSamples(Healthy):
 
     def denominator(self, loss):
-        return loss.shape[0]
+        return max(loss.shape[0], 1)
 
 
 class AvgFactorKeepsItsShape(Healthy):
@@ -265,23 +260,15 @@ class Asserts(Healthy):
 
 class HyperParameterIsLearnt(Healthy):
 
-    def __init__(self,
-                 factor=2.0,
-                 reduction='mean',
-                 loss_weight=1.0,
-                 use_target_weight=None):
-        super().__init__(factor, reduction, loss_weight, use_target_weight)
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(factor, **kwargs)
         self.factor = nn.Parameter(torch.tensor(factor), requires_grad=False)
 
 
 class CannotBePickled(Healthy):
 
-    def __init__(self,
-                 factor=2.0,
-                 reduction='mean',
-                 loss_weight=1.0,
-                 use_target_weight=None):
-        super().__init__(factor, reduction, loss_weight, use_target_weight)
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(factor, **kwargs)
         self.scale = lambda x: factor * x
 
 

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, rel_entr, softmax
@@ -239,6 +240,14 @@ def test_mask_of_keypoints_that_are_not_there(sample, mask):
 def test_unknown_bin_reduction():
     with pytest.raises(ValueError, match="'mean' or 'sum', got 'max'"):
         KLDiscretLoss(bin_reduction='max')
+
+
+def test_masked_loss_compiles_to_one_graph(sample):
+    needs_dynamo()
+    loss = KLDiscretLoss(mask=[0, -1], mask_weight=0.3)
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
+    torch.testing.assert_close(compiled(*sample), loss(*sample))
 
 
 def test_mask_weight_zero_removes_keypoints(sample):

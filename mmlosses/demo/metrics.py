@@ -9,8 +9,8 @@ from mmengine.evaluator import BaseMetric
 class DigitMetric(BaseMetric):
     """Collect one field of the truth and of the prediction of each scene.
 
-    The results carry the metric's name, and ``<name>_chance`` for the value
-    that the best constant guess reaches on the same scenes.
+    The results carry the metric's name, and ``<name>_chance`` for what one
+    reaches on the same scenes who always guesses the same.
     """
 
     # No prefix: a metric of the demo is known by its name alone.
@@ -49,7 +49,7 @@ class DigitMetric(BaseMetric):
         raise NotImplementedError
 
     def constant(self, truth: np.ndarray) -> np.ndarray:
-        """The best guess of one who sees no picture."""
+        """The guess of one who sees no picture: the mean of the truth."""
         return truth.mean(axis=0)
 
 

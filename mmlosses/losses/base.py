@@ -69,9 +69,9 @@ class BaseLoss(nn.Module):
             return None
         return align_weight(weight, shape).to(dtype)
 
-    def denominator(self, loss: Tensor) -> int:
-        """What ``'mean'`` divides by when there is no ``avg_factor``."""
-        return loss.numel()
+    def denominator(self, loss: Tensor) -> float | Tensor:
+        """What ``'mean'`` divides by without an ``avg_factor``, never 0."""
+        return max(loss.numel(), 1)
 
     def forward(self,
                 pred: Tensors,

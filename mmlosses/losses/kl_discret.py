@@ -221,6 +221,8 @@ class KLDiscretLoss(BaseLoss):
         mask_weight = mask_weight.index_fill(1, index, self.mask_weight)
         return mask_weight if weight is None else weight * mask_weight
 
-    def denominator(self, loss: Tensor) -> int:
+    def denominator(self, loss: Tensor) -> float | Tensor:
         """N * K, or K where the batch is summed as in mmpose 1.x."""
-        return loss.numel() if self.size_average else loss.shape[1]
+        if self.size_average:
+            return super().denominator(loss)
+        return max(loss.shape[1], 1)

@@ -113,15 +113,16 @@ def pad_right(tensor: Tensor, ndim: int) -> Tensor:
 
 def reduce_loss(loss: Tensor,
                 reduction: str,
-                denominator: int,
+                denominator: float | Tensor,
                 avg_factor: float | Tensor | None = None) -> Tensor:
     """Reduce a weighted loss as mmdet does.
 
     Args:
         loss (Tensor): The weighted loss of each element.
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
-        denominator (int): What ``'mean'`` divides the sum by when there is
-            no ``avg_factor``. An empty loss has the mean 0, not 0 / 0.
+        denominator (float | Tensor): What ``'mean'`` divides the sum by
+            when there is no ``avg_factor``; not 0, so that the mean of
+            nothing is 0.
         avg_factor (float | Tensor, optional): What ``'mean'`` divides the sum
             by instead: a number or a tensor with one element.
 
@@ -141,7 +142,7 @@ def reduce_loss(loss: Tensor,
                              "with reduction='sum'")
         return total
     if avg_factor is None:
-        return total / max(denominator, 1)
+        return total / denominator
     if isinstance(avg_factor, Tensor):
         if avg_factor.numel() != 1:
             raise ValueError('avg_factor must be a number or a tensor with '
