@@ -3,8 +3,8 @@ import re
 import shlex
 
 import torch
-
 from conftest import ROOT, needs_dynamo
+
 from mmlosses.registry import MODELS
 from mmlosses.testing import CONTRACT, LossCase
 

@@ -23,9 +23,10 @@ for wanted in sys.argv[1:]:
     name, _, number = wanted.partition('==')
     try:
         # A local part names a build of the same release: 2.14.1+cpu.
-        if number and version(name).split('+')[0] != number:
-            sys.exit(1)
+        found = version(name).split('+')[0]
     except PackageNotFoundError:
+        sys.exit(1)
+    if number and found != number:
         sys.exit(1)
 PY
 }

@@ -148,11 +148,14 @@ def checkpoints_of_mmengine() -> Iterator[None]:
     """Let torch load what mmengine saves beside tensors, and nothing else.
 
     Since torch 2.6 it refuses all but tensors, unless told which types to
-    trust. mmengine 0.10.7 saves the history of its log too and does not tell.
+    trust. mmengine 0.10.7 saves the history of its log too and does not tell;
+    onedl-mmengine tells, and loads what is refused all the same.
     """
-    if digit_version(torch.__version__) < digit_version('2.6.0'):
+    if (digit_version(torch.__version__) < digit_version('2.6.0')
+            or 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' in os.environ):
         yield
         return
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     array = np.zeros(1)
     # NumPy 2 renamed the module of the functions that rebuild its values.
     rebuild: List[Any] = [x.__reduce__()[0] for x in (array, array[0])]
