@@ -51,6 +51,12 @@ class LossCase:
         non_negative (bool): Whether the loss of ``perfect_kwargs`` is never
             below 0.
         parameters (Sequence[str]): Names of the loss's own parameters.
+        call (Callable, optional): Calls the loss, with the arguments of
+            :meth:`BaseLoss.forward`, where its own ``forward`` takes others.
+        large (float): What makes ``pred`` large enough for its squares to
+            overflow in half precision, and not in float32.
+        training (bool): Whether to check the loss in training mode, which
+            may update its buffers.
     """
     loss: Type[BaseLoss]
     inputs: Callable[[int], Inputs]
@@ -62,11 +68,21 @@ class LossCase:
     perfect_kwargs: Dict[str, Any] = field(default_factory=dict)
     non_negative: bool = False
     parameters: Sequence[str] = ()
+    call: Callable[..., Tensor] | None = None
+    large: float = 300.0
+    training: bool = True
 
     def build(self, **kwargs: Any) -> BaseLoss:
         """Build the loss, the same each time."""
         torch.manual_seed(0)
-        return self.loss(**{**self.kwargs, **kwargs})
+        loss = self.loss(**{**self.kwargs, **kwargs})
+        return loss.train(self.training)
+
+    def run(self, loss: BaseLoss, *args: Any, **kwargs: Any) -> Tensor:
+        """Call the loss as :meth:`BaseLoss.forward` is called."""
+        if self.call is None:
+            return loss(*args, **kwargs)
+        return self.call(loss, *args, **kwargs)
 
     def sample(self,
                batch: int = 3,
@@ -172,8 +188,8 @@ def no_dead_argument(case: LossCase) -> None:
         f'{sorted(case.arguments)}')
     pred, target = case.sample()
     for name, (before, after) in case.arguments.items():
-        one = case.build(**before)(pred, target)
-        other = case.build(**after)(pred, target)
+        one = case.run(case.build(**before), pred, target)
+        other = case.run(case.build(**after), pred, target)
         assert not torch.allclose(
             one, other, rtol=1e-4, atol=0
         ), (f'{name} is a dead argument: {before} and {after} both give {one}')
@@ -193,7 +209,7 @@ def element_shape(case: LossCase) -> None:
     """`'none'` has the documented shape, also for one sample and none."""
     loss = case.build(reduction='none')
     for batch in (0, 1, 3):
-        got = tuple(loss(*case.sample(batch)).shape)
+        got = tuple(case.run(loss, *case.sample(batch)).shape)
         assert got == tuple(case.element_shape(batch)), (
             f"reduction='none' gives {got} for a batch of {batch}")
 
@@ -202,21 +218,26 @@ def element_shape(case: LossCase) -> None:
 def reductions(case: LossCase) -> None:
     """Sum, mean and `loss_weight` follow from the unreduced loss."""
     pred, target = case.sample()
-    elements = case.build(reduction='none')(pred, target)
+    elements = case.run(case.build(reduction='none'), pred, target)
     for name, expected in (('none', elements), ('sum', elements.sum()),
                            ('mean', elements.mean())):
-        _same(case.build(reduction=name)(pred, target), expected, name)
+        _same(
+            case.run(case.build(reduction=name), pred, target), expected, name)
         override = case.build(reduction='sum')
         _same(
-            override(pred, target, reduction_override=name), expected,
-            f'reduction_override={name!r}')
+            case.run(override, pred, target, reduction_override=name),
+            expected, f'reduction_override={name!r}')
         scaled = case.build(reduction=name, loss_weight=2.5)
-        _same(scaled(pred, target), 2.5 * expected, 'loss_weight=2.5')
+        _same(
+            case.run(scaled, pred, target), 2.5 * expected, 'loss_weight=2.5')
         scaled.loss_weight = 0.5
-        _same(scaled(pred, target), 0.5 * expected, 'loss_weight set later')
-    _raises(ValueError, lambda: case.build()
-            (pred, target, reduction_override='average'),
-            'an unknown reduction_override')
+        _same(
+            case.run(scaled, pred, target), 0.5 * expected,
+            'loss_weight set later')
+    _raises(
+        ValueError, lambda: case.run(
+            case.build(), pred, target, reduction_override='average'),
+        'an unknown reduction_override')
 
 
 @contract
@@ -224,28 +245,31 @@ def avg_factor(case: LossCase) -> None:
     """Any kind of `avg_factor` divides the sum, plus mmdet's epsilon."""
     pred, target = case.sample()
     weight = case.random_weight()
-    elements = case.build(reduction='none')(pred, target, weight)
+    elements = case.run(case.build(reduction='none'), pred, target, weight)
     mean = case.build()
     expected = elements.sum() / (7 + EPS)
     for value in (7, 7.0, torch.tensor(7), torch.tensor(7.0),
                   torch.tensor(7.0, dtype=torch.float16),
                   torch.tensor(7.0, dtype=torch.float64), torch.tensor([7]),
                   torch.tensor([7.0])):
-        got = mean(pred, target, weight, avg_factor=value)
+        got = case.run(mean, pred, target, weight, avg_factor=value)
         assert got.ndim == 0, f'avg_factor={value} gives {tuple(got.shape)}'
         _same(got, expected, f'avg_factor={value!r}')
     half = torch.tensor(0.0, dtype=torch.float16)
     for value in (0, half):
         _same(
-            mean(pred, target, weight, avg_factor=value),
+            case.run(mean, pred, target, weight, avg_factor=value),
             elements.sum() / EPS, f'avg_factor={value!r}')
     _same(
-        case.build(reduction='none')(pred, target, weight, avg_factor=7),
+        case.run(
+            case.build(reduction='none'), pred, target, weight, avg_factor=7),
         elements, "avg_factor with 'none'")
     for call in (
-            lambda: case.build(reduction='sum')(pred, target, avg_factor=7),
-            lambda: mean(pred, target, avg_factor=7, reduction_override='sum'),
-            lambda: mean(pred, target, avg_factor=torch.ones(2))):
+            lambda: case.run(
+                case.build(reduction='sum'), pred, target, avg_factor=7),
+            lambda: case.run(
+                mean, pred, target, avg_factor=7, reduction_override='sum'),
+            lambda: case.run(mean, pred, target, avg_factor=torch.ones(2))):
         _raises(ValueError, call, "avg_factor with 'sum' or of two elements")
 
 
@@ -254,7 +278,7 @@ def weight_shapes(case: LossCase) -> None:
     """A weight is padded on the right and broadcast, never the loss."""
     pred, target = case.sample()
     loss = case.build(reduction='none')
-    elements = loss(pred, target)
+    elements = case.run(loss, pred, target)
     shape = tuple(case.element_shape(3))
     for ndim in range(1, len(shape) + 1):
         torch.manual_seed(2)
@@ -263,20 +287,23 @@ def weight_shapes(case: LossCase) -> None:
         expected = elements * full
         for given in (weight, full, full.unsqueeze(-1), full.expand(shape),
                       weight.double()):
-            got = loss(pred, target, given)
+            got = case.run(loss, pred, target, given)
             assert got.dtype == elements.dtype, 'the weight set the dtype'
             _same(got, expected, f'weight of shape {tuple(given.shape)}')
     wrong = (shape[0] + 1, ) + shape[1:]
-    text = _raises(ValueError, lambda: loss(pred, target, torch.ones(wrong)),
+    text = _raises(ValueError,
+                   lambda: case.run(loss, pred, target, torch.ones(wrong)),
                    f'a weight of shape {wrong}')
     assert str(wrong) in text and str(shape) in text, (
         f'the error must name {wrong} and {shape}: {text}')
     # One sample must not be multiplied into three.
     pred, target = case.sample(1)
-    _raises(ValueError,
-            lambda: loss(pred, target, torch.ones(case.element_shape(3))),
-            'a weight of more samples than the loss')
-    _raises(TypeError, lambda: loss(pred, target, [1.0]), 'a list of weights')
+    _raises(
+        ValueError, lambda: case.run(loss, pred, target,
+                                     torch.ones(case.element_shape(3))),
+        'a weight of more samples than the loss')
+    _raises(TypeError, lambda: case.run(loss, pred, target, [1.0]),
+            'a list of weights')
 
 
 @contract
@@ -284,11 +311,11 @@ def weight_is_linear(case: LossCase) -> None:
     """A weight multiplies the loss and its gradient, and no denominator."""
     pred, target = case.sample()
     weight = case.random_weight()
-    elements = case.build(reduction='none')(pred, target)
+    elements = case.run(case.build(reduction='none'), pred, target)
     for name in ('none', 'sum', 'mean'):
         expected = elements * weight
         expected = getattr(expected, name)() if name != 'none' else expected
-        got = case.build(reduction=name)(pred, target, weight)
+        got = case.run(case.build(reduction=name), pred, target, weight)
         _same(got, expected, f'weighted {name}')
         for one, other in zip(
                 _grads(got, pred),
@@ -304,7 +331,7 @@ def weight_zero_removes(case: LossCase) -> None:
     weight[0] = 0
     loss = case.build(reduction='none')
     pred, target = case.sample()
-    clean = loss(pred, target, weight)
+    clean = case.run(loss, pred, target, weight)
     clean_grads = _grads(clean, pred)
     for poison in (float('nan'), float('inf'), -float('inf'), 1e30):
 
@@ -320,7 +347,7 @@ def weight_zero_removes(case: LossCase) -> None:
                                      target) if spoil_target else target
             bad_pred = _leaf(bad_pred)
             loss = case.build(reduction='none')
-            got = loss(bad_pred, bad_target, weight)
+            got = case.run(loss, bad_pred, bad_target, weight)
             assert (got[0] == 0).all(), f'{poison} at weight 0 gives {got[0]}'
             _same(got, clean, f'{poison} at weight 0 changed the others')
             got.sum().backward()
@@ -341,21 +368,25 @@ def target_weight(case: LossCase) -> None:
     pred, target = case.sample()
     weight = case.random_weight()
     loss = case.build()
-    weighted = loss(pred, target, weight)
-    _same(loss(pred, target, target_weight=weight), weighted, 'target_weight=')
+    weighted = case.run(loss, pred, target, weight)
+    _same(
+        case.run(loss, pred, target, target_weight=weight), weighted,
+        'target_weight=')
     _raises(ValueError,
-            lambda: loss(pred, target, weight, target_weight=weight),
+            lambda: case.run(loss, pred, target, weight, target_weight=weight),
             'a weight given under both names')
     if 'use_target_weight' not in inspect.signature(case.loss).parameters:
         return
     for flag, expected in ((None, weighted), (True, weighted),
-                           (False, loss(pred, target))):
+                           (False, case.run(loss, pred, target))):
         built = case.build(use_target_weight=flag)
         assert built.use_target_weight is flag
         _same(
-            built(pred, target, weight), expected, f'use_target_weight={flag}')
-    _raises(ValueError, lambda: case.build(use_target_weight=True)
-            (pred, target), 'use_target_weight=True without a weight')
+            case.run(built, pred, target, weight), expected,
+            f'use_target_weight={flag}')
+    _raises(ValueError,
+            lambda: case.run(case.build(use_target_weight=True), pred, target),
+            'use_target_weight=True without a weight')
 
 
 @contract
@@ -364,28 +395,34 @@ def dtypes(case: LossCase) -> None:
     squares overflow; float64 stays."""
     loss = case.build(reduction='none')
     for dtype in (torch.float16, torch.bfloat16):
-        for scale in (1.0, 300.0):
+        for scale in (1.0, case.large):
             pred, target = case.sample(dtype=dtype, scale=scale)
-            expected = loss(
-                _cast(pred, torch.float32), _cast(target, torch.float32))
-            got = loss(pred, target)
+            expected = case.run(loss, _cast(pred, torch.float32),
+                                _cast(target, torch.float32))
+            got = case.run(loss, pred, target)
             assert got.dtype == torch.float32, f'{dtype} gives {got.dtype}'
             assert torch.isfinite(got).all(), f'{dtype} overflows: {got}'
             _same(got, expected, f'{dtype}', rtol=0, atol=0)
-            mixed = loss(pred, _cast(target, torch.float32))
+            mixed = case.run(loss, pred, _cast(target, torch.float32))
             _same(mixed, expected, f'{dtype} pred, float32 target')
-            weighted = loss(pred, target, case.random_weight().to(dtype))
+            weighted = case.run(loss, pred, target,
+                                case.random_weight().to(dtype))
             assert weighted.dtype == torch.float32
             for grad in _grads(got, pred):
                 assert torch.isfinite(grad).all(), f'{dtype} gradient: {grad}'
     pred, target = case.sample()
-    expected = loss(pred, target)
+    expected = case.run(loss, pred, target)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        _same(loss(pred, target), expected, 'under autocast', rtol=0, atol=0)
+        _same(
+            case.run(loss, pred, target),
+            expected,
+            'under autocast',
+            rtol=0,
+            atol=0)
     pred, target = case.sample(dtype=torch.float64)
     double = case.build(reduction='none').double()
-    for got in (double(pred, target), double(pred, target,
-                                             case.random_weight())):
+    for got in (case.run(double, pred, target),
+                case.run(double, pred, target, case.random_weight())):
         assert got.dtype == torch.float64, f'float64 gives {got.dtype}'
 
 
@@ -400,15 +437,18 @@ def nothing_to_learn(case: LossCase) -> None:
                 loss = case.build(reduction=reduction)
                 pred, target = case.sample(batch)
                 weight = torch.zeros(tuple(case.element_shape(batch)))
-                calls = [loss(pred, target, weight, avg_factor=factor)]
+                calls = [
+                    case.run(loss, pred, target, weight, avg_factor=factor)
+                ]
                 if batch == 0:
-                    calls.append(loss(pred, target, avg_factor=factor))
+                    calls.append(
+                        case.run(loss, pred, target, avg_factor=factor))
                 for got in calls:
                     assert got.ndim == 0 and got == 0, (
                         f'batch {batch}, {reduction}: {got}')
                     for grad in _grads(got, pred):
                         assert (grad == 0).all(), f'gradient {grad}'
-                    got = loss(pred, target, weight)
+                    got = case.run(loss, pred, target, weight)
                     got.backward()
                     for name, parameter in loss.named_parameters():
                         assert parameter.grad is not None, (
@@ -428,7 +468,7 @@ def no_host_sync(case: LossCase) -> None:
         weight = mode.from_tensor(weight)
         factor = mode.from_tensor(factor)
         for args in ((), (weight, ), (weight, factor)):
-            got = loss(pred, target, *args)
+            got = case.run(loss, pred, target, *args)
             torch.autograd.grad(got, _list(pred))
 
 
@@ -441,8 +481,8 @@ def compiles(case: LossCase) -> None:
         torch._dynamo.reset()
         loss = case.build()
         compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
-        got = compiled(pred, target, *args)
-        expected = loss(pred, target, *args)
+        got = case.run(compiled, pred, target, *args)
+        expected = case.run(loss, pred, target, *args)
         _same(got, expected, 'compiled')
         for one, other in zip(_grads(got, pred), _grads(expected, pred)):
             _same(one, other, 'compiled gradient')
@@ -457,7 +497,7 @@ def inputs_unchanged(case: LossCase) -> None:
     given = [*_list(pred), *_list(target), weight, factor]
     copies = [x.clone() for x in given]
     for args in ((), (weight, factor), (weight, None, 'none')):
-        case.build()(pred, target, *args)
+        case.run(case.build(), pred, target, *args)
         for before, after in zip(copies, given):
             assert torch.equal(before, after), 'an input was modified'
 
@@ -473,21 +513,22 @@ def memory_layout(case: LossCase) -> None:
 
     pred, target = case.sample()
     loss = case.build(reduction='none')
-    expected = loss(pred, target)
-    _same(loss(pred, target), expected, 'called again', rtol=0, atol=0)
+    expected = case.run(loss, pred, target)
     _same(
-        loss(map_tensors(strided, pred), map_tensors(strided, target)),
-        expected, 'not contiguous')
+        case.run(loss, pred, target), expected, 'called again', rtol=0, atol=0)
+    _same(
+        case.run(loss, map_tensors(strided, pred),
+                 map_tensors(strided, target)), expected, 'not contiguous')
     one_pred, one_target = case.sample(1)
 
     def expanded(x: Tensor) -> Tensor:
         return x.expand(3, *x.shape[1:])
 
-    got = loss(
-        map_tensors(expanded, one_pred), map_tensors(expanded, one_target))
-    repeated = loss(
-        map_tensors(lambda x: expanded(x).clone(), one_pred),
-        map_tensors(lambda x: expanded(x).clone(), one_target))
+    got = case.run(loss, map_tensors(expanded, one_pred),
+                   map_tensors(expanded, one_target))
+    repeated = case.run(loss,
+                        map_tensors(lambda x: expanded(x).clone(), one_pred),
+                        map_tensors(lambda x: expanded(x).clone(), one_target))
     _same(got, repeated, 'expanded')
 
 
@@ -508,11 +549,12 @@ def clear_errors(case: LossCase) -> None:
                                   pred), target), (pred,
                                                    map_tensors(cut, target))):
             for weight in ((), (case.random_weight(), )):
-                _raises(ValueError, lambda: loss(*args, *weight),
+                _raises(ValueError, lambda: case.run(loss, *args, *weight),
                         'different numbers of samples')
-    text = _raises(TypeError,
-                   lambda: loss(map_tensors(Tensor.long, pred), target),
-                   'an integer prediction')
+    text = _raises(
+        TypeError,
+        lambda: case.run(loss, map_tensors(Tensor.long, pred), target),
+        'an integer prediction')
     assert 'int64' in text, f'the error must name the dtype: {text}'
 
 
@@ -521,18 +563,18 @@ def life_cycle(case: LossCase) -> None:
     """Copies, pickles, checkpoints and casts keep the loss what it is."""
     pred, target = case.sample()
     loss = case.build()
-    expected = loss(pred, target)
+    expected = case.run(loss, pred, target)
     parameters = [name for name, _ in loss.named_parameters()]
     assert parameters == list(case.parameters), (
         f'parameters {parameters}, documented {list(case.parameters)}')
-    restored = case.loss(**case.kwargs)
+    restored = case.build()
     restored.load_state_dict(loss.state_dict())
     unpickled = pickle.loads(pickle.dumps(loss))
     for name, twin in (('deepcopy', copy.deepcopy(loss)),
                        ('pickle', unpickled), ('state_dict', restored),
                        ('cast there and back', copy.deepcopy(loss).to(
                            torch.float64).to(torch.float32))):
-        _same(twin(pred, target), expected, name, rtol=0, atol=0)
+        _same(case.run(twin, pred, target), expected, name, rtol=0, atol=0)
 
 
 @contract
@@ -542,7 +584,9 @@ def gradients(case: LossCase) -> None:
     loss = case.build(reduction='sum').double()
 
     def value(*tensors: Tensor) -> Tensor:
-        return loss(tensors if isinstance(pred, tuple) else tensors[0], target)
+        return case.run(loss,
+                        tensors if isinstance(pred, tuple) else tensors[0],
+                        target)
 
     assert torch.autograd.gradcheck(value, tuple(_list(pred)))
 
@@ -554,12 +598,12 @@ def optimum(case: LossCase) -> None:
         torch.manual_seed(1)
         pred, target = case.perfect(3)
         pred = _leaf(pred)
-        got = case.build(**case.perfect_kwargs)(pred, target)
+        got = case.run(case.build(**case.perfect_kwargs), pred, target)
         _same(got, torch.zeros(()), 'value at the optimum')
         for grad in _grads(got, pred):
             _same(grad, torch.zeros_like(grad), 'gradient at the optimum')
     if case.non_negative:
         loss = case.build(reduction='none', **case.perfect_kwargs)
         for scale in (0.1, 1.0, 10.0):
-            got = loss(*case.sample(64, scale=scale))
+            got = case.run(loss, *case.sample(64, scale=scale))
             assert (got >= -1e-6).all(), f'negative: {got.min()}'

@@ -138,8 +138,9 @@ class OnlyTrailingAxes(Healthy):
 
 class MeanOverSamples(Healthy):
 
-    def denominator(self, loss):
-        return max(loss.shape[0], 1)
+    def weigh(self, loss, weight, target):
+        loss, _ = super().weigh(loss, weight, target)
+        return loss, max(loss.shape[0], 1)
 
 
 class AvgFactorKeepsItsShape(Healthy):

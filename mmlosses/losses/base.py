@@ -1,6 +1,6 @@
 """The one ``forward`` of all losses."""
 from __future__ import annotations
-from typing import Any, Sequence
+from typing import Any, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +69,17 @@ class BaseLoss(nn.Module):
             return None
         return align_weight(weight, shape).to(dtype)
 
-    def denominator(self, loss: Tensor) -> float | Tensor:
-        """What ``'mean'`` divides by without an ``avg_factor``, never 0."""
-        return max(loss.numel(), 1)
+    def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
+        """View a value of each element so that it broadcasts to an input."""
+        return pad_right(elements, tensor.ndim)
+
+    def weigh(self, loss: Tensor, weight: Tensor | None,
+              target: Any) -> Tuple[Tensor, float | Tensor]:
+        """Apply the weight, and say what ``'mean'`` divides the sum by when
+        there is no ``avg_factor``: not 0, so that the mean of nothing is 0.
+        """
+        weighted = loss if weight is None else loss * weight
+        return weighted, max(loss.numel(), 1)
 
     def forward(self,
                 pred: Tensors,
@@ -118,13 +126,11 @@ class BaseLoss(nn.Module):
                 # Remove before the formula: 0 * NaN is NaN, in the value and
                 # again in the gradient.
                 removed = weight == 0
-                pred = _zero(pred, removed)
-                target = _zero(target, removed)
+                pred = self._zero(pred, removed)
+                target = self._zero(target, removed)
             loss = self.elementwise(pred, target)
-            if weight is not None:
-                loss = loss * weight
-            loss = reduce_loss(loss, reduction, self.denominator(loss),
-                               avg_factor)
+            loss, denominator = self.weigh(loss, weight, target)
+            loss = reduce_loss(loss, reduction, denominator, avg_factor)
         return self.loss_weight * loss
 
     def _given_weight(self, weight: Tensor | None,
@@ -142,13 +148,13 @@ class BaseLoss(nn.Module):
                              'was built with use_target_weight=True')
         return weight
 
+    def _zero(self, tensors: Tensors, removed: Tensor) -> Tensors:
+        """Put 0 for what belongs to removed elements."""
+        return map_tensors(
+            lambda tensor: torch.where(
+                self.expand_to_input(removed, tensor), tensor.new_zeros(
+                    ()), tensor), tensors)
+
     def extra_repr(self) -> str:
         """Name what tells two losses of one class apart in a printed model."""
         return f'reduction={self.reduction!r}, loss_weight={self.loss_weight}'
-
-
-def _zero(tensors: Tensors, removed: Tensor) -> Tensors:
-    return map_tensors(
-        lambda tensor: torch.where(
-            pad_right(removed, tensor.ndim), tensor.new_zeros(()), tensor),
-        tensors)

@@ -1,6 +1,6 @@
 """KL divergence between one-dimensional distributions over bins (SimCC)."""
 from __future__ import annotations
-from typing import Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -221,8 +221,8 @@ class KLDiscretLoss(BaseLoss):
         mask_weight = mask_weight.index_fill(1, index, self.mask_weight)
         return mask_weight if weight is None else weight * mask_weight
 
-    def denominator(self, loss: Tensor) -> float | Tensor:
-        """N * K, or K where the batch is summed as in mmpose 1.x."""
-        if self.size_average:
-            return super().denominator(loss)
-        return max(loss.shape[1], 1)
+    def weigh(self, loss: Tensor, weight: Tensor | None,
+              target: Any) -> Tuple[Tensor, float | Tensor]:
+        """Average over N * K, or over K as in mmpose 1.x."""
+        loss, number = super().weigh(loss, weight, target)
+        return loss, number if self.size_average else max(loss.shape[1], 1)

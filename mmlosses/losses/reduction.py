@@ -121,8 +121,7 @@ def reduce_loss(loss: Tensor,
         loss (Tensor): The weighted loss of each element.
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
         denominator (float | Tensor): What ``'mean'`` divides the sum by
-            when there is no ``avg_factor``; not 0, so that the mean of
-            nothing is 0.
+            when there is no ``avg_factor``.
         avg_factor (float | Tensor, optional): What ``'mean'`` divides the sum
             by instead: a number or a tensor with one element.
 
