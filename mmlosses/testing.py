@@ -78,7 +78,8 @@ class LossCase:
         loss = self.loss(**{**self.kwargs, **kwargs})
         return loss.train(self.training)
 
-    def run(self, loss: BaseLoss, *args: Any, **kwargs: Any) -> Tensor:
+    def run(self, loss: Callable[..., Tensor], *args: Any,
+            **kwargs: Any) -> Tensor:
         """Call the loss as :meth:`BaseLoss.forward` is called."""
         if self.call is None:
             return loss(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""One row per loss: what the contract needs to know about it."""
+"""The case of KLDiscretLoss."""
 import torch
 
 from mmlosses.losses import KLDiscretLoss

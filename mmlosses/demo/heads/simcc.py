@@ -1,4 +1,4 @@
-"""Heads of the demo model, one for each kind of task."""
+"""Keypoints as one classification per axis."""
 from __future__ import annotations
 import math
 from typing import Any, Dict, List, Tuple
@@ -7,6 +7,8 @@ import torch
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
+
+from .common import single
 
 
 class SimCCHead(nn.Module):
@@ -92,11 +94,3 @@ def corner_boxes(corners: Tensor) -> Tensor:
         (bottom_right + bottom_left)[:, 1],
     ],
                        dim=-1) / 2
-
-
-def single(sample: BaseDataElement) -> InstanceData:
-    """The one digit of a scene."""
-    if len(sample.gt_instances) != 1:
-        raise ValueError('this head needs scenes with one digit, got one '
-                         f'with {len(sample.gt_instances)}')
-    return sample.gt_instances
