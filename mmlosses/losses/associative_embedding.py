@@ -49,7 +49,7 @@ def associative_embedding_loss(tag0: Tensor,
     padding = ~mask.unsqueeze(-1)
     tag0 = tag0.masked_fill(padding, 0)
     tag1 = tag1.masked_fill(padding, 0)
-    number = mask.sum(dim=1)
+    number = mask.sum(dim=1).to(tag0.dtype)
     centre = (tag0 + tag1) / 2
     pull = ((tag0 - centre)**2 + (tag1 - centre)**2).sum(dim=(1, 2))
     pull = pull / (number.clamp(min=1) + eps)

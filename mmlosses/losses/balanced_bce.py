@@ -231,7 +231,7 @@ class BalancedBCELoss(BaseLoss):
 def is_index(pred: Tensor, target: Tensor) -> bool:
     """Whether a target holds labels, one for each row of a prediction."""
     return (pred.ndim == 2 and target.ndim == 1
-            and not target.is_floating_point())
+            and not target.is_floating_point() and target.dtype != torch.bool)
 
 
 def dense_target(target: Tensor, pred: Tensor) -> Tensor:

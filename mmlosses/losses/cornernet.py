@@ -75,7 +75,7 @@ def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         pred.masked_fill(padding, 0),
         target.masked_fill(padding, 0),
         reduction='none')
-    return loss.sum(dim=(1, 2)) / (mask.sum() + EPS)
+    return loss.sum(dim=(1, 2)) / (mask.sum().to(loss.dtype) + EPS)
 
 
 @MODELS.register_module(name=['CornerNetLoss', 'AELoss'])
