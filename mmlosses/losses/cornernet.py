@@ -257,5 +257,11 @@ class CornerNetLoss(TermsLoss):
             avg_factor,
             reduction_override,
             target_weight=target_weight)
-        names = ('focal_loss', 'pull_loss', 'push_loss', 'regr_loss')
-        return dict(zip(names, terms.unbind(-1)))
+        focal, pull, push, regr = terms.unbind(-1)
+        # Braces: torch 2.0 does not compile a call of dict.
+        return {
+            'focal_loss': focal,
+            'pull_loss': pull,
+            'push_loss': push,
+            'regr_loss': regr
+        }
