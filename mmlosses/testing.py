@@ -57,6 +57,8 @@ class LossCase:
             overflow in half precision, and not in float32.
         training (bool): Whether to check the loss in training mode, which
             may update its buffers.
+        mean (Callable): What ``'mean'`` makes of the unreduced loss when
+            there is no ``avg_factor``.
     """
     loss: Type[BaseLoss]
     inputs: Callable[[int], Inputs]
@@ -71,6 +73,7 @@ class LossCase:
     call: Callable[..., Tensor] | None = None
     large: float = 300.0
     training: bool = True
+    mean: Callable[[Tensor], Tensor] = Tensor.mean
 
     def build(self, **kwargs: Any) -> BaseLoss:
         """Build the loss, the same each time."""
@@ -221,7 +224,7 @@ def reductions(case: LossCase) -> None:
     pred, target = case.sample()
     elements = case.run(case.build(reduction='none'), pred, target)
     for name, expected in (('none', elements), ('sum', elements.sum()),
-                           ('mean', elements.mean())):
+                           ('mean', case.mean(elements))):
         _same(
             case.run(case.build(reduction=name), pred, target), expected, name)
         override = case.build(reduction='sum')
@@ -313,9 +316,9 @@ def weight_is_linear(case: LossCase) -> None:
     pred, target = case.sample()
     weight = case.random_weight()
     elements = case.run(case.build(reduction='none'), pred, target)
-    for name in ('none', 'sum', 'mean'):
-        expected = elements * weight
-        expected = getattr(expected, name)() if name != 'none' else expected
+    weighted = elements * weight
+    for name, expected in (('none', weighted), ('sum', weighted.sum()),
+                           ('mean', case.mean(weighted))):
         got = case.run(case.build(reduction=name), pred, target, weight)
         _same(got, expected, f'weighted {name}')
         for one, other in zip(

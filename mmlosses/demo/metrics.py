@@ -107,3 +107,92 @@ class Accuracy(DigitMetric):
     def constant(self, truth: np.ndarray) -> np.ndarray:
         """The most frequent label."""
         return np.array(np.bincount(truth).argmax())
+
+
+class MaskIoU(DigitMetric):
+    """Mean intersection over union of one mask for each scene: its ink.
+
+    Chance guesses each pixel that has ink more often than the mean one.
+    """
+    field = 'masks'
+    name = 'mask_IoU'
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the union of the true masks, and the predicted one."""
+        super().process(data_batch, data_samples)
+        for result in self.results[-len(data_samples):]:
+            result['truth'] = result['truth'].any(axis=0, keepdims=True)
+
+    def score(self, guess: np.ndarray, truth: np.ndarray,
+              boxes: np.ndarray) -> float:
+        """The mean IoU of masks (n, H, W); all have ink."""
+        intersection = (guess & truth).sum(axis=(1, 2))
+        union = (guess | truth).sum(axis=(1, 2))
+        return float((intersection / union).mean())
+
+    def constant(self, truth: np.ndarray) -> np.ndarray:
+        """The pixels that have ink more often than the mean one."""
+        often = truth.mean(axis=0)
+        return often > often.mean()
+
+
+class MaskDice(MaskIoU):
+    """Mean Dice coefficient of one mask for each scene: its ink."""
+    name = 'mask_Dice'
+
+    def score(self, guess: np.ndarray, truth: np.ndarray,
+              boxes: np.ndarray) -> float:
+        """The mean Dice coefficient of masks (n, H, W)."""
+        intersection = (guess & truth).sum(axis=(1, 2))
+        total = guess.sum(axis=(1, 2)) + truth.sum(axis=(1, 2))
+        return float((2 * intersection / total).mean())
+
+
+class BoxF1(DigitMetric):
+    """Harmonic mean of precision and recall of boxes, over all scenes.
+
+    A guess is right when its IoU with a digit's box that no earlier guess
+    has found is at least a threshold. Chance guesses the mean box once in
+    each scene.
+
+    Args:
+        thr (float): That threshold. Default: 0.5.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+    """
+    field = 'bboxes'
+    name = 'box_F1'
+
+    def __init__(self, thr: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.thr = thr
+
+    def compute_metrics(self, results: List[dict]) -> Dict[str, float]:
+        """The metric over all scenes, and its chance level."""
+        truth = [result['truth'] for result in results]
+        mean = np.concatenate(truth).mean(axis=0, keepdims=True)
+        return {
+            f'{self.name}_chance': self.f1([mean] * len(truth), truth),
+            self.name: self.f1([result['guess'] for result in results], truth),
+        }
+
+    def f1(self, guesses: List[np.ndarray], truths: List[np.ndarray]) -> float:
+        """The F1 of the boxes (n, 4) of each scene."""
+        right = 0
+        for guess, truth in zip(guesses, truths):
+            left = list(truth)
+            for box in guess:
+                ious = [box_iou(box, other) for other in left]
+                if ious and max(ious) >= self.thr:
+                    right += 1
+                    del left[int(np.argmax(ious))]
+        number = sum([len(x) for x in (*guesses, *truths)])
+        return 2 * right / number
+
+
+def box_iou(one: np.ndarray, other: np.ndarray) -> float:
+    """The IoU of two boxes."""
+    low = np.maximum(one[:2], other[:2])
+    high = np.minimum(one[2:], other[2:])
+    intersection = (high - low).clip(min=0).prod()
+    areas = [(box[2:] - box[:2]).clip(min=0).prod() for box in (one, other)]
+    return float(intersection / (sum(areas) - intersection))

@@ -81,6 +81,11 @@ class BaseLoss(nn.Module):
         weighted = loss if weight is None else loss * weight
         return weighted, max(loss.numel(), 1)
 
+    def reduce(self, loss: Tensor, reduction: str, denominator: float | Tensor,
+               avg_factor: float | Tensor | None) -> Tensor:
+        """Reduce the weighted loss, see :func:`reduce_loss`."""
+        return reduce_loss(loss, reduction, denominator, avg_factor)
+
     def forward(self,
                 pred: Tensors,
                 target: Tensors,
@@ -130,7 +135,7 @@ class BaseLoss(nn.Module):
                 target = self._zero(target, removed)
             loss = self.elementwise(pred, target)
             loss, denominator = self.weigh(loss, weight, target)
-            loss = reduce_loss(loss, reduction, denominator, avg_factor)
+            loss = self.reduce(loss, reduction, denominator, avg_factor)
         return self.loss_weight * loss
 
     def _given_weight(self, weight: Tensor | None,

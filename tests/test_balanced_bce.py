@@ -1,0 +1,260 @@
+"""BalancedBCELoss against plain Python counting, and the seed."""
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmlosses.losses import BalancedBCELoss, binary_cross_entropy
+
+
+def bce(logit, label):
+    """Log-safe, in Python's double precision."""
+    return max(logit, 0) - logit * label + math.log1p(math.exp(-abs(logit)))
+
+
+def by_counting(logits, targets, weights, ratio, fallback, threshold):
+    """The losses kept, by place, of one list of elements."""
+    losses = [bce(x, t) for x, t in zip(logits, targets)]
+    there = [i for i, w in enumerate(weights) if w != 0]
+    positives = [i for i in there if targets[i] > threshold]
+    negatives = [i for i in there if targets[i] <= threshold]
+    if positives:
+        number = math.floor(ratio * len(positives))
+    else:
+        number = {'all': len(negatives), 'none': 0}.get(fallback, fallback)
+    hard = sorted(negatives, key=lambda i: (-losses[i], i))[:number]
+    return {i: weights[i] * losses[i] for i in positives + hard}
+
+
+def seed_loss(pred, gt, negative_ratio=3.0, eps=1e-6):
+    """The seed: integer masks of a float target, probabilities."""
+    positive, negative = gt.byte(), (1 - gt).byte()
+    num_pos = int(positive.sum())
+    num_neg = min(int(negative.sum()), int(num_pos * negative_ratio))
+    loss = F.binary_cross_entropy(pred, gt, reduction='none')
+    if num_pos == 0:
+        return loss.sum() / (int(negative.sum()) + eps)
+    hard = sorted((loss * negative).flatten().tolist(), reverse=True)[:num_neg]
+    return ((loss * positive).sum() + sum(hard)) / (num_pos + num_neg + eps)
+
+
+@settings(deadline=None)
+@given(
+    size=st.integers(1, 12),
+    batch=st.integers(1, 3),
+    ratio=st.sampled_from([0.0, 0.29, 0.5, 1.0, 2.5, 3.0]),
+    fallback=st.sampled_from(['all', 'none', 0, 2, 99]),
+    per_image=st.booleans(),
+    threshold=st.sampled_from([0.3, 0.5, 0.9]),
+    ties=st.booleans(),
+    seed=st.integers(0, 2**16))
+def test_plain_counting(size, batch, ratio, fallback, per_image, threshold,
+                        ties, seed):
+    random = torch.Generator().manual_seed(seed)
+    shape = (batch, size)
+    logits = 3 * torch.randn(shape, generator=random, dtype=torch.float64)
+    logits = logits.round() if ties else logits
+    target = torch.rand(shape, generator=random, dtype=torch.float64)**2
+    target = target.round() if ties else target
+    weight = torch.rand(shape, generator=random, dtype=torch.float64)
+    weight = weight.masked_fill(weight < 0.2, 0)
+    kwargs = dict(
+        negative_ratio=ratio,
+        fallback=fallback,
+        per_image=per_image,
+        pos_threshold=threshold)
+    rows = batch if per_image else 1
+    expected = torch.zeros(rows, batch * size // rows, dtype=torch.float64)
+    kept = 0
+    for row, lists in enumerate(
+            zip(*[
+                x.reshape(rows, -1).tolist() for x in (logits, target, weight)
+            ])):
+        losses = by_counting(*lists, ratio, fallback, threshold)
+        kept += len(losses)
+        for place, value in losses.items():
+            expected[row, place] = value
+    expected = expected.reshape(shape)
+    for reduction, value in (('none', expected), ('sum', expected.sum()),
+                             ('mean', expected.sum() / max(kept, 1))):
+        got = BalancedBCELoss(
+            reduction=reduction, **kwargs)(logits, target, weight)
+        torch.testing.assert_close(got, value)
+
+
+@pytest.mark.parametrize('ratio', [0.0, 0.5, 1.0, 3.0, 100.0])
+@pytest.mark.parametrize('positives', [0, 1, 5, 60])
+def test_hard_labels_give_the_number_of_the_seed(ratio, positives):
+    torch.manual_seed(0)
+    logits = torch.randn(3, 1, 4, 5, dtype=torch.float64)
+    gt = torch.zeros(60, dtype=torch.float64)
+    gt[torch.randperm(60)[:positives]] = 1
+    gt = gt.reshape(logits.shape)
+    expected = seed_loss(logits.sigmoid(), gt, ratio)
+    got = BalancedBCELoss(negative_ratio=ratio)(logits, gt)
+    torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
+    got = BalancedBCELoss(
+        negative_ratio=ratio, use_sigmoid=False)(logits.sigmoid(), gt)
+    torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
+
+
+def test_soft_labels():
+    """Upstream: 0.5 is neither positive nor negative; 1e-6 divides."""
+    logits, half = torch.full((1, 1, 10, 20), 0.1), torch.full((1, 1, 10, 20),
+                                                               0.5)
+    assert seed_loss(logits.sigmoid(), half) > 1e8
+    got = BalancedBCELoss()(logits, half)
+    assert got.item() == pytest.approx(bce(0.1, 0.5), rel=1e-6)
+    # And 0.9 is a positive.
+    got = BalancedBCELoss(fallback='none')(logits, half + 0.4)
+    assert got.item() == pytest.approx(bce(0.1, 0.9), rel=1e-6)
+
+
+@pytest.mark.parametrize('fallback, expected', [('all', [2., 1., 0., -1.]),
+                                                ('none', []), (0, []),
+                                                (2, [2., 1.]),
+                                                (9, [2., 1., 0., -1.])])
+def test_fallback_without_a_positive(fallback, expected):
+    logits = torch.tensor([[0., 2., -1., 1.]], requires_grad=True)
+    got = BalancedBCELoss(fallback=fallback)(logits, torch.zeros(1, 4))
+    got.backward()
+    mean = sum([bce(x, 0) for x in expected]) / max(len(expected), 1)
+    assert got.item() == pytest.approx(mean)
+    assert (logits.grad != 0).sum() == len(expected)
+    # With one, it plays no part.
+    one = torch.tensor([[1., 0, 0, 0]])
+    got = BalancedBCELoss(fallback=fallback)(logits, one)
+    torch.testing.assert_close(got, BalancedBCELoss()(logits, one))
+
+
+@pytest.mark.parametrize('per_image', [False, True])
+def test_ties_keep_exactly_as_many(per_image):
+    """A heatmap that starts at a constant: every negative is as hard."""
+    logits = torch.zeros(4, 50, requires_grad=True)
+    target = torch.zeros(4, 50)
+    target[:, 7] = 1
+    got = BalancedBCELoss(
+        per_image=per_image, reduction='none')(logits, target)
+    assert (got != 0).sum() == 4 * (1 + 3)
+    if per_image:
+        assert ((got != 0).sum(dim=1) == 4).all()
+    again = BalancedBCELoss(
+        per_image=per_image, reduction='none')(logits, target)
+    assert torch.equal(got, again)
+
+
+def test_only_the_kept_have_a_gradient():
+    logits = torch.tensor([[3., 0., -1., 2., -4.]], requires_grad=True)
+    target = torch.tensor([[0., 1., 0., 0., 0.]])
+    BalancedBCELoss(negative_ratio=2)(logits, target).backward()
+    assert (logits.grad[0] != 0).tolist() == [True, True, False, True, False]
+
+
+def test_weight_zero_is_never_mined_nor_counted():
+    logits = torch.tensor([[9., 0., -1., 2., -4.]])
+    target = torch.tensor([[0., 1., 0., 0., 1.]])
+    weight = torch.tensor([[0., 1., 1., 1., 0.]])
+    loss = BalancedBCELoss(negative_ratio=1)
+    got = loss(logits, target, weight)
+    expected = (bce(0, 1) + bce(2, 0)) / 2
+    assert got.item() == pytest.approx(expected)
+    # Another weight multiplies, and does not make an element hard.
+    weight = torch.tensor([[0., 1., 50., 1., 0.]])
+    assert loss(logits, target, weight).item() == pytest.approx(expected)
+
+
+def test_avg_factor_replaces_the_count():
+    logits = torch.tensor([[3., 0., -1.]])
+    target = torch.tensor([[0., 1., 0.]])
+    loss = BalancedBCELoss(negative_ratio=1)
+    got = loss(logits, target, avg_factor=4)
+    assert got.item() == pytest.approx((bce(0, 1) + bce(3, 0)) / 4)
+
+
+def test_labels_as_the_rpn_passes_them():
+    """0 is the foreground and 1, the number of classes, the background."""
+    torch.manual_seed(0)
+    logits = torch.randn(40, 1)
+    labels = (torch.rand(40) > 0.1).long()
+    weights = (torch.rand(40) > 0.3).float()
+    loss = BalancedBCELoss(reduction='none')
+    got = loss(logits, labels, weights)
+    assert got.shape == (40, 1)
+    foreground = (labels == 0).float()[:, None]
+    expected = loss(logits, foreground, weights[:, None])
+    torch.testing.assert_close(got, expected)
+    kept = (labels == 0) & (weights == 1)
+    assert (got[kept] > 0).all() and (got[weights == 0] == 0).all()
+
+
+def test_labels_of_several_classes():
+    """The number of classes is the background."""
+    logits = torch.randn(4, 3)
+    loss = BalancedBCELoss(reduction='none')
+    for dtype in (torch.int64, torch.int32, torch.uint8):
+        labels = torch.tensor([2, 3, 0, 3], dtype=dtype)
+        one_hot = F.one_hot(labels.long(), 4)[:, :3]
+        torch.testing.assert_close(
+            loss(logits, labels), loss(logits, one_hot.float()))
+        torch.testing.assert_close(loss(logits, labels), loss(logits, one_hot))
+
+
+def test_weights_of_single_classes_with_labels():
+    """Only a sample of which nothing is left loses its label."""
+    weight = torch.tensor([[1., 0, 1], [0, 0, 1]])
+    logits = torch.randn(2, 3)
+    loss = BalancedBCELoss(reduction='none')
+    got = loss(logits, torch.tensor([0, 2]), weight)
+    one_hot = torch.tensor([[1., 0, 0], [0, 0, 1]])
+    torch.testing.assert_close(got, loss(logits, one_hot, weight))
+
+
+def test_saturated_logits():
+    """Upstream, from probabilities: the gradient is gone."""
+    logits = torch.tensor([[50., -50.]], requires_grad=True)
+    target = torch.tensor([[0., 1.]])
+    wrong, = torch.autograd.grad(seed_loss(logits.sigmoid(), target), logits)
+    assert (wrong.abs() < 1e-9).any()
+    got = BalancedBCELoss()(logits, target)
+    right, = torch.autograd.grad(got, logits)
+    assert got.item() == pytest.approx(50)
+    torch.testing.assert_close(right, torch.tensor([[0.5, -0.5]]))
+
+
+def test_probabilities_beyond_the_bounds():
+    got = binary_cross_entropy(
+        torch.tensor([-1., 0., 1., 7.]), torch.tensor([0., 1., 1., 0.]), False)
+    torch.testing.assert_close(got, torch.tensor([0., 100., 0., 100.]))
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(negative_ratio=-1),
+    dict(negative_ratio=math.inf),
+    dict(negative_ratio=math.nan),
+    dict(fallback='some'),
+    dict(fallback=-1),
+    dict(fallback=None),
+    dict(fallback=1.5),
+])
+def test_arguments_out_of_range(kwargs):
+    (name, value), = kwargs.items()
+    with pytest.raises(ValueError, match=f'{name} must be .*{value!r}'):
+        BalancedBCELoss(**kwargs)
+
+
+@pytest.mark.parametrize('pred, target, kwargs, words', [
+    ((4, 1), torch.zeros(4), {}, ['(4, 1)', '(4,)']),
+    ((4, 1), torch.zeros(4).bool(), {}, ['(4, 1)', '(4,)']),
+    ((4, 1), torch.zeros(3).long(), {}, ['4', '3']),
+    ((2, 1, 4, 4), torch.zeros(2, 4,
+                               4).long(), {}, ['(2, 1, 4, 4)', '(2, 4, 4)']),
+    ((4, ), torch.zeros(4), dict(per_image=True), ['two axes', '(4,)']),
+])
+def test_errors_say_what_was_got(pred, target, kwargs, words):
+    with pytest.raises(ValueError) as caught:
+        BalancedBCELoss(**kwargs)(torch.zeros(pred), target)
+    for word in words:
+        assert word in str(caught.value)
