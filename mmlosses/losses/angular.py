@@ -65,11 +65,10 @@ def angular_loss(pred: Tensor,
     (p_cos, p_sin), (t_cos, t_sin) = pred.unbind(-1), target.unbind(-1)
     cross = p_cos * t_sin - p_sin * t_cos
     dot = p_cos * t_cos + p_sin * t_sin
-    # At 180 degrees either side is downhill: take one, where abs takes none.
-    side = torch.where(cross < 0, -cross, cross)
-    side = torch.where(dot < 0, side, cross.abs())
-    side = torch.where(zero, torch.ones_like(side), side)
-    theta = torch.atan2(side, dot)
+    cross = torch.where(zero, torch.ones_like(cross), cross)
+    # Not atan2 of abs(cross), which has no gradient at 180 degrees, where
+    # turning to either side is downhill.
+    theta = torch.atan2(cross, dot).abs()
     if period == 'half':
         theta = theta / 2
     return theta**(1 + delta)

@@ -17,11 +17,10 @@ SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
 LEAST_STD = 1e-4
 
 
-def log_variance(raw: Tensor, log_sigma: Tensor, scale: str) -> Tensor:
+def log_variance(raw: Tensor, sigma: Tensor, scale: str) -> Tensor:
     """Log of predicted variances, in units of the target's variance."""
     if scale == 'log_var':
-        return torch.clamp(raw - 2 * log_sigma, min=2 * math.log(LEAST_STD))
-    sigma = log_sigma.exp()
+        return torch.clamp(raw - 2 * sigma.log(), min=2 * math.log(LEAST_STD))
     if scale == 'var':
         return torch.log(torch.clamp(raw / sigma**2, min=LEAST_STD**2))
     if scale == 'softplus':
@@ -79,10 +78,10 @@ def propel_loss(pred: Tensor,
     components, n = pred.shape[-2], target.shape[-1]
     sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma] * n
     # Filled on the device: a tensor made of a list would be copied there.
-    log_sigma = torch.stack([pred.new_full((), math.log(s)) for s in sigmas])
+    deviation = torch.stack([pred.new_full((), s) for s in sigmas])
     # In units of the target's deviation, which the loss does not depend on.
-    mean = (pred[..., :n] - target.unsqueeze(-2)) / log_sigma.exp()
-    log_var = log_variance(pred[..., n:], log_sigma, scale)
+    mean = (pred[..., :n] - target.unsqueeze(-2)) / deviation
+    log_var = log_variance(pred[..., n:], deviation, scale)
 
     one = torch.zeros_like(log_var)  # the log of the target's variance
     log_fg = log_overlap(mean, torch.logaddexp(log_var, one))
@@ -199,10 +198,8 @@ class PROPELLoss(BaseLoss):
                  loss_weight: float = 1.0,
                  use_target_weight: bool | None = None) -> None:
         super().__init__(reduction, loss_weight, use_target_weight)
-        several = isinstance(sigma, (list, tuple))
-        sigmas: List[Any] = [sigma]
-        if isinstance(sigma, (list, tuple)):
-            sigmas = list(sigma)
+        sigmas: List[Any] = (
+            list(sigma) if isinstance(sigma, (list, tuple)) else [sigma])
         for value in sigmas:
             if not isinstance(value, (int, float)):
                 raise TypeError('sigma must be a number or a list of numbers, '
@@ -214,10 +211,10 @@ class PROPELLoss(BaseLoss):
         if compat not in (None, 'torchpropel'):
             raise ValueError("compat must be None or 'torchpropel', got "
                              f'{compat!r}')
-        if compat is not None and several:
+        if compat is not None and len(sigmas) > 1:
             raise ValueError('torchpropel has one sigma for all dimensions, '
                              f'got {sigma}')
-        self.sigma = sigmas if several else sigma
+        self.sigma = sigma
         self.scale = scale
         self.compat = compat
 
@@ -241,7 +238,7 @@ class PROPELLoss(BaseLoss):
         """Raise a ``ValueError`` unless ``sigma`` has n dimensions."""
         if n == 0:
             raise ValueError('target must have at least one dimension, got 0')
-        if isinstance(self.sigma, list) and len(self.sigma) != n:
+        if isinstance(self.sigma, (list, tuple)) and len(self.sigma) != n:
             raise ValueError(f'target has {n} dimensions, but sigma '
                              f'{len(self.sigma)}: {self.sigma}')
 
