@@ -3,11 +3,14 @@
 Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``, which
 mmengine finds since 0.8.0. Needs scikit-learn, which brings the digits along.
 """
-from .heads import SimCCHead
-from .metrics import PCK, Accuracy, MeanIoU
+from .heads import (GaussianKeypointHead, KeypointHead, OrientationHead,
+                    SimCCHead)
+from .metrics import PCK, Accuracy, AngularError, MeanIoU
 from .model import DigitNet
 from .scenes import DigitScenes
 
 __all__ = [
-    'Accuracy', 'DigitNet', 'DigitScenes', 'MeanIoU', 'PCK', 'SimCCHead'
+    'Accuracy', 'AngularError', 'DigitNet', 'DigitScenes',
+    'GaussianKeypointHead', 'KeypointHead', 'MeanIoU', 'OrientationHead',
+    'PCK', 'SimCCHead'
 ]

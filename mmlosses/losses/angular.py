@@ -10,6 +10,9 @@ from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .reduction import check_same_shape
 
+# Shorter vectors are zero: their gradient, 1 / length, would not be finite.
+SHORTEST = 16 * torch.finfo(torch.float32).tiny
+
 
 def unit_scale(vectors: Tensor) -> Tensor:
     """The largest component of each vector, as a constant; 0 if too small.
@@ -19,9 +22,7 @@ def unit_scale(vectors: Tensor) -> Tensor:
     right without that of this scale.
     """
     scale = vectors.detach().abs().amax(dim=-1)
-    # Shorter ones would have a gradient, 1 / length, that is not finite.
-    least = 16 * torch.finfo(scale.dtype).tiny
-    return torch.where(scale < least, torch.zeros_like(scale), scale)
+    return torch.where(scale < SHORTEST, torch.zeros_like(scale), scale)
 
 
 def angular_loss(pred: Tensor,
@@ -52,8 +53,8 @@ def angular_loss(pred: Tensor,
     Returns:
         Tensor: The loss of each vector.
     """
-    dtype = torch.promote_types(pred.dtype, target.dtype)
-    pred, target = [x.movedim(dim, -1).to(dtype) for x in (pred, target)]
+    pred = pred.movedim(dim, -1)
+    target = target.movedim(dim, -1).to(pred.dtype)
     scales = [unit_scale(x) for x in (pred, target)]
     zero = (scales[0] == 0) | (scales[1] == 0)
     # Replaced before the angle: the gradient of atan2(0, 0) is not finite.

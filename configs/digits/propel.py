@@ -1,0 +1,17 @@
+# Keypoints of a digit as Gaussians: centre and corners of its box.
+_base_ = '_base_.py'
+
+model = dict(
+    head=dict(
+        type='mmlosses.demo.GaussianKeypointHead',
+        loss=dict(
+            type='mmlosses.KeypointPROPELLoss',
+            sigma=0.05,
+            scale='sigmoid',
+            use_target_weight=True)))
+
+val_evaluator = [
+    dict(type='mmlosses.demo.MeanIoU'),
+    dict(type='mmlosses.demo.PCK', thr=0.05),
+]
+default_hooks = dict(checkpoint=dict(save_best='PCK'))

@@ -1,0 +1,7 @@
+# regression_smooth_l1.py with the absolute error.
+_base_ = 'regression_smooth_l1.py'
+
+model = dict(
+    head=dict(
+        loss=dict(
+            _delete_=True, type='mmlosses.L1Loss', use_target_weight=True)))
