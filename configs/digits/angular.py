@@ -1,4 +1,5 @@
 # Rotation of a digit, up to a quarter turn to either side.
+# Bar: a mean error below 15 degrees, where chance is 44.
 _base_ = '_base_.py'
 
 train_dataloader = dict(dataset=dict(max_rotation=90.0))

@@ -1,4 +1,5 @@
 # regression_smooth_l1.py with the absolute error.
+# Bar: PCK above 0.85, where chance is 0.009.
 _base_ = 'regression_smooth_l1.py'
 
 model = dict(

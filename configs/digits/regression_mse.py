@@ -1,4 +1,5 @@
 # regression_smooth_l1.py with the squared error.
+# Bar: PCK above 0.5, where chance is 0.009.
 _base_ = 'regression_smooth_l1.py'
 
 model = dict(

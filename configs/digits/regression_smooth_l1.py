@@ -1,6 +1,5 @@
-# Keypoints of a digit as coordinates: centre and corners of its box. For the
-# other losses: --cfg-options model.head.loss.type=mmlosses.L1Loss
-# model.head.loss.beta=..., see regression_l1.py and regression_mse.py.
+# Keypoints of a digit as coordinates in [0, 1]: centre and corners of its box.
+# Bar: PCK above 0.8, where chance is 0.009.
 _base_ = '_base_.py'
 
 model = dict(
