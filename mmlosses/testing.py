@@ -191,9 +191,18 @@ def no_dead_argument(case: LossCase) -> None:
         f'the case must vary each of {sorted(names)}, it varies '
         f'{sorted(case.arguments)}')
     pred, target = case.sample()
+    weight = case.random_weight()
+    weight[0] = 0
+
+    def losses(kwargs: dict) -> Tensor:
+        # Some arguments say what a weight does.
+        return torch.stack([
+            case.run(case.build(**kwargs), pred, target, *args)
+            for args in ((), (weight, ))
+        ])
+
     for name, (before, after) in case.arguments.items():
-        one = case.run(case.build(**before), pred, target)
-        other = case.run(case.build(**after), pred, target)
+        one, other = losses(before), losses(after)
         assert not torch.allclose(
             one, other, rtol=1e-4, atol=0
         ), (f'{name} is a dead argument: {before} and {after} both give {one}')

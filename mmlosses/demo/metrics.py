@@ -196,3 +196,19 @@ def box_iou(one: np.ndarray, other: np.ndarray) -> float:
     intersection = (high - low).clip(min=0).prod()
     areas = [(box[2:] - box[:2]).clip(min=0).prod() for box in (one, other)]
     return float(intersection / (sum(areas) - intersection))
+
+
+class AngularError(DigitMetric):
+    """Mean angle between true and predicted rotation, in degrees."""
+    field = 'angles'
+    name = 'angular_error'
+
+    def score(self, guess: np.ndarray, truth: np.ndarray,
+              boxes: np.ndarray) -> float:
+        """The mean error of rotations (n,) in radians, the shorter way."""
+        turn = np.rad2deg(guess - truth)
+        return float(np.abs((turn + 180) % 360 - 180).mean())
+
+    def constant(self, truth: np.ndarray) -> np.ndarray:
+        """The mean direction."""
+        return np.arctan2(np.sin(truth).mean(), np.cos(truth).mean())

@@ -1,4 +1,5 @@
 """Every loss of mmlosses: importing this package registers them all."""
+from .angular import AngularLoss, angular_loss
 from .associative_embedding import (AssociativeEmbeddingLoss,
                                     associative_embedding_loss)
 from .balanced_bce import BalancedBCELoss, binary_cross_entropy
@@ -6,10 +7,15 @@ from .base import BaseLoss
 from .cornernet import CornerNetLoss, corner_heatmap_loss, corner_offset_loss
 from .dice import DiceLoss, dice_loss
 from .kl_discret import KLDiscretLoss, kl_discret_loss
+from .propel import KeypointPROPELLoss, PROPELLoss, propel_loss
+from .regression import (L1Loss, MSELoss, SmoothL1Loss, l1_loss, mse_loss,
+                         smooth_l1_loss)
 
 __all__ = [
-    'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BaseLoss', 'CornerNetLoss',
-    'DiceLoss', 'KLDiscretLoss', 'associative_embedding_loss',
-    'binary_cross_entropy', 'corner_heatmap_loss', 'corner_offset_loss',
-    'dice_loss', 'kl_discret_loss'
+    'AngularLoss', 'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BaseLoss',
+    'CornerNetLoss', 'DiceLoss', 'KLDiscretLoss', 'KeypointPROPELLoss',
+    'L1Loss', 'MSELoss', 'PROPELLoss', 'SmoothL1Loss', 'angular_loss',
+    'associative_embedding_loss', 'binary_cross_entropy',
+    'corner_heatmap_loss', 'corner_offset_loss', 'dice_loss',
+    'kl_discret_loss', 'l1_loss', 'mse_loss', 'propel_loss', 'smooth_l1_loss'
 ]

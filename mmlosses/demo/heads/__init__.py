@@ -1,6 +1,10 @@
 """Heads of the demo model, one for each kind of task."""
 from .corner import CornerHead
 from .mask import MaskHead
+from .regression import GaussianKeypointHead, KeypointHead, OrientationHead
 from .simcc import SimCCHead
 
-__all__ = ['CornerHead', 'MaskHead', 'SimCCHead']
+__all__ = [
+    'CornerHead', 'GaussianKeypointHead', 'KeypointHead', 'MaskHead',
+    'OrientationHead', 'SimCCHead'
+]

@@ -1,0 +1,18 @@
+# Keypoints of a digit as Gaussians: centre and corners of its box.
+# Bar: PCK above 0.7, where chance is 0.009.
+_base_ = '_base_.py'
+
+model = dict(
+    head=dict(
+        type='mmlosses.demo.GaussianKeypointHead',
+        loss=dict(
+            type='mmlosses.KeypointPROPELLoss',
+            sigma=0.05,
+            scale='sigmoid',
+            use_target_weight=True)))
+
+val_evaluator = [
+    dict(type='mmlosses.demo.MeanIoU'),
+    dict(type='mmlosses.demo.PCK', thr=0.05),
+]
+default_hooks = dict(checkpoint=dict(save_best='PCK'))

@@ -1,0 +1,15 @@
+# Keypoints of a digit as coordinates in [0, 1]: centre and corners of its box.
+# Bar: PCK above 0.8, where chance is 0.009.
+_base_ = '_base_.py'
+
+model = dict(
+    head=dict(
+        type='mmlosses.demo.KeypointHead',
+        loss=dict(
+            type='mmlosses.SmoothL1Loss', beta=0.02, use_target_weight=True)))
+
+val_evaluator = [
+    dict(type='mmlosses.demo.MeanIoU'),
+    dict(type='mmlosses.demo.PCK', thr=0.05),
+]
+default_hooks = dict(checkpoint=dict(save_best='PCK'))

@@ -1,0 +1,136 @@
+"""Keypoints and orientations as plain numbers."""
+from __future__ import annotations
+from typing import Any, Dict, List
+
+import torch
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor, nn
+
+from .common import single
+from .simcc import corner_boxes
+
+
+def numbers(in_channels: int, feature_size: int, out_features: int,
+            width: int) -> nn.Sequential:
+    """Layers from features to numbers that may depend on all positions."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 16, 1), nn.ReLU(inplace=True), nn.Flatten(),
+        nn.Linear(16 * feature_size**2, width), nn.ReLU(inplace=True),
+        nn.Linear(width, out_features))
+
+
+class KeypointHead(nn.Module):
+    """Keypoints as coordinates, as mmpose's ``RegressionHead`` has them.
+
+    For scenes with one digit.
+
+    Args:
+        loss (dict): Config of the loss, called with coordinates in [0, 1],
+            prediction and target (N, K, 2), and a weight (N, K, 1).
+        in_channels (int): Channels of the features.
+        num_keypoints (int): Number K of keypoints. Default: 5.
+        canvas (int): Side of the picture in pixels. Default: 64.
+        feature_size (int): Side of the features. Default: 16.
+        width (int): Width of the hidden layer. Default: 256.
+    """
+
+    # Numbers of a keypoint.
+    outputs = 2
+
+    def __init__(self,
+                 loss: Dict[str, Any],
+                 in_channels: int,
+                 num_keypoints: int = 5,
+                 canvas: int = 64,
+                 feature_size: int = 16,
+                 width: int = 256) -> None:
+        super().__init__()
+        self.num_keypoints = num_keypoints
+        self.canvas = canvas
+        self.layers = numbers(in_channels, feature_size,
+                              num_keypoints * self.outputs, width)
+        self.loss_module = MODELS.build(loss)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Numbers (N, K, outputs), of which the first two are (x, y)."""
+        return self.layers(features).unflatten(1, (self.num_keypoints, -1))
+
+    def loss(self, features: Tensor,
+             data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
+        """The loss of the keypoints of each scene's digit."""
+        keypoints = torch.stack(
+            [single(sample).keypoints[0] for sample in data_samples])
+        weight = torch.ones_like(keypoints[..., :1])
+        loss = self.call_loss(self(features), keypoints / self.canvas, weight)
+        return dict(loss_kpt=loss)
+
+    def call_loss(self, output: Tensor, target: Tensor,
+                  weight: Tensor) -> Tensor:
+        """Call the loss with what the layers put out."""
+        return self.loss_module(output, target, weight)
+
+    def predict(self, features: Tensor,
+                data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
+        """Keypoints, and the box that the four corners span."""
+        keypoints = self(features)[..., :2] * self.canvas
+        boxes = corner_boxes(keypoints[:, 1:])
+        for sample, points, box in zip(data_samples, keypoints, boxes):
+            sample.pred_instances = InstanceData(
+                keypoints=points[None], bboxes=box[None])
+        return data_samples
+
+
+class GaussianKeypointHead(KeypointHead):
+    """Keypoints as coordinates with deviations, as mmpose's ``RLEHead``.
+
+    The loss is called with means and scales, target, and weight.
+    """
+    outputs = 4
+
+    def call_loss(self, output: Tensor, target: Tensor,
+                  weight: Tensor) -> Tensor:
+        """Call the loss with means and scales."""
+        return self.loss_module(output[..., :2], output[..., 2:], target,
+                                weight)
+
+
+class OrientationHead(nn.Module):
+    """The rotation of a digit as a vector (cos, sin), of any length.
+
+    For scenes with one digit.
+
+    Args:
+        loss (dict): Config of the loss, called with vectors (N, 2).
+        in_channels (int): Channels of the features.
+        feature_size (int): Side of the features. Default: 16.
+        width (int): Width of the hidden layer. Default: 256.
+    """
+
+    def __init__(self,
+                 loss: Dict[str, Any],
+                 in_channels: int,
+                 feature_size: int = 16,
+                 width: int = 256) -> None:
+        super().__init__()
+        self.layers = numbers(in_channels, feature_size, 2, width)
+        self.loss_module = MODELS.build(loss)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Vectors (N, 2)."""
+        return self.layers(features)
+
+    def loss(self, features: Tensor,
+             data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
+        """The loss of the rotation of each scene's digit."""
+        angles = torch.cat([single(sample).angles for sample in data_samples])
+        target = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        return dict(loss_angle=self.loss_module(self(features), target))
+
+    def predict(self, features: Tensor,
+                data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
+        """Rotations in radians."""
+        cos, sin = self(features).unbind(-1)
+        for sample, angle in zip(data_samples, torch.atan2(sin, cos)):
+            sample.pred_instances = InstanceData(angles=angle[None])
+        return data_samples

@@ -1,0 +1,277 @@
+"""L1Loss, MSELoss and SmoothL1Loss against independent derivations."""
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import needs_dynamo
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmlosses.losses import (L1Loss, MSELoss, SmoothL1Loss, l1_loss, mse_loss,
+                             smooth_l1_loss)
+
+PAIRS = [(L1Loss, {}), (MSELoss, {}), (SmoothL1Loss, {}),
+         (SmoothL1Loss, dict(beta=1 / 9))]
+
+
+@pytest.fixture
+def sample():
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(6, 4, generator=generator, dtype=torch.float64)
+        for _ in range(2)
+    ] + [torch.rand(6, 4, generator=generator, dtype=torch.float64)]
+
+
+def seed_smooth_l1(pred, target, beta):
+    """The formula of the seed, with a beta: 0.5 d^2 / beta or d - beta / 2."""
+    losses = []
+    for p, t in zip(pred.flatten().tolist(), target.flatten().tolist()):
+        d = abs(p - t)
+        losses.append(0.5 * d**2 / beta if d < beta else d - 0.5 * beta)
+    return torch.tensor(losses, dtype=torch.float64).reshape(pred.shape)
+
+
+@pytest.mark.parametrize('beta', [0.1, 1 / 9, 1, 3.0])
+def test_smooth_l1_is_the_formula_of_the_seed(sample, beta):
+    pred, target, _ = sample
+    got = smooth_l1_loss(pred, target, beta)
+    torch.testing.assert_close(got, seed_smooth_l1(pred, target, beta))
+    torch.testing.assert_close(
+        got, F.smooth_l1_loss(pred, target, reduction='none', beta=beta))
+
+
+def test_l1_and_mse_are_those_of_torch(sample):
+    pred, target, _ = sample
+    for got, expected in ((l1_loss, F.l1_loss), (mse_loss, F.mse_loss)):
+        torch.testing.assert_close(
+            got(pred, target),
+            expected(pred, target, reduction='none'),
+            rtol=0,
+            atol=0)
+
+
+def test_beta_zero_is_l1(sample):
+    pred, target, weight = sample
+    for beta in (0, 0.0):
+        torch.testing.assert_close(
+            SmoothL1Loss(beta)(pred, target, weight),
+            L1Loss()(pred, target, weight))
+    # And what small betas tend to.
+    torch.testing.assert_close(
+        SmoothL1Loss(1e-12)(pred, target),
+        L1Loss()(pred, target))
+
+
+def test_far_target_in_half_precision():
+    """The mask form of the seed is 0 * inf: NaN; here 999.5, gradient 1."""
+    pred = torch.tensor([1000.0], dtype=torch.float16, requires_grad=True)
+    target = torch.zeros(1, dtype=torch.float16)
+    distance = pred.detach()
+    near = (distance < 1).half()
+    mask_form = near * 0.5 * distance**2 + (1 - near) * (distance - 0.5)
+    assert torch.isnan(mask_form).all()
+    got = SmoothL1Loss()(pred, target)
+    got.backward()
+    assert got == 999.5 and pred.grad == 1
+
+
+@pytest.mark.parametrize('distance', [1e30, -1e30, math.inf, -math.inf])
+@pytest.mark.parametrize('beta', [0, 1e-30, 1 / 9, 1.0])
+def test_gradient_of_a_far_target(distance, beta):
+    pred = torch.tensor([distance], requires_grad=True)
+    got = SmoothL1Loss(beta)(pred, torch.zeros(1))
+    got.backward()
+    assert got == abs(distance)
+    assert pred.grad == math.copysign(1, distance)
+
+
+@settings(deadline=None)
+@given(
+    distance=st.floats(-1e3, 1e3),
+    centre=st.floats(-10, 10),
+    beta=st.floats(0.01, 100))
+def test_properties_of_smooth_l1(distance, centre, beta):
+    pred = torch.tensor(centre + distance, dtype=torch.float64)
+    pred.requires_grad_()
+    target = torch.tensor(centre, dtype=torch.float64)
+    got = smooth_l1_loss(pred, target, beta)
+    grad, = torch.autograd.grad(got, pred)
+    d = (pred - target).item()
+    assert got.item() == pytest.approx(
+        smooth_l1_loss(target, pred, beta).item())
+    assert abs(d) - beta / 2 - 1e-9 <= got.item() <= abs(d) + 1e-9
+    assert grad.item() == pytest.approx(
+        max(-1.0, min(1.0, d / beta)), abs=1e-12)
+
+
+@pytest.mark.parametrize('loss, kwargs', PAIRS)
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+@pytest.mark.parametrize('avg_factor', [None, 5, torch.tensor(5)])
+def test_number_of_mmdet(sample, loss, kwargs, reduction, avg_factor):
+    stock = pytest.importorskip('mmdet.models.losses')
+    if avg_factor is not None and reduction == 'sum':
+        pytest.skip('an error in both')
+    stock = getattr(stock, loss.__name__)(**kwargs, loss_weight=0.7)
+    # mmdet makes a tensor of an int float32, in float64 too.
+    rtol = 1e-7 if isinstance(avg_factor, torch.Tensor) else 1e-12
+    for weight in (None, sample[2], (sample[2] > 0.5).double()):
+        got, expected = [
+            x(*sample[:2], weight, avg_factor, reduction)
+            for x in (loss(**kwargs, loss_weight=0.7), stock)
+        ]
+        torch.testing.assert_close(got, expected, rtol=rtol, atol=1e-12)
+
+
+def test_positional_arguments_are_those_of_mmdet():
+    loss = SmoothL1Loss(0.5, 'sum', 2.0)
+    assert (loss.beta, loss.reduction, loss.loss_weight) == (0.5, 'sum', 2.0)
+
+
+@pytest.mark.parametrize('supervise_empty', [False, True])
+@pytest.mark.parametrize('empty', [False, True])
+def test_supervise_empty_is_that_of_mmpose(supervise_empty, empty):
+    """The displacement of DEKR: weights above 0 only near a person."""
+    stock = pytest.importorskip('mmpose.models.losses')
+    kwargs = dict(
+        use_target_weight=True,
+        supervise_empty=supervise_empty,
+        beta=1 / 9,
+        loss_weight=0.03)
+    generator = torch.Generator().manual_seed(0)
+    pred, target, weight = [
+        torch.rand(2, 6, 5, 5, generator=generator) for _ in range(3)
+    ]
+    weight = weight * (weight > 0.8) * (not empty)
+    expected = stock.SoftWeightSmoothL1Loss(**kwargs)(pred, target, weight)
+    got = SmoothL1Loss(**kwargs)(pred, target, weight)
+    torch.testing.assert_close(got, expected)
+    # An avg_factor replaces either count.
+    got = SmoothL1Loss(**kwargs)(pred, target, weight, avg_factor=7)
+    loss = smooth_l1_loss(pred, target, 1 / 9)
+    torch.testing.assert_close(got, 0.03 * (loss * weight).sum() / 7)
+
+
+def test_supervise_empty_counts_broadcast_weights():
+    """mmpose's number doubles when the same weight is spelled (N, K, 1)."""
+    pred, target = torch.ones(2, 3, 2), torch.zeros(2, 3, 2)
+    weight = torch.ones(2, 3, 1)
+    weight[0] = 0
+    loss = SmoothL1Loss(supervise_empty=False)
+    for given_weight in (weight, weight.expand(2, 3, 2), weight[..., 0]):
+        assert loss(pred, target, given_weight) == 0.5
+    stock = pytest.importorskip('mmpose.models.losses')
+    stock = stock.SoftWeightSmoothL1Loss(True, supervise_empty=False)
+    assert stock(pred, target, weight) == 1.0
+    assert stock(pred, target, weight.expand(2, 3, 2)) == 0.5
+
+
+def test_supervise_empty_compiles_to_one_graph(sample):
+    needs_dynamo()
+    loss = SmoothL1Loss(supervise_empty=False)
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
+    weight = (sample[2] > 0.5).double()
+    torch.testing.assert_close(
+        compiled(*sample[:2], weight), loss(*sample[:2], weight))
+
+
+def test_weight_multiplies_the_loss():
+    """mmpose multiplies the inputs: it squares the weight, or moves beta."""
+    pred, target = torch.full((1, 2, 2), 2.0), torch.zeros(1, 2, 2)
+    weight = torch.full((1, 2, 1), 0.5)
+    assert MSELoss()(pred, target, weight) == 2.0
+    assert SmoothL1Loss()(pred, target, weight) == 0.75
+    stock = pytest.importorskip('mmpose.models.losses')
+    assert stock.MSELoss(use_target_weight=True)(pred, target, weight) == 1.0
+    assert stock.SmoothL1Loss(use_target_weight=True)(pred, target,
+                                                      weight) == 0.5
+
+
+@pytest.mark.parametrize('loss, shape', [(L1Loss, (2, 3, 2)),
+                                         (MSELoss, (2, 3, 2)),
+                                         (SmoothL1Loss, (2, 3, 2))])
+def test_number_of_mmpose_for_weights_of_zero_and_one(loss, shape):
+    stock = pytest.importorskip('mmpose.models.losses')
+    stock = getattr(stock, loss.__name__)(use_target_weight=True)
+    generator = torch.Generator().manual_seed(0)
+    pred, target = [torch.randn(shape, generator=generator) for _ in range(2)]
+    weight = torch.tensor([[1., 0, 1], [0, 0, 1]])[..., None]
+    torch.testing.assert_close(
+        loss(use_target_weight=True)(pred, target, weight),
+        stock(pred, target, weight))
+
+
+def test_mse_is_the_heatmap_loss_of_mmpose():
+    stock = pytest.importorskip('mmpose.models.losses')
+    generator = torch.Generator().manual_seed(0)
+    pred, target = [
+        torch.rand(2, 3, 8, 6, generator=generator) for _ in range(2)
+    ]
+    weight = torch.rand(2, 3, generator=generator)
+    torch.testing.assert_close(
+        MSELoss(use_target_weight=True)(pred, target, weight),
+        stock.KeypointMSELoss(use_target_weight=True)(pred, target, weight))
+
+
+@pytest.mark.parametrize('loss, kwargs', PAIRS)
+@pytest.mark.parametrize('shape', [(2, ), (2, 3), (2, 1, 4, 5), (2, 1, 4),
+                                   (2, 3, 4, 5), (2, 3, 1, 1)])
+def test_weights_of_maps(loss, kwargs, shape):
+    """Of samples, channels or pixels, with all axes of the map or fewer."""
+    generator = torch.Generator().manual_seed(0)
+    pred, target = [
+        torch.randn(2, 3, 4, 5, generator=generator) for _ in range(2)
+    ]
+    weight = torch.rand(shape, generator=generator)
+    full = weight.reshape(shape + (1, ) * (4 - len(shape)))
+    loss = loss(reduction='none', **kwargs)
+    torch.testing.assert_close(
+        loss(pred, target, weight),
+        loss(pred, target) * full.expand(pred.shape))
+
+
+@pytest.mark.parametrize('loss, kwargs', PAIRS)
+def test_nan_at_weight_zero(loss, kwargs):
+    """mmdet's sum is NaN."""
+    pred = torch.tensor([[math.nan], [2.0]], requires_grad=True)
+    target, weight = torch.zeros(2, 1), torch.tensor([[0.0], [1.0]])
+    got = loss(**kwargs)(pred, target, weight, avg_factor=1)
+    got.backward()
+    assert torch.isfinite(got) and got > 0
+    assert pred.grad[0] == 0 and pred.grad[1] > 0
+    stock = pytest.importorskip('mmdet.models.losses')
+    stock = getattr(stock, loss.__name__)(**kwargs)
+    assert torch.isnan(stock(pred.detach(), target, weight, avg_factor=1))
+
+
+@pytest.mark.parametrize('loss, kwargs', PAIRS)
+def test_stages_may_be_added_in_place(loss, kwargs, sample):
+    """CPM and MSPN heads add later stages to the loss of the first."""
+    pred, target = sample[0].requires_grad_(), sample[1]
+    total = loss(**kwargs)(pred, target)
+    total += loss(**kwargs)(2 * pred, target)
+    total.backward()
+    assert torch.isfinite(pred.grad).all()
+
+
+def test_two_names_of_mse():
+    from mmlosses.registry import MODELS
+    assert MODELS.get('mmlosses.L2Loss') is MSELoss
+
+
+@pytest.mark.parametrize('beta, error, words', [
+    (-1, ValueError, 'at least 0, got -1'),
+    (math.nan, ValueError, 'at least 0, got nan'),
+    ('1', TypeError, 'number, got str'),
+])
+def test_wrong_beta(beta, error, words):
+    with pytest.raises(error, match=words):
+        SmoothL1Loss(beta=beta)
+
+
+@pytest.mark.parametrize('loss', [L1Loss, MSELoss, SmoothL1Loss])
+def test_shapes_are_never_broadcast(loss):
+    with pytest.raises(ValueError, match=r'\(4, 1\) and \(4,\)'):
+        loss()(torch.zeros(4, 1), torch.zeros(4))
