@@ -5,6 +5,7 @@ from pathlib import Path
 import mmengine
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmengine.utils import digit_version
 
 # The contract is a module of the package: show what its asserts compared.
@@ -24,6 +25,15 @@ def needs_dynamo():
         torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1))
     except RuntimeError as error:
         pytest.skip(f'no torch.compile here: {error}')
+
+
+@pytest.fixture(autouse=True)
+def leave_no_default_scope():
+    """A runner makes its scope that of all that is built after it."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

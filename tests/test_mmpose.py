@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 pytestmark = pytest.mark.openmmlab
@@ -20,15 +19,6 @@ except (ImportError, AssertionError) as error:
 CONFIG = ROOT / 'configs/mmpose/simcc_res50_kl_discret_coco-256x192.py'
 STOCK = dict(type='KLDiscretLoss', use_target_weight=True)
 SIZE = (144, 192)
-
-
-@pytest.fixture(autouse=True)
-def leave_no_default_scope():
-    """A runner makes mmpose's the scope of all that is built after it."""
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
 
 
 def small_config(coco, work_dir, epochs, loss=None):
