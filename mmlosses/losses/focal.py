@@ -15,13 +15,13 @@ EPS_LOG = 1e-12
 
 
 def logs_of_probability(prob: Tensor) -> Tuple[Tensor, Tensor]:
-    """log p and log(1 - p), with value and gradient finite at 0 and 1.
+    """log p and log(1 - p), finite at 0 and 1, and without a gradient there.
 
-    Beyond them, a probability counts as 0 or 1.
+    It would be 1e12, which half precision cannot hold: times the 0 of the
+    sigmoid before it, NaN. Beyond them a probability counts as 0 or 1.
     """
-    # Not `clamp`, whose gradient at the bounds depends on torch.
-    prob = torch.where(prob < 0, torch.zeros_like(prob), prob)
-    prob = torch.where(prob > 1, torch.ones_like(prob), prob)
+    inside = (prob > 0) & (prob < 1)
+    prob = torch.where(inside, prob, prob.detach().clamp(0, 1))
     return (prob + EPS_LOG).log(), (1 - prob + EPS_LOG).log()
 
 

@@ -109,6 +109,9 @@ class GaussianFocalLoss(BaseLoss):
         - mmdet takes probabilities only, whose gradient dies with the
           sigmoid: a negative of logit 20 has none. CornerNet clamps to
           [0.0001, 0.9999], where it dies at a logit of 9.2.
+        - Probabilities of exactly 0 or 1 in half precision, as a sigmoid
+          under autocast gives them, are infinite or NaN in mmdet. Here their
+          logarithm has no gradient.
         - mmdet's third argument is ``pos_inds``; here it is the weight, as in
           every loss, and ``pos_inds`` and ``pos_labels`` are keywords.
         - With ``pos_inds``, mmdet drops the weight and, without
