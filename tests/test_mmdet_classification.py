@@ -39,8 +39,7 @@ def losses_and_gradient(config, change):
     torch.manual_seed(0)
     detector = MODELS.build(model)
     detector.train()
-    inputs = demo_mm_inputs(
-        2, [[3, 128, 128], [3, 128, 96]], with_mask=True)
+    inputs = demo_mm_inputs(2, [[3, 128, 128], [3, 128, 96]], with_mask=True)
     data = detector.data_preprocessor(inputs, True)
     np.random.seed(0)
     torch.manual_seed(0)
@@ -48,8 +47,8 @@ def losses_and_gradient(config, change):
     total, losses = detector.parse_losses(losses)
     total.backward()
     norm = sum(
-        float(p.grad.double().square().sum())
-        for p in detector.parameters() if p.grad is not None)
+        float(p.grad.double().square().sum()) for p in detector.parameters()
+        if p.grad is not None)
     return {name: float(value) for name, value in losses.items()}, norm
 
 

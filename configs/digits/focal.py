@@ -9,7 +9,7 @@ model = dict(
             type='mmlosses.FocalLoss', use_sigmoid=True, gamma=2.0,
             alpha=0.25)))
 
-max_epochs = 6
+max_epochs = 10
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, end=60, by_epoch=False),

@@ -3,12 +3,12 @@
 Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``, which
 mmengine finds since 0.8.0. Needs scikit-learn, which brings the digits along.
 """
-from .heads import ClassificationHead, SimCCHead
+from .heads import CentreHead, ClassificationHead, SimCCHead
 from .metrics import PCK, Accuracy, MeanIoU
 from .model import DigitNet
 from .scenes import DigitScenes
 
 __all__ = [
-    'Accuracy', 'ClassificationHead', 'DigitNet', 'DigitScenes', 'MeanIoU',
-    'PCK', 'SimCCHead'
+    'Accuracy', 'CentreHead', 'ClassificationHead', 'DigitNet', 'DigitScenes',
+    'MeanIoU', 'PCK', 'SimCCHead'
 ]

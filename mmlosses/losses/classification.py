@@ -8,7 +8,7 @@ from torch import Tensor
 from .base import BaseLoss
 from .reduction import check_floating, check_reduction, check_same_shape
 
-# Since torch 2.1.
+# Not in torch 2.0.
 _is_compiling = getattr(getattr(torch, 'compiler', None), 'is_compiling', None)
 
 

@@ -36,8 +36,7 @@ class ClassificationHead(nn.Module):
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
         """The loss of the label of each scene's digit."""
         labels = torch.cat([single(sample).labels for sample in data_samples])
-        loss = self.loss_module(
-            self(features), labels, avg_factor=len(labels))
+        loss = self.loss_module(self(features), labels, avg_factor=len(labels))
         return dict(loss_cls=loss)
 
     def predict(self, features: Tensor,
