@@ -42,7 +42,7 @@ class CentreHead(nn.Module):
             nn.ReLU(inplace=True))
         self.peaks = nn.Conv2d(in_channels, num_classes, 1)
         # CenterNet's: at first, nearly nothing is a peak.
-        nn.init.constant_(self.peaks.bias, -2.19)
+        nn.init.constant_(self.peaks.bias, -2.19)  # type: ignore[arg-type]
         self.loss_module = MODELS.build(loss)
 
     def forward(self, features: Tensor) -> Tensor:
