@@ -1,5 +1,6 @@
 """What the losses over classes share: labels, class weights, ignored rows."""
 from __future__ import annotations
+import math
 from typing import Any, Sequence
 
 import torch
@@ -127,17 +128,23 @@ class ClassificationLoss(BaseLoss):
             return None
         return target == ignore_index
 
-    def weight_of_classes(self, pred: Tensor, dim: int = 1) -> Tensor | None:
-        """The weight of each class, to broadcast along an axis of ``pred``.
+    def weight_of_classes(self, pred: Tensor, target: Tensor) -> Tensor | None:
+        """The weight of each class, to broadcast along their axis of ``pred``.
+
+        They are on axis 1, but last, as in mmdet, where a sigmoid has a
+        target for each of them and ``pred`` is no map.
 
         Raises:
             ValueError: If their numbers differ.
         """
         if self._class_weight is None:
             return None
-        dim = dim % pred.ndim if pred.ndim > 1 else 1
-        classes = pred.shape[dim] if pred.ndim > 1 else 1
-        given = self._class_weight.numel()
+        shape = [1] * pred.ndim
+        if pred.ndim > 1:
+            last = self.binary and target.ndim == pred.ndim <= 3
+            dim = -1 if last else 1
+            shape[dim] = pred.shape[dim]
+        classes, given = math.prod(shape), self._class_weight.numel()
         if given != classes:
             raise ValueError(
                 f'class_weight must have {classes} entries, one for each '
@@ -145,9 +152,6 @@ class ClassificationLoss(BaseLoss):
                 'channels are num_classes with a sigmoid, and num_classes + '
                 '1, the last one for background, with the softmax of a '
                 'detection head')
-        shape = [1] * pred.ndim
-        if pred.ndim > 1:
-            shape[dim] = classes
         return self._class_weight.to(pred).reshape(shape)
 
     def forward(  # type: ignore[override]

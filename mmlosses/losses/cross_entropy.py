@@ -175,7 +175,7 @@ class CrossEntropyLoss(ClassificationLoss):
         """The cross entropy of each sample, class or pixel."""
         index = target.ndim < pred.ndim
         if not self.binary:
-            class_weight = self.weight_of_classes(pred)
+            class_weight = self.weight_of_classes(pred, target)
             if not index:
                 return soft_cross_entropy(
                     F.log_softmax(pred, dim=1), target.to(pred.dtype),
@@ -187,9 +187,7 @@ class CrossEntropyLoss(ClassificationLoss):
                 pred, target, weight=class_weight, reduction='none')
         class_weight = None
         if not self.use_mask:
-            # mmdet's classes are last; those of a map are not.
-            class_weight = self.weight_of_classes(
-                pred, dim=1 if index or pred.ndim > 3 else -1)
+            class_weight = self.weight_of_classes(pred, target)
         if index:
             check_labels(target, pred.shape[1] + 1)
             target = one_hot(target, pred.shape[1])
@@ -267,7 +265,7 @@ class CrossEntropyLoss(ClassificationLoss):
                 removed = removed.all(dim=-1)
             labels = labels.masked_fill(removed, 0)
         check_labels(labels, pred.shape[1], 'with use_mask, labels')
-        class_weight = self.weight_of_classes(pred)
+        class_weight = self.weight_of_classes(pred, target)
         if class_weight is not None:
             class_weight = class_weight.flatten()[labels]
             class_weight = align_weight(class_weight, pixels)
@@ -371,9 +369,7 @@ class LabelSmoothLoss(ClassificationLoss):
         """The cross entropy of each sample, or each class with a sigmoid."""
         index = target.ndim < pred.ndim
         classes = pred.shape[1] if pred.ndim > 1 else 1
-        class_weight = self.weight_of_classes(
-            pred,
-            dim=1 if index or not self.use_sigmoid or pred.ndim > 3 else -1)
+        class_weight = self.weight_of_classes(pred, target)
         if index:
             check_labels(target, classes + 1 if self.use_sigmoid else classes)
             target = one_hot(target, classes)

@@ -159,9 +159,9 @@ class FocalLoss(ClassificationLoss):
         Tensor: The loss, see :meth:`BaseLoss.forward`.
 
     Raises:
-        ValueError: If ``gamma`` is negative or ``alpha`` above 1, shapes do
-            not fit, ``class_weight`` has not one entry for each channel, or a
-            label on the CPU is out of range.
+        ValueError: If ``gamma`` is negative, ``alpha`` above 1 with a
+            sigmoid, shapes do not fit, ``class_weight`` has not one entry for
+            each channel, or a label on the CPU is out of range.
         TypeError: If ``pred`` is not a floating-point tensor, or labels are
             not integers.
 
@@ -207,8 +207,9 @@ class FocalLoss(ClassificationLoss):
                          loss_weight)
         if gamma < 0:
             raise ValueError(f'gamma must not be negative, got {gamma}')
-        if alpha is not None and alpha > 1:
-            raise ValueError(f'alpha must be at most 1, got {alpha}')
+        if use_sigmoid and alpha is not None and alpha > 1:
+            raise ValueError('alpha must be at most 1 with a sigmoid, got '
+                             f'{alpha}')
         self.gamma = gamma
         self.alpha = alpha
         self.activated = activated
@@ -216,9 +217,7 @@ class FocalLoss(ClassificationLoss):
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of each class, or of each sample with a softmax."""
         index = target.ndim < pred.ndim
-        class_weight = self.weight_of_classes(
-            pred,
-            dim=1 if index or not self.use_sigmoid or pred.ndim > 3 else -1)
+        class_weight = self.weight_of_classes(pred, target)
         if index:
             classes = pred.shape[1]
             check_labels(target, classes + 1 if self.use_sigmoid else classes)
