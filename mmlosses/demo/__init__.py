@@ -3,7 +3,8 @@
 Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``, which
 mmengine finds since 0.8.0. Needs scikit-learn, which brings the digits along.
 """
-from .heads import (CornerHead, GaussianKeypointHead, KeypointHead, MaskHead,
+from .heads import (CentreHead, ClassificationHead, CornerHead,
+                    GaussianKeypointHead, KeypointHead, MaskHead,
                     OrientationHead, SimCCHead)
 from .metrics import (PCK, Accuracy, AngularError, BoxF1, MaskDice, MaskIoU,
                       MeanIoU)
@@ -11,7 +12,8 @@ from .model import DigitNet
 from .scenes import DigitScenes
 
 __all__ = [
-    'Accuracy', 'AngularError', 'BoxF1', 'CornerHead', 'DigitNet',
-    'DigitScenes', 'GaussianKeypointHead', 'KeypointHead', 'MaskDice',
-    'MaskHead', 'MaskIoU', 'MeanIoU', 'OrientationHead', 'PCK', 'SimCCHead'
+    'Accuracy', 'AngularError', 'BoxF1', 'CentreHead', 'ClassificationHead',
+    'CornerHead', 'DigitNet', 'DigitScenes', 'GaussianKeypointHead',
+    'KeypointHead', 'MaskDice', 'MaskHead', 'MaskIoU', 'MeanIoU',
+    'OrientationHead', 'PCK', 'SimCCHead'
 ]

@@ -4,8 +4,13 @@ from .associative_embedding import (AssociativeEmbeddingLoss,
                                     associative_embedding_loss)
 from .balanced_bce import BalancedBCELoss, binary_cross_entropy
 from .base import BaseLoss
+from .classification import ClassificationLoss
 from .cornernet import CornerNetLoss, corner_heatmap_loss, corner_offset_loss
+from .cross_entropy import (CrossEntropyLoss, LabelSmoothLoss, smooth_labels,
+                            soft_cross_entropy)
 from .dice import DiceLoss, dice_loss
+from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
+from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
 from .kl_discret import KLDiscretLoss, kl_discret_loss
 from .propel import KeypointPROPELLoss, PROPELLoss, propel_loss
 from .regression import (L1Loss, MSELoss, SmoothL1Loss, l1_loss, mse_loss,
@@ -13,9 +18,12 @@ from .regression import (L1Loss, MSELoss, SmoothL1Loss, l1_loss, mse_loss,
 
 __all__ = [
     'AngularLoss', 'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BaseLoss',
-    'CornerNetLoss', 'DiceLoss', 'KLDiscretLoss', 'KeypointPROPELLoss',
-    'L1Loss', 'MSELoss', 'PROPELLoss', 'SmoothL1Loss', 'angular_loss',
-    'associative_embedding_loss', 'binary_cross_entropy',
+    'ClassificationLoss', 'CornerNetLoss', 'CrossEntropyLoss', 'DiceLoss',
+    'FocalLoss', 'GaussianFocalLoss', 'KLDiscretLoss', 'KeypointPROPELLoss',
+    'L1Loss', 'LabelSmoothLoss', 'MSELoss', 'PROPELLoss', 'SmoothL1Loss',
+    'angular_loss', 'associative_embedding_loss', 'binary_cross_entropy',
     'corner_heatmap_loss', 'corner_offset_loss', 'dice_loss',
-    'kl_discret_loss', 'l1_loss', 'mse_loss', 'propel_loss', 'smooth_l1_loss'
+    'gaussian_focal_loss', 'kl_discret_loss', 'l1_loss', 'mse_loss',
+    'propel_loss', 'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
+    'soft_cross_entropy', 'softmax_focal_loss'
 ]

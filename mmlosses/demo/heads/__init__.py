@@ -1,10 +1,12 @@
 """Heads of the demo model, one for each kind of task."""
+from .centre import CentreHead
+from .classification import ClassificationHead
 from .corner import CornerHead
 from .mask import MaskHead
 from .regression import GaussianKeypointHead, KeypointHead, OrientationHead
 from .simcc import SimCCHead
 
 __all__ = [
-    'CornerHead', 'GaussianKeypointHead', 'KeypointHead', 'MaskHead',
-    'OrientationHead', 'SimCCHead'
+    'CentreHead', 'ClassificationHead', 'CornerHead', 'GaussianKeypointHead',
+    'KeypointHead', 'MaskHead', 'OrientationHead', 'SimCCHead'
 ]

@@ -1,0 +1,48 @@
+"""Which digit it is."""
+from __future__ import annotations
+from typing import Any, Dict, List
+
+import torch
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor, nn
+
+from .common import single
+
+
+class ClassificationHead(nn.Module):
+    """The label of a scene's one digit, from the mean of the features.
+
+    Args:
+        loss (dict): Config of the loss, called with scores (N, C), labels
+            (N,) and the ``avg_factor`` N.
+        in_channels (int): Channels of the features.
+        num_classes (int): Number C of classes. Default: 10.
+    """
+
+    def __init__(self,
+                 loss: Dict[str, Any],
+                 in_channels: int,
+                 num_classes: int = 10) -> None:
+        super().__init__()
+        self.scores = nn.Linear(in_channels, num_classes)
+        self.loss_module = MODELS.build(loss)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores (N, C)."""
+        return self.scores(features.mean(dim=(2, 3)))
+
+    def loss(self, features: Tensor,
+             data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
+        """The loss of the label of each scene's digit."""
+        labels = torch.cat([single(sample).labels for sample in data_samples])
+        loss = self.loss_module(self(features), labels, avg_factor=len(labels))
+        return dict(loss_cls=loss)
+
+    def predict(self, features: Tensor,
+                data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
+        """The label with the highest score."""
+        labels = self(features).argmax(dim=1)
+        for sample, label in zip(data_samples, labels):
+            sample.pred_instances = InstanceData(labels=label[None])
+        return data_samples

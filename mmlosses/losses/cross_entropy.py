@@ -1,0 +1,383 @@
+"""Cross entropy by softmax, by sigmoid and of masks; label smoothing."""
+from __future__ import annotations
+from typing import Any, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlosses.registry import MODELS
+from .classification import (ClassificationLoss, check_index, check_labels,
+                             one_hot)
+from .reduction import align_weight, check_floating
+
+
+def soft_cross_entropy(log_prob: Tensor,
+                       target: Tensor,
+                       class_weight: Tensor | None = None) -> Tensor:
+    r"""Cross entropy of a distribution over the classes on axis 1.
+
+    .. math::
+        -\sum_c w_c t_c \log p_c, \qquad 0 \cdot \infty = 0
+
+    Args:
+        log_prob (Tensor): Logarithm of the predicted probabilities.
+        target (Tensor): Probability of each class.
+        class_weight (Tensor, optional): Weight of each class, broadcastable
+            to ``target``.
+
+    Shape:
+        - log_prob, target: (N, C, \*).
+        - returns: (N, \*).
+
+    Returns:
+        Tensor: The cross entropy of each sample.
+    """
+    # A class that is masked by a logit of -inf may have no share.
+    impossible = (target == 0) & torch.isinf(log_prob)
+    log_prob = log_prob.masked_fill(impossible, 0)
+    if class_weight is not None:
+        target = target * class_weight
+    return -(target * log_prob).sum(dim=1)
+
+
+def smooth_labels(target: Tensor, smoothing: float, distribute: str,
+                  num_classes: int) -> Tensor:
+    r"""Take a share of the labels and distribute it.
+
+    .. math::
+        \text{'others'}: (1 - \epsilon) t + \frac{\epsilon}{K - 1} (1 - t)
+        \qquad
+        \text{'uniform'}: (1 - \epsilon) t + \frac{\epsilon}{K}
+
+    Args:
+        target (Tensor): Probability of each class.
+        smoothing (float): The share :math:`\epsilon`.
+        distribute (str): ``'others'`` or ``'uniform'``.
+        num_classes (int): Number K of classes to choose from.
+
+    Returns:
+        Tensor: The smooth labels.
+    """
+    if distribute == 'uniform':
+        return (1 - smoothing) * target + smoothing / num_classes
+    others = smoothing / max(num_classes - 1, 1)
+    return (1 - smoothing) * target + others * (1 - target)
+
+
+@MODELS.register_module()
+class CrossEntropyLoss(ClassificationLoss):
+    r"""Cross entropy by softmax, by sigmoid, or of the masks of RoIs.
+
+    .. math::
+        L_{softmax} = -w_y \log p_y \quad \text{or} \quad
+        -\sum_c w_c t_c \log p_c, \qquad p = \mathrm{softmax}(pred)
+
+    .. math::
+        L_{sigmoid} = -w_c t_c \log \sigma(x_c)
+        - (1 - t_c) \log (1 - \sigma(x_c))
+
+    with label :math:`y` or target :math:`t` and the weights :math:`w` of the
+    classes. Labels are an index, one-hot or soft; which one, their shape says.
+
+    Args:
+        use_sigmoid (bool): Whether each class is a binary decision. An index
+            label then means one-hot, where background, ``num_classes``, is
+            none of the classes: with one channel, label 0 is foreground. A
+            negative label or target is ignored, as in mmdet.
+            Default: False.
+        use_mask (bool): Whether the third argument holds the class of each
+            RoI, whose channel of ``pred`` is compared with the mask by
+            sigmoid. A weight is then ``target_weight``. Default: False.
+        class_weight (list[float] | Tensor, optional): Weight of each class.
+            It multiplies the loss of its samples with a softmax and of its
+            RoIs with ``use_mask``, and the loss of its positives with a
+            sigmoid. Default: None.
+        ignore_index (int, optional): Label that does not count: loss and
+            gradient are 0. ``None`` is -100. Default: -100.
+        avg_non_ignore (bool): Whether ``'mean'`` without ``avg_factor``
+            divides by the number of elements that are not ignored instead of
+            that of all. Default: False.
+        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
+            Default: ``'mean'``.
+        loss_weight (float): Factor of the reduced loss. Default: 1.0.
+
+    Shape:
+        - pred: logits (N, C, \*), with a sigmoid any shape.
+        - target: integer labels (N, \*), or of the shape of ``pred``; with
+          ``use_mask`` (N, \*).
+        - weight: (N, \*); with ``use_mask`` the integer class (N,) of each
+          RoI.
+        - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
+          ``pred``.
+
+    Returns:
+        Tensor: The loss, see :meth:`BaseLoss.forward`.
+
+    Raises:
+        ValueError: If ``use_sigmoid`` and ``use_mask`` are both set, shapes
+            do not fit, ``class_weight`` has not one entry for each channel,
+            the classes of ``use_mask`` are missing, or a label on the CPU is
+            out of range.
+        TypeError: If ``pred`` is not a floating-point tensor, or labels are
+            not integers.
+
+    Source:
+        The losses of the same name of torch (softmax) and mmdet (calls and
+        arguments).
+
+    Differs from upstream:
+        - With ``use_mask`` mmdet returns the shape (1,) and rejects
+          ``avg_factor`` and every reduction but ``'mean'``; ``class_weight``
+          there multiplies columns of pixels. Here it is that of the RoI.
+        - A row that is ignored, or of weight 0, has no gradient even where
+          its logits are NaN or its label is out of range.
+        - mmdet divides soft labels with ``avg_non_ignore`` by the number of
+          their entries, here by that of samples.
+        - mmdet waits for the device in ``avg_non_ignore``.
+
+    Example:
+        In a config that inherits mmdet's Faster R-CNN:
+
+        >>> bbox_head = dict(loss_cls=dict(
+        ...     type='mmlosses.CrossEntropyLoss', use_sigmoid=False))
+
+        >>> import torch
+        >>> from mmengine.registry import MODELS
+        >>> loss = MODELS.build(bbox_head['loss_cls'])
+        >>> pred = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        >>> print('%.4f' % loss(pred, torch.tensor([0, 2])))
+        0.3955
+    """
+
+    def __init__(self,
+                 use_sigmoid: bool = False,
+                 use_mask: bool = False,
+                 class_weight: Sequence[float] | Tensor | None = None,
+                 ignore_index: int | None = -100,
+                 avg_non_ignore: bool = False,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(use_sigmoid, class_weight, ignore_index, reduction,
+                         loss_weight)
+        if use_sigmoid and use_mask:
+            raise ValueError('use_mask has a sigmoid of its own, got '
+                             'use_sigmoid=True and use_mask=True')
+        self.use_mask = use_mask
+        self.avg_non_ignore = avg_non_ignore
+
+    @property
+    def binary(self) -> bool:
+        """Whether an element is one class of a sample, or a pixel."""
+        return self.use_sigmoid or self.use_mask
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The cross entropy of each sample, class or pixel."""
+        index = target.ndim < pred.ndim
+        if not self.binary:
+            class_weight = self.weight_of_classes(pred, target)
+            if not index:
+                return soft_cross_entropy(
+                    F.log_softmax(pred, dim=1), target.to(pred.dtype),
+                    class_weight)
+            check_labels(target, pred.shape[1])
+            if class_weight is not None:
+                class_weight = class_weight.flatten()
+            return F.cross_entropy(
+                pred, target, weight=class_weight, reduction='none')
+        class_weight = None
+        if not self.use_mask:
+            class_weight = self.weight_of_classes(pred, target)
+        if index:
+            check_labels(target, pred.shape[1] + 1)
+            target = one_hot(target, pred.shape[1])
+        return F.binary_cross_entropy_with_logits(
+            pred,
+            target.to(pred.dtype),
+            pos_weight=class_weight,
+            reduction='none')
+
+    def ignored(self, pred: Tensor, target: Tensor,
+                ignore_index: int | None) -> Tensor | None:
+        """Also negative targets of a sigmoid, as in mmdet."""
+        ignore_index = -100 if ignore_index is None else ignore_index
+        ignored = super().ignored(pred, target, ignore_index)
+        if self.binary and ignored is not None:
+            ignored = ignored | (target < 0)
+        return ignored
+
+    def forward(  # type: ignore[override]
+            self,
+            pred: Tensor,
+            target: Tensor,
+            weight: Tensor | None = None,
+            avg_factor: float | Tensor | None = None,
+            reduction_override: str | None = None,
+            ignore_index: int | None = None,
+            *,
+            target_weight: Tensor | None = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            pred (Tensor): Logits.
+            target (Tensor): Labels, a target for each class, or masks.
+            weight (Tensor, optional): Weight of each element; with
+                ``use_mask`` the class of each RoI.
+            avg_factor (float | Tensor, optional): See
+                :meth:`BaseLoss.forward`.
+            reduction_override (str, optional): See there.
+            ignore_index (int, optional): Replaces the one of the loss for
+                this call.
+            target_weight (Tensor, optional): mmpose's name of ``weight``,
+                and the weight with ``use_mask``.
+
+        Returns:
+            Tensor: A 0-dim tensor, or one element each for ``'none'``.
+        """
+        if self.use_mask:
+            pred, weight = self._masks(pred, target, weight, target_weight)
+            target_weight = None
+        return super().forward(
+            pred,
+            target,
+            weight,
+            avg_factor,
+            reduction_override,
+            ignore_index,
+            target_weight=target_weight)
+
+    def _masks(self, pred: Tensor, target: Tensor, labels: Any,
+               weight: Tensor | None) -> Any:
+        """The channel of each RoI's class, and the weight of its pixels."""
+        check_floating('pred', pred)
+        check_index(labels, 'with use_mask, the third argument')
+        if pred.ndim < 2 or labels.shape != pred.shape[:1]:
+            raise ValueError(
+                'with use_mask, pred must have the shape (N, C, ...) and the '
+                f'third argument (N,), the class of each RoI, got '
+                f'{tuple(pred.shape)} and {tuple(labels.shape)}')
+        pixels = pred.shape[:1] + pred.shape[2:]
+        labels = labels.long()
+        if weight is not None:
+            weight = align_weight(weight, pixels)
+            removed = weight == 0
+            while removed.ndim > 1:
+                removed = removed.all(dim=-1)
+            labels = labels.masked_fill(removed, 0)
+        check_labels(labels, pred.shape[1], 'with use_mask, labels')
+        class_weight = self.weight_of_classes(pred, target)
+        if class_weight is not None:
+            class_weight = class_weight.flatten()[labels]
+            class_weight = align_weight(class_weight, pixels)
+            weight = class_weight if weight is None else class_weight * weight
+        index = labels.reshape((-1, ) + (1, ) * (pred.ndim - 1))
+        index = index.expand(pred.shape[:1] + (1, ) + pred.shape[2:])
+        return pred.gather(1, index).squeeze(1), weight
+
+
+@MODELS.register_module()
+class LabelSmoothLoss(ClassificationLoss):
+    r"""Cross entropy with smooth labels.
+
+    .. math::
+        L = -\sum_c w_c q_c \log p_c, \qquad p = \mathrm{softmax}(pred)
+
+    with the labels :math:`q` of :func:`smooth_labels` and the weights
+    :math:`w` of the classes.
+
+    Args:
+        smoothing (float): Share :math:`\epsilon` of each label that is
+            distributed, from 0 to below 1. Default: 0.1.
+        distribute (str): Whom it goes to: ``'others'``, the K - 1 other
+            classes, or ``'uniform'``, all K as in torch. ``'others'`` with
+            :math:`\epsilon` is ``'uniform'`` with
+            :math:`\epsilon K / (K - 1)`. Default: ``'others'``.
+        use_sigmoid (bool): Whether each class is a binary decision, where
+            K is 2. An index label then means one-hot, and background,
+            ``num_classes``, none of the classes. Default: False.
+        class_weight (list[float] | Tensor, optional): Weight of each class;
+            with a sigmoid that of its positives. Default: None.
+        ignore_index (int, optional): Label that does not count: loss and
+            gradient are 0. Default: -100.
+        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
+            Default: ``'mean'``.
+        loss_weight (float): Factor of the reduced loss. Default: 1.0.
+
+    Shape:
+        - pred: logits (N, C, \*).
+        - target: integer labels (N, \*), or one-hot or soft of the shape of
+          ``pred``.
+        - weight: (N, \*).
+        - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
+          ``pred``.
+
+    Returns:
+        Tensor: The loss, see :meth:`BaseLoss.forward`.
+
+    Raises:
+        ValueError: If ``smoothing`` or ``distribute`` is unknown, shapes do
+            not fit, ``class_weight`` has not one entry for each channel, or a
+            label on the CPU is out of range.
+        TypeError: If ``pred`` is not a floating-point tensor, or labels are
+            not integers.
+
+    Source:
+        Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens,
+        Zbigniew Wojna. Rethinking the Inception Architecture for Computer
+        Vision. CVPR 2016, `arXiv:1512.00567
+        <https://arxiv.org/abs/1512.00567>`_. It distributes uniformly.
+
+    Differs from upstream:
+        - A logit of -inf without a share of the label gives no NaN.
+        - Ignored labels and class weights work, as in torch.
+        - One class gives 0 instead of a division by zero.
+
+    Example:
+        In a config that inherits mmdet's Faster R-CNN:
+
+        >>> bbox_head = dict(loss_cls=dict(
+        ...     type='mmlosses.LabelSmoothLoss', smoothing=0.1))
+
+        >>> import torch
+        >>> from mmengine.registry import MODELS
+        >>> loss = MODELS.build(bbox_head['loss_cls'])
+        >>> pred = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        >>> print('%.4f' % loss(pred, torch.tensor([0, 2])))
+        0.5455
+    """
+
+    def __init__(self,
+                 smoothing: float = 0.1,
+                 distribute: str = 'others',
+                 use_sigmoid: bool = False,
+                 class_weight: Sequence[float] | Tensor | None = None,
+                 ignore_index: int | None = -100,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(use_sigmoid, class_weight, ignore_index, reduction,
+                         loss_weight)
+        if not 0 <= smoothing < 1:
+            raise ValueError('smoothing must be from 0 to below 1, got '
+                             f'{smoothing}')
+        if distribute not in ('others', 'uniform'):
+            raise ValueError("distribute must be 'others' or 'uniform', got "
+                             f'{distribute!r}')
+        self.smoothing = smoothing
+        self.distribute = distribute
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The cross entropy of each sample, or each class with a sigmoid."""
+        index = target.ndim < pred.ndim
+        classes = pred.shape[1] if pred.ndim > 1 else 1
+        class_weight = self.weight_of_classes(pred, target)
+        if index:
+            check_labels(target, classes + 1 if self.use_sigmoid else classes)
+            target = one_hot(target, classes)
+        target = smooth_labels(
+            target.to(pred.dtype), self.smoothing, self.distribute,
+            2 if self.use_sigmoid else classes)
+        if self.use_sigmoid:
+            return F.binary_cross_entropy_with_logits(
+                pred, target, pos_weight=class_weight, reduction='none')
+        return soft_cross_entropy(
+            F.log_softmax(pred, dim=1), target, class_weight)

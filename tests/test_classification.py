@@ -1,0 +1,928 @@
+"""The losses over classes against independent derivations of their number."""
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases.classification import (CASES, CLASS_WEIGHT, CLASSES, certain,
+                                  certain_of_each)
+from conftest import needs_dynamo
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmlosses.losses import (CrossEntropyLoss, FocalLoss, GaussianFocalLoss,
+                             LabelSmoothLoss)
+from mmlosses.losses.classification import _is_compiling
+from mmlosses.testing import CONTRACT
+
+REDUCTIONS = ('mean', 'sum', 'none')
+NAN, INF = float('nan'), float('inf')
+CASE = {case.loss.__name__: case for case in CASES}
+
+close = torch.testing.assert_close
+looks_at_labels = pytest.mark.skipif(
+    _is_compiling is None, reason='this torch does not say when it compiles')
+
+
+@pytest.fixture
+def stock():
+    try:
+        from mmdet.models import losses
+    except (ImportError, AssertionError) as error:
+        pytest.skip(f'needs mmcv and mmdet: {error}')
+    return losses
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def scores(*shape):
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def same_with_gradient(got, expected, pred, **kwargs):
+    close(got, expected, **kwargs)
+    one, other = [
+        torch.autograd.grad(x.sum(), pred, retain_graph=True)[0]
+        for x in (got, expected)
+    ]
+    close(one, other, **kwargs)
+
+
+# The same contract in the other forms of each loss.
+
+
+def dense(case, kwargs, element_shape, perfect=None):
+    """Maps of labels: the classes are on axis 1."""
+
+    def inputs(batch):
+        return (torch.randn(batch, CLASSES, 2,
+                            3), torch.randint(CLASSES, (batch, 2, 3)))
+
+    return dataclasses.replace(
+        case,
+        kwargs=kwargs,
+        inputs=inputs,
+        element_shape=element_shape,
+        perfect=perfect)
+
+
+def soft(case, kwargs, element_shape):
+    """A distribution over the classes as the target."""
+
+    def inputs(batch):
+        return (torch.randn(batch, CLASSES), torch.rand(batch,
+                                                        CLASSES).softmax(1))
+
+    return dataclasses.replace(
+        case,
+        kwargs=kwargs,
+        inputs=inputs,
+        element_shape=element_shape,
+        perfect=None)
+
+
+def per_sample(batch):
+    return batch,
+
+
+def per_class(batch):
+    return batch, CLASSES
+
+
+def per_pixel(batch):
+    return batch, 2, 3
+
+
+def per_pixel_and_class(batch):
+    return batch, CLASSES, 2, 3
+
+
+SIGMOID, SOFTMAX = dict(use_sigmoid=True), dict(use_sigmoid=False)
+FORMS = dict(
+    cross_entropy_sigmoid=dataclasses.replace(
+        CASE['CrossEntropyLoss'],
+        kwargs=SIGMOID,
+        element_shape=per_class,
+        perfect=certain_of_each),
+    cross_entropy_dense=dense(CASE['CrossEntropyLoss'], {}, per_pixel),
+    cross_entropy_dense_sigmoid=dense(CASE['CrossEntropyLoss'], SIGMOID,
+                                      per_pixel_and_class),
+    cross_entropy_soft=soft(CASE['CrossEntropyLoss'], {}, per_sample),
+    cross_entropy_soft_sigmoid=soft(CASE['CrossEntropyLoss'], SIGMOID,
+                                    per_class),
+    cross_entropy_mask=dataclasses.replace(
+        CASE['CrossEntropyLoss'],
+        kwargs=dict(use_mask=True),
+        inputs=lambda batch: (torch.randn(batch, 2, 3, 4),
+                              (torch.rand(batch, 3, 4) > 0.5).float()),
+        element_shape=lambda batch: (batch, 3, 4),
+        perfect=None),
+    label_smooth_sigmoid=dataclasses.replace(
+        CASE['LabelSmoothLoss'],
+        kwargs=SIGMOID,
+        element_shape=per_class,
+        perfect=certain_of_each),
+    label_smooth_dense=dense(CASE['LabelSmoothLoss'], {}, per_pixel),
+    focal_softmax=dataclasses.replace(
+        CASE['FocalLoss'],
+        kwargs=SOFTMAX,
+        element_shape=per_sample,
+        perfect=certain),
+    focal_dense=dense(CASE['FocalLoss'], {}, per_pixel_and_class),
+    focal_soft=soft(CASE['FocalLoss'], {}, per_class),
+    focal_soft_softmax=soft(CASE['FocalLoss'], SOFTMAX, per_sample),
+    gaussian_focal_logits=dataclasses.replace(
+        CASE['GaussianFocalLoss'],
+        kwargs=SIGMOID,
+        inputs=lambda batch: (3 * torch.randn(batch, 2, 3, 4), CASE[
+            'GaussianFocalLoss'].inputs(batch)[1]),
+        perfect=None),
+)
+# What depends on the constructor alone is checked once.
+CHECKS = {
+    name: check
+    for name, check in CONTRACT.items()
+    if name not in ('no_dead_argument', 'stock_kwargs', 'constructor')
+}
+
+
+@pytest.mark.parametrize('check', CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize('case', FORMS.values(), ids=FORMS)
+def test_contract_in_every_form(case, check):
+    if case is FORMS['cross_entropy_mask'] and (check.__name__
+                                                == 'target_weight'):
+        return  # The weight has one name there, the third argument another.
+    if check.__name__ == 'compiles':
+        needs_dynamo()
+    check(case)
+
+
+# CrossEntropyLoss
+
+
+@pytest.mark.parametrize('class_weight', [None, CLASS_WEIGHT])
+@pytest.mark.parametrize('shape', [(6, 4), (3, 4, 5), (2, 4, 3, 5)])
+def test_softmax_is_that_of_torch(shape, class_weight):
+    pred = scores(*shape)
+    labels = torch.randint(4, shape[:1] + shape[2:])
+    labels[0] = -100
+    soft = torch.rand(shape, dtype=torch.float64).softmax(1)
+    weight = None if class_weight is None else torch.tensor(
+        class_weight, dtype=torch.float64)
+    loss = CrossEntropyLoss(class_weight=class_weight, reduction='none')
+    for target in (labels, soft):
+        expected = F.cross_entropy(
+            pred, target, weight=weight, reduction='none')
+        same_with_gradient(loss(pred, target), expected, pred)
+    # One-hot targets, of integers too, are the labels.
+    valid = labels.clamp(min=0)
+    hot = F.one_hot(valid, 4).movedim(-1, 1)
+    for target in (hot, hot.double(), hot.bool(), valid.int()):
+        same_with_gradient(loss(pred, target), loss(pred, valid), pred)
+
+
+def test_sigmoid_is_a_loop():
+    pred = scores(6, 3)
+    labels = torch.tensor([0, 1, 2, 3, 255, 2])
+    class_weight = [0.5, 2.0, 1.5]
+    loss = CrossEntropyLoss(
+        use_sigmoid=True,
+        class_weight=class_weight,
+        ignore_index=255,
+        reduction='none')
+    expected = torch.zeros(6, 3, dtype=torch.float64)
+    for n, label in enumerate(labels.tolist()):
+        for c in range(3):
+            prob = 1 / (1 + math.exp(-float(pred[n, c].detach())))
+            if label == 255:
+                continue
+            if c == label:
+                expected[n, c] = -class_weight[c] * math.log(prob)
+            else:
+                expected[n, c] = -math.log(1 - prob)
+    close(loss(pred, labels), expected)
+
+
+@pytest.mark.parametrize('reduction', REDUCTIONS)
+@pytest.mark.parametrize('weight', ['none', 'samples'])
+@pytest.mark.parametrize('avg_factor', [None, 7, 2.5, torch.tensor(3)])
+@pytest.mark.parametrize('kwargs', [
+    {},
+    dict(class_weight=[0.5, 1.0, 2.0, 3.0, 0.25]),
+    dict(ignore_index=1),
+    dict(ignore_index=1, avg_non_ignore=True),
+    dict(use_sigmoid=True),
+    dict(use_sigmoid=True, class_weight=[0.5, 1.0, 2.0, 3.0, 0.25]),
+    dict(use_sigmoid=True, ignore_index=1, avg_non_ignore=True),
+])
+def test_cross_entropy_is_that_of_mmdet(stock, kwargs, avg_factor, weight,
+                                        reduction):
+    """The calls of BBoxHead, DETRHead, RPNHead and PanopticFPNHead."""
+    pred, labels = scores(8, 5), torch.arange(8) % 5
+    if kwargs.get('use_sigmoid'):
+        labels[3] = 5
+    given = dict(avg_factor=avg_factor, reduction_override=reduction)
+    given['weight'] = (None if weight == 'none' else torch.rand(
+        8, dtype=torch.float64))
+    ours, theirs = [
+        loss(loss_weight=1.5, **kwargs)
+        for loss in (CrossEntropyLoss, stock.CrossEntropyLoss)
+    ]
+    if reduction == 'sum' and avg_factor is not None:
+        for loss in (ours, theirs):
+            with pytest.raises(ValueError):
+                loss(pred, labels, **given)
+        return
+    # mmdet converts weights and binary targets to float32.
+    same_with_gradient(
+        ours(pred, labels, **given),
+        theirs(pred, labels, **given).double(),
+        pred,
+        rtol=1e-6,
+        atol=1e-7)
+
+
+@pytest.mark.parametrize('reduction', REDUCTIONS)
+def test_cross_entropy_of_other_calls_is_that_of_mmdet(stock, reduction):
+    """RPN, maps, centerness, YOLOv3, soft labels."""
+    ignore = dict(ignore_index=255)
+    maps = torch.randint(4, (2, 3, 5))
+    maps[0, 0] = 255
+    edge = torch.tensor([0, 1, 1, 0, -1])
+    for kwargs, pred, target, weight in [
+        ({}, scores(2, 4, 3, 5), maps, None),
+        (SIGMOID, scores(5, 1), edge, torch.rand(5)),
+        (SIGMOID, scores(5), torch.rand(5).double(), torch.rand(5)),
+        (SIGMOID, scores(2, 3, 4), (torch.rand(2, 3, 4)
+                                    > 0.5).double(), torch.rand(2, 3, 1)),
+        (dict(class_weight=CLASS_WEIGHT,
+              **SIGMOID), scores(2, 3, 4), (torch.rand(2, 3, 4)
+                                            > 0.5).double(), None),
+        ({}, scores(5, 4), torch.rand(5, 4).double().softmax(1), None),
+    ]:
+        # torch refuses an ignore_index beside soft labels.
+        if target.is_floating_point() and not kwargs:
+            ignore = {}
+        ours, theirs = [
+            loss(**ignore, **kwargs)
+            for loss in (CrossEntropyLoss, stock.CrossEntropyLoss)
+        ]
+        same_with_gradient(
+            ours(pred, target, weight, reduction_override=reduction),
+            theirs(pred, target, weight,
+                   reduction_override=reduction).double(),
+            pred,
+            rtol=1e-6,
+            atol=1e-7)
+
+
+def test_ignore_index_of_one_call(stock):
+    pred, labels = scores(8, 5), torch.arange(8) % 5
+    for kwargs in (dict(avg_non_ignore=True), {}, SIGMOID):
+        ours, theirs = [
+            loss(**kwargs)
+            for loss in (CrossEntropyLoss, stock.CrossEntropyLoss)
+        ]
+        got = ours(pred, labels, ignore_index=2)
+        close(
+            got,
+            theirs(pred, labels, ignore_index=2).double(),
+            rtol=1e-6,
+            atol=0)
+        assert got != ours(pred, labels)
+
+
+@pytest.mark.parametrize('shape', [(3, 5, 4, 6), (3, 5, 7), (3, 1, 4, 6)])
+def test_masks_are_those_of_mmdet(stock, shape):
+    pred, target = scores(*shape), torch.rand(shape[:1] + shape[2:]).double()
+    labels = torch.randint(shape[1], (3, ))
+    ours, theirs = [
+        loss(use_mask=True, loss_weight=2.0, ignore_index=None)
+        for loss in (CrossEntropyLoss, stock.CrossEntropyLoss)
+    ]
+    # mmdet's has the shape (1,).
+    same_with_gradient(
+        ours(pred, target, labels),
+        theirs(pred, target, labels).squeeze(), pred)
+    # By a loop, with what mmdet has not.
+    weight = torch.rand(3).double()
+    class_weight = torch.rand(shape[1]).tolist()
+    got = CrossEntropyLoss(
+        use_mask=True, class_weight=class_weight)(
+            pred, target, labels, avg_factor=9, target_weight=weight)
+    expected = sum(
+        weight[n] * class_weight[label] *
+        F.binary_cross_entropy(pred[n, label].sigmoid(), target[n]) *
+        target[n].numel() for n, label in enumerate(labels.tolist()))
+    close(got, expected / 9, rtol=1e-6, atol=0)
+
+
+@looks_at_labels
+def test_masks_ignore_the_class_of_what_is_removed():
+    pred, target = scores(3, 5, 4, 6), torch.rand(3, 4, 6).double()
+    labels = torch.tensor([0, 99, 2])
+    loss = CrossEntropyLoss(use_mask=True, reduction='none')
+    got = loss(pred, target, labels, target_weight=torch.tensor([1, 0, 1.]))
+    assert (got[1] == 0).all() and (got[[0, 2]] > 0).all()
+    with pytest.raises(ValueError, match='got 99'):
+        loss(pred, target, labels)
+
+
+@pytest.mark.parametrize('loss', [
+    CrossEntropyLoss(ignore_index=255),
+    CrossEntropyLoss(ignore_index=255, use_sigmoid=True),
+    CrossEntropyLoss(ignore_index=255, class_weight=CLASS_WEIGHT),
+    LabelSmoothLoss(ignore_index=255),
+    LabelSmoothLoss(ignore_index=255, use_sigmoid=True),
+    LabelSmoothLoss(ignore_index=255, class_weight=CLASS_WEIGHT),
+    FocalLoss(ignore_index=255),
+    FocalLoss(ignore_index=255, use_sigmoid=False, class_weight=CLASS_WEIGHT),
+])
+@pytest.mark.parametrize('shape', [(5, 4), (5, 4, 2, 3)])
+def test_ignored_rows_have_no_loss_and_no_gradient(loss, shape):
+    pred = torch.randn(shape)
+    labels = torch.randint(4, shape[:1] + shape[2:])
+    labels[1] = 255
+    pred[1] = NAN
+    pred.requires_grad_()
+    elements = loss(pred, labels, reduction_override='none')
+    assert (elements[1] == 0).all() and torch.isfinite(elements).all()
+    elements.sum().backward()
+    assert torch.isfinite(pred.grad).all() and (pred.grad[1] == 0).all()
+    # The mean is over all, as in mmdet.
+    close(loss(pred, labels), elements.mean())
+    # Nothing but ignored rows: a connected 0.
+    loss = copy.deepcopy(loss)
+    for flag in (False, True):
+        loss.avg_non_ignore = flag
+        got = loss(pred, torch.full_like(labels, 255))
+        assert got == 0
+        grad, = torch.autograd.grad(got, pred)
+        assert (grad == 0).all()
+
+
+def test_avg_non_ignore_is_the_mean_of_torch():
+    pred, labels = scores(8, 5), torch.arange(8) % 5
+    loss = CrossEntropyLoss(ignore_index=2, avg_non_ignore=True)
+    close(
+        loss(pred, labels),
+        F.cross_entropy(pred, labels, ignore_index=2),
+        rtol=1e-6,
+        atol=0)
+    # Soft labels have nothing to ignore: the mean is over samples.
+    soft = torch.rand(8, 5).double().softmax(1)
+    close(loss(pred, soft), F.cross_entropy(pred, soft))
+
+
+@pytest.mark.parametrize('kwargs', [{}, SIGMOID, SOFTMAX])
+@pytest.mark.parametrize('loss',
+                         [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
+@pytest.mark.parametrize('label', [99, -7])
+@looks_at_labels
+def test_label_out_of_range(loss, kwargs, label):
+    loss = loss(**kwargs)
+    pred, labels = scores(3, 4), torch.tensor([1, label, 2])
+    weight = torch.tensor([1.0, 0.0, 1.0])
+    got = loss(pred, labels, weight)
+    close(got, loss(pred, torch.tensor([1, 0, 2]), weight))
+    if isinstance(loss, CrossEntropyLoss) and loss.use_sigmoid and label < 0:
+        # mmdet ignores them.
+        assert (loss(pred, labels, reduction_override='none')[1] == 0).all()
+        return
+    with pytest.raises(ValueError, match=f'got {label}'):
+        loss(pred, labels)
+
+
+@pytest.mark.parametrize('loss',
+                         [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
+@looks_at_labels
+def test_background_is_a_class_of_a_softmax_only(loss):
+    pred, labels = scores(2, 4), torch.tensor([1, 4])
+    with pytest.raises(ValueError, match='from 0 to 3, got 4'):
+        loss(use_sigmoid=False)(pred, labels)
+    loss(use_sigmoid=True)(pred, labels)
+
+
+@pytest.mark.parametrize('loss',
+                         [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
+def test_class_weights_of_another_length(loss):
+    loss = loss(class_weight=[1.0] * 5)
+    with pytest.raises(ValueError) as caught:
+        loss(scores(2, 4), torch.tensor([1, 2]))
+    for words in ('4 entries', 'got 5', 'num_classes', 'num_classes + 1'):
+        assert words in ' '.join(str(caught.value).split())
+    with pytest.raises(TypeError, match='class_weight'):
+        type(loss)(class_weight=2.0)
+
+
+@pytest.mark.parametrize('loss',
+                         [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
+def test_class_weights_are_no_state(loss):
+    given = torch.tensor(CLASS_WEIGHT)
+    built = loss(class_weight=given)
+    assert built.class_weight is given
+    assert not built.state_dict() and not list(built.parameters())
+    pred, labels = scores(3, 4), torch.tensor([0, 1, 2])
+    expected = loss(class_weight=CLASS_WEIGHT)(pred, labels)
+    given[:] = 0
+    close(built(pred, labels), expected)
+
+
+@pytest.mark.parametrize('loss',
+                         [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
+@pytest.mark.parametrize('pred, target, error, words', [
+    ((5, 4), torch.zeros(5), TypeError, ['integer', 'float32']),
+    ((5, 4), torch.zeros(5, dtype=torch.bool), TypeError, ['bool']),
+    ((5, 4), torch.zeros(4).long(), ValueError, ['(5,)', '(4,)']),
+    ((5, 4), torch.zeros(5, 3), ValueError, ['(5, 4)', '(5, 3)']),
+    ((5, 4), torch.zeros(5, 1).long(), ValueError, ['(5, 4)', '(5, 1)']),
+    ((5, 4, 2), torch.zeros(5, 3).long(), ValueError, ['(5, 2)', '(5, 3)']),
+    ((5, 4), [0, 1, 2, 3, 0], TypeError, ['target', 'list']),
+])
+def test_errors_say_what_was_got(loss, pred, target, error, words):
+    for flag in (False, True):
+        with pytest.raises(error) as caught:
+            loss(use_sigmoid=flag)(scores(*pred), target)
+        for word in words:
+            assert word in str(caught.value)
+
+
+def test_wrong_arguments():
+    for call, words in (
+        (lambda: CrossEntropyLoss(use_sigmoid=True, use_mask=True),
+         'use_mask=True'), (lambda: LabelSmoothLoss(smoothing=1.0),
+                            'smoothing'),
+        (lambda: LabelSmoothLoss(smoothing=-0.1),
+         'got -0.1'), (lambda: LabelSmoothLoss(distribute='all'),
+                       "'all'"), (lambda: FocalLoss(gamma=-1), 'gamma'),
+        (lambda: FocalLoss(alpha=2.0),
+         'alpha'), (lambda: CrossEntropyLoss()
+                    (scores(4), torch.rand(4)), 'axis 1'),
+        (lambda: CrossEntropyLoss(use_mask=True)
+         (scores(2, 3, 4), torch.rand(2, 4), torch.tensor([0])), '(1,)')):
+        with pytest.raises(ValueError) as caught:
+            call()
+        assert words in str(caught.value)
+    for labels in (None, torch.rand(2)):
+        with pytest.raises(TypeError, match='third argument'):
+            CrossEntropyLoss(use_mask=True)(scores(2, 3, 4), torch.rand(2, 4),
+                                            labels)
+
+
+def test_impossible_classes():
+    """A class masked by -inf: no NaN where the label gives it no share."""
+    pred = torch.randn(3, 4)
+    pred[:, 3] = -INF
+    pred.requires_grad_()
+    labels = torch.tensor([0, 1, 2])
+    expected = F.cross_entropy(pred, labels)
+    for loss, target in ((CrossEntropyLoss(), labels), (CrossEntropyLoss(),
+                                                        F.one_hot(labels,
+                                                                  4).float()),
+                         (LabelSmoothLoss(smoothing=0.0), labels),
+                         (LabelSmoothLoss(smoothing=0.0, distribute='uniform'),
+                          labels), (LabelSmoothLoss(
+                              smoothing=0.0, class_weight=[1.0] * 4), labels),
+                         (FocalLoss(use_sigmoid=False, gamma=0.0,
+                                    alpha=None), labels)):
+        same_with_gradient(loss(pred, target), expected, pred)
+    # Soft labels in torch: 0 * -inf.
+    assert F.cross_entropy(pred, F.one_hot(labels, 4).float()).isnan()
+
+
+# LabelSmoothLoss
+
+
+def seed_label_smooth(pred, labels, smoothing):
+    """The formula of the seed: a plain loop."""
+    total = 0.0
+    for row, label in zip(pred.tolist(), labels.tolist()):
+        partition = math.log(sum(math.exp(x) for x in row))
+        for c, x in enumerate(row):
+            share = 1 - smoothing if c == label else (smoothing /
+                                                      (len(row) - 1))
+            total -= share * (x - partition)
+    return total / len(labels)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1, 0.4])
+def test_others_is_the_seed(smoothing):
+    pred, labels = scores(6, 5), torch.tensor([0, 1, 2, 3, 4, 4])
+    got = LabelSmoothLoss(smoothing=smoothing)(pred, labels)
+    expected = seed_label_smooth(pred.detach(), labels, smoothing)
+    assert got.item() == pytest.approx(expected, rel=1e-12)
+    # As torch's with a larger share.
+    close(got,
+          F.cross_entropy(pred, labels, label_smoothing=smoothing * 5 / 4))
+
+
+@pytest.mark.parametrize('class_weight', [None, [0.5, 2.0, 1.0, 3.0, 1.5]])
+@pytest.mark.parametrize('smoothing', [0.0, 0.1, 0.4])
+def test_uniform_is_torch(smoothing, class_weight):
+    weight = None if class_weight is None else torch.tensor(
+        class_weight, dtype=torch.float64)
+    loss = LabelSmoothLoss(
+        smoothing=smoothing,
+        distribute='uniform',
+        class_weight=class_weight,
+        reduction='none')
+    for shape in ((6, 5), (2, 5, 3, 4)):
+        pred = scores(*shape)
+        labels = torch.randint(5, shape[:1] + shape[2:])
+        labels[1] = -100
+        soft = torch.rand(shape).double().softmax(1)
+        for target in (labels, soft):
+            expected = F.cross_entropy(
+                pred,
+                target,
+                weight=weight,
+                label_smoothing=smoothing,
+                reduction='none')
+            same_with_gradient(
+                loss(pred, target), expected, pred, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize('distribute, low, high', [('others', 0.2, 0.8),
+                                                   ('uniform', 0.1, 0.9)])
+def test_smooth_sigmoid_has_two_classes(distribute, low, high):
+    pred, labels = scores(4, 3), torch.tensor([0, 2, 3, 1])
+    target = torch.full((4, 3), low, dtype=torch.float64)
+    for n, label in enumerate(labels.tolist()):
+        if label < 3:
+            target[n, label] = high
+    loss = LabelSmoothLoss(
+        smoothing=0.2, distribute=distribute, use_sigmoid=True)
+    close(loss(pred, labels), F.binary_cross_entropy_with_logits(pred, target))
+
+
+def test_one_class_is_certain():
+    for distribute in ('others', 'uniform'):
+        loss = LabelSmoothLoss(distribute=distribute)
+        assert loss(scores(3, 1), torch.zeros(3).long()) == 0
+
+
+# FocalLoss
+
+
+def plain_focal(logit, target, gamma, alpha):
+    """One decision, from the paper's equation 5 with soft targets."""
+    prob = 1 / (1 + math.exp(-logit))
+    wrong = (1 - prob) * target + prob * (1 - target)
+    entropy = -target * math.log(prob) - (1 - target) * math.log(1 - prob)
+    return (alpha * target + (1 - alpha) *
+            (1 - target)) * wrong**gamma * entropy
+
+
+@pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (0.5, 0.6), (0, 0.5)])
+def test_focal_is_a_loop(gamma, alpha):
+    pred, target = scores(5, 3), torch.rand(5, 3).double()
+    got = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')(pred, target)
+    for n in range(5):
+        for c in range(3):
+            expected = plain_focal(pred[n, c].item(), target[n, c].item(),
+                                   gamma, alpha)
+            assert got[n, c].item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize('reduction', REDUCTIONS)
+@pytest.mark.parametrize('avg_factor', [None, 7, torch.tensor(2.5)])
+@pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (1.5, 0.6)])
+@pytest.mark.parametrize('activated', [False, True])
+def test_focal_is_that_of_mmdet(stock, activated, gamma, alpha, avg_factor,
+                                reduction):
+    """The calls of RetinaHead, FCOSHead, PAAHead and TOODHead."""
+    pred = scores(8, 4)
+    if activated:
+        pred = pred.detach().sigmoid().requires_grad_()
+    labels = torch.arange(8) % 5
+    given = dict(avg_factor=avg_factor, reduction_override=reduction)
+    if reduction == 'sum':
+        given.pop('avg_factor')
+    ours, theirs = [
+        loss(gamma=gamma, alpha=alpha, activated=activated, loss_weight=2.0)
+        for loss in (FocalLoss, stock.FocalLoss)
+    ]
+    hot = F.one_hot(labels, 5)[:, :4]
+    for target in (labels, hot.double(), torch.rand(8, 4).double()):
+        for weight in (None, torch.rand(8).double(), torch.rand(8, 4).double(),
+                       torch.rand(32).double()):
+            same_with_gradient(
+                ours(pred, target, weight, **given),
+                theirs(pred, target, weight, **given),
+                pred,
+                rtol=1e-7,
+                atol=1e-8)
+
+
+def test_focal_of_masked_logits(stock):
+    """GroundingDINO: 1-D logits and targets."""
+    pred, target, weight = scores(9), torch.rand(9).round(), torch.rand(9)
+    ours, theirs = FocalLoss(), stock.FocalLoss()
+    close(
+        ours(pred, target, weight, avg_factor=3),
+        theirs(pred, target, weight, avg_factor=3))
+
+
+@pytest.mark.parametrize('alpha', [0.25, 0.7, -1])
+def test_focal_is_that_of_torchvision(alpha):
+    ops = pytest.importorskip('torchvision.ops')
+    pred, target = scores(6, 4), torch.rand(6, 4).double()
+    for target in (target, target.round()):
+        same_with_gradient(
+            FocalLoss(alpha=alpha, reduction='none')(pred, target),
+            ops.sigmoid_focal_loss(pred, target, alpha=alpha), pred)
+
+
+def test_gamma_zero_is_cross_entropy():
+    pred, labels = scores(5, 4), torch.tensor([0, 1, 2, 3, 4])
+    hot = F.one_hot(labels, 5)[:, :4].double()
+    entropy = F.binary_cross_entropy_with_logits(pred, hot, reduction='none')
+    for alpha, factor in ((None, 1), (-1, 1), (0.5, 0.5),
+                          (0.25, 0.25 * hot + 0.75 * (1 - hot))):
+        loss = FocalLoss(gamma=0.0, alpha=alpha, reduction='none')
+        same_with_gradient(loss(pred, labels), factor * entropy, pred)
+    labels = labels.clamp(max=3)
+    for alpha, factor in ((None, 1), (0.25, 0.25)):
+        loss = FocalLoss(use_sigmoid=False, gamma=0.0, alpha=alpha)
+        same_with_gradient(
+            loss(pred, labels), factor * F.cross_entropy(pred, labels), pred)
+
+
+def test_softmax_focal_is_a_loop():
+    pred, labels = scores(6, 4), torch.tensor([0, 1, 2, 3, 3, 0])
+    prob = pred.detach().softmax(1)
+    expected = [
+        -0.25 * CLASS_WEIGHT[y] * (1 - prob[n, y])**1.5 * prob[n, y].log()
+        for n, y in enumerate(labels.tolist())
+    ]
+    kwargs = dict(
+        use_sigmoid=False,
+        gamma=1.5,
+        class_weight=CLASS_WEIGHT,
+        reduction='none')
+    got = FocalLoss(**kwargs)(pred, labels)
+    close(got, torch.stack(expected))
+    close(FocalLoss(activated=True, **kwargs)(prob, labels), got)
+    maps = pred.detach().reshape(2, 3, 4).movedim(-1, 1)
+    close(FocalLoss(**kwargs)(maps, labels.reshape(2, 3)), got.reshape(2, 3))
+
+
+def test_focal_class_weight_multiplies_columns():
+    pred, labels = scores(5, 4), torch.tensor([0, 1, 2, 3, 4])
+    plain, weighted = [
+        FocalLoss(class_weight=weight, reduction='none')(pred, labels)
+        for weight in (None, CLASS_WEIGHT)
+    ]
+    close(weighted, plain * torch.tensor(CLASS_WEIGHT).double())
+
+
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+def test_focal_of_saturated_scores(gamma, use_sigmoid):
+    """Far on the wrong side the gradient is that of the distance."""
+    pred = torch.tensor([[-1e2, 0.0], [1e2, 0.0], [1e4, 0.0], [-1e4, 0.0]])
+    pred.requires_grad_()
+    labels = torch.tensor([0, 1, 1, 0])
+    loss = FocalLoss(
+        use_sigmoid=use_sigmoid, gamma=gamma, alpha=None, reduction='none')
+    got = loss(pred, labels)
+    if use_sigmoid:
+        got = got[:, 0]
+    close(got, torch.tensor([1e2, 1e2, 1e4, 1e4]))
+    got.sum().backward()
+    close(pred.grad[:, 0], torch.tensor([-1.0, 1.0, 1.0, -1.0]))
+    # And on the right side nothing is left, not even a NaN.
+    pred = (-pred.detach()).requires_grad_()
+    got = loss(pred, labels)
+    if use_sigmoid:
+        got = got[:, 0]
+    got.sum().backward()
+    assert (got.abs() < 1e-6).all()
+    assert (pred.grad[:, 0].abs() < 1e-6).all()
+
+
+@pytest.mark.parametrize('gamma', [0.5, 2.0])
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+def test_focal_of_probabilities_of_0_and_1(gamma, use_sigmoid):
+    loss = FocalLoss(use_sigmoid=use_sigmoid, activated=True, gamma=gamma)
+    for value in (0.0, 1.0, -1e-6, 1 + 1e-6):
+        pred = torch.full((4, 4), value, requires_grad=True)
+        got = loss(pred, torch.arange(4))
+        got.backward()
+        assert torch.isfinite(got) and torch.isfinite(pred.grad).all()
+
+
+@settings(deadline=None)
+@given(
+    samples=st.integers(1, 4),
+    classes=st.integers(2, 5),
+    scale=st.floats(0, 100),
+    data=st.integers(0, 2**16))
+def test_properties(samples, classes, scale, data):
+    generator = torch.Generator().manual_seed(data)
+    pred = scale * torch.randn(samples, classes, generator=generator)
+    labels = torch.randint(classes, (samples, ), generator=generator)
+    order = torch.randperm(classes, generator=generator)
+    renamed = torch.argsort(order)[labels]
+    for loss in (CrossEntropyLoss(), CrossEntropyLoss(use_sigmoid=True),
+                 LabelSmoothLoss(), LabelSmoothLoss(use_sigmoid=True),
+                 FocalLoss(), FocalLoss(use_sigmoid=False)):
+        got = loss(pred, labels)
+        assert torch.isfinite(got) and got >= -1e-6
+        # No class is special.
+        close(loss(pred[:, order], renamed), got, rtol=1e-4, atol=1e-5)
+        if not loss.use_sigmoid:
+            close(loss(pred + 3, labels), got, rtol=1e-3, atol=1e-3)
+
+
+# GaussianFocalLoss
+
+
+def heatmap(*shape):
+    pred, target = torch.rand(shape).double(), torch.rand(shape).double()
+    target.flatten()[::7] = 1
+    return pred.clamp(1e-4, 1 - 1e-4).requires_grad_(), target
+
+
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+@pytest.mark.parametrize('alpha, gamma', [(2.0, 4.0), (1.5, 3.0), (0.5, 1.0)])
+def test_gaussian_focal_is_a_loop(alpha, gamma, use_sigmoid):
+    prob, target = heatmap(2, 2, 3, 3)
+    loss = GaussianFocalLoss(
+        alpha,
+        gamma,
+        use_sigmoid,
+        pos_weight=2.0,
+        neg_weight=0.5,
+        reduction='none')
+    got = loss(torch.logit(prob) if use_sigmoid else prob, target)
+    for value, p, t in zip(got.flatten().tolist(),
+                           prob.flatten().tolist(),
+                           target.flatten().tolist()):
+        if t == 1:
+            expected = -2 * (1 - p)**alpha * math.log(p)
+        else:
+            expected = -0.5 * (1 - t)**gamma * p**alpha * math.log(1 - p)
+        assert value == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize('reduction', REDUCTIONS)
+@pytest.mark.parametrize('avg_factor', [None, 7, torch.tensor(3)])
+@pytest.mark.parametrize('weighted', [False, True])
+def test_gaussian_focal_is_that_of_mmdet(stock, weighted, avg_factor,
+                                         reduction):
+    """The calls of CornerHead and CenterNetHead."""
+    pred, target = heatmap(2, 3, 4, 5)
+    kwargs = dict(
+        alpha=1.5,
+        gamma=3.0,
+        pos_weight=0.25,
+        neg_weight=0.75,
+        loss_weight=2.0)
+    given = dict(avg_factor=avg_factor, reduction_override=reduction)
+    if reduction == 'sum':
+        given.pop('avg_factor')
+    given['weight'] = torch.rand(2, 3, 4, 5).double() if weighted else None
+    same_with_gradient(
+        GaussianFocalLoss(**kwargs)(pred, target, **given),
+        stock.GaussianFocalLoss(**kwargs)(pred, target, **given), pred)
+
+
+@pytest.mark.parametrize('some', [True, False])
+def test_positives_by_index_are_those_of_mmdet(stock, some):
+    """The call of CenterNetUpdateHead, and the one without any object."""
+    pred, target = heatmap(20, 3)
+    # Two objects at one place count twice.
+    where = dict(
+        pos_inds=torch.tensor([4, 0, 19, 4]),
+        pos_labels=torch.tensor([0, 2, 1, 0]))
+    if not some:
+        where = dict(pos_inds=None, pos_labels=None)
+    kwargs = dict(pos_weight=0.25, neg_weight=0.75)
+    for factor in (4.0, torch.tensor(4.0)):
+        same_with_gradient(
+            GaussianFocalLoss(**kwargs)(
+                pred, target, avg_factor=factor, **where),
+            stock.GaussianFocalLoss(**kwargs)(
+                pred, target, avg_factor=factor, **where), pred)
+
+
+def test_positives_by_index_keep_the_rules():
+    pred, target = heatmap(20, 3)
+    where = dict(
+        pos_inds=torch.tensor([4, 0, 4]), pos_labels=torch.tensor([0, 2, 0]))
+    loss = GaussianFocalLoss()
+    elements = loss(pred, target, reduction_override='none', **where)
+    assert elements.shape == pred.shape
+    close(loss(pred, target, **where), elements.mean())
+    weight = torch.rand(20).double()
+    close(
+        loss(pred, target, weight, **where),
+        (elements * weight[:, None]).mean())
+    logits = torch.logit(pred.detach())
+    close(
+        GaussianFocalLoss(use_sigmoid=True)(logits, target, **where),
+        loss(pred, target, **where))
+    empty = torch.zeros(0).long()
+    got = loss(
+        pred, torch.zeros_like(target), pos_inds=empty, pos_labels=empty)
+    close(got, loss(pred, torch.zeros_like(target)))
+
+
+@pytest.mark.parametrize('change, error, words', [
+    (dict(pos_labels=None), ValueError, 'no pos_labels'),
+    (dict(pos_inds=None), ValueError, 'no pos_inds'),
+    (dict(pos_inds=torch.tensor([0.0, 1.0])), TypeError, 'pos_inds'),
+    (dict(pos_inds=torch.tensor([0])), ValueError, '(1,)'),
+    pytest.param(
+        dict(pos_inds=torch.tensor([0, 20])),
+        ValueError,
+        'got 20',
+        marks=looks_at_labels),
+    pytest.param(
+        dict(pos_labels=torch.tensor([0, 3])),
+        ValueError,
+        'got 3',
+        marks=looks_at_labels),
+])
+def test_wrong_positives(change, error, words):
+    where = dict(
+        pos_inds=torch.tensor([0, 1]), pos_labels=torch.tensor([0, 1]))
+    with pytest.raises(error) as caught:
+        GaussianFocalLoss()(*heatmap(20, 3), **{**where, **change})
+    assert words in str(caught.value)
+    with pytest.raises(TypeError, match='target'):
+        GaussianFocalLoss()(torch.rand(2, 3), torch.zeros(2, 3).long())
+
+
+def test_positives_by_index_compile_to_one_graph():
+    needs_dynamo()
+    torch._dynamo.reset()
+    loss = GaussianFocalLoss()
+    compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
+    pred, target = heatmap(20, 3)
+    where = dict(
+        pos_inds=torch.tensor([4, 0]), pos_labels=torch.tensor([0, 2]))
+    close(compiled(pred, target, **where), loss(pred, target, **where))
+
+
+@pytest.mark.parametrize('alpha', [0.5, 2.0])
+def test_heatmap_gradient_lives_at_any_logit(stock, alpha):
+    """Where mmdet's sigmoid has died, and CornerNet's clamp before it."""
+    logits = torch.tensor([-100.0, 100.0, 20.0, -1e4], requires_grad=True)
+    target = torch.tensor([1.0, 0.0, 0.0, 1.0])
+    loss = GaussianFocalLoss(alpha, use_sigmoid=True, reduction='none')
+    got = loss(logits, target)
+    close(got, torch.tensor([100.0, 100.0, 20.0, 1e4]))
+    grad, = torch.autograd.grad(got.sum(), logits)
+    close(grad, torch.tensor([-1.0, 1.0, 1.0, -1.0]))
+    theirs = stock.GaussianFocalLoss(reduction='none')(logits.sigmoid(),
+                                                       target)
+    grad, = torch.autograd.grad(theirs.sum(), logits)
+    assert (grad == 0).all()
+    right = (-logits.detach()).requires_grad_()
+    got = loss(right, target)
+    grad, = torch.autograd.grad(got.sum(), right)
+    assert (got < 1e-6).all() and (grad.abs() < 1e-6).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_heatmap_of_exactly_0_and_1(stock, dtype):
+    pred = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=dtype, requires_grad=True)
+    target = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=dtype)
+    got = GaussianFocalLoss(reduction='none')(pred, target)
+    expected = -math.log(1e-12)
+    close(got, torch.tensor([0.0, expected, expected, 0.0]))
+    grad, = torch.autograd.grad(got.sum(), pred)
+    assert torch.isfinite(grad).all()
+    for alpha in (0.5, 1.0):
+        pred = pred.detach().requires_grad_()
+        GaussianFocalLoss(alpha)(pred, target).backward()
+        assert torch.isfinite(pred.grad).all()
+    # In half precision mmdet's 1e-12 is 0.
+    theirs = stock.GaussianFocalLoss(reduction='none')(pred, target)
+    assert torch.isfinite(theirs).all() == (dtype == torch.float32)
+
+
+def test_only_a_target_of_1_is_a_positive():
+    pred = torch.tensor([0.3, 0.3])
+    target = torch.tensor([1.0, 1.0 - 2**-20])
+    near, far = GaussianFocalLoss(reduction='none')(pred, target)
+    assert near.item() == pytest.approx(-0.49 * math.log(0.3), rel=1e-6)
+    assert 0 <= far < 1e-12
+    # With gamma 0, in mmdet, a positive is a negative too.
+    got = GaussianFocalLoss(gamma=0.0, reduction='none')(pred, target)[0]
+    close(got, near)
+
+
+def test_focal_needs_no_compiled_op():
+    import subprocess
+    import sys
+    code = ('import sys; from mmlosses.losses import FocalLoss; '
+            'assert not {"mmcv", "mmdet", "torchvision"} & set(sys.modules)')
+    subprocess.run([sys.executable, '-c', code], check=True)
