@@ -154,16 +154,15 @@ class ClassificationLoss(BaseLoss):
                 'detection head')
         return self._class_weight.to(pred).reshape(shape)
 
-    def forward(  # type: ignore[override]
-            self,
-            pred: Tensor,
-            target: Tensor,
-            weight: Tensor | None = None,
-            avg_factor: float | Tensor | None = None,
-            reduction_override: str | None = None,
-            ignore_index: int | None = None,
-            *,
-            target_weight: Tensor | None = None) -> Tensor:
+    def forward(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None,
+                reduction_override: str | None = None,
+                ignore_index: int | None = None,
+                *,
+                target_weight: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:

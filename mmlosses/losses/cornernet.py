@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .associative_embedding import associative_embedding_loss, check_tags
+from .gaussian_focal import gaussian_focal_loss
 from .reduction import check_floating, check_same_shape
 from .terms import TermsLoss
 
@@ -43,9 +44,8 @@ def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
         Tensor: The sum over each image, divided by P.
     """
     peak = target == 1
-    at_peak = -F.logsigmoid(logits) * torch.sigmoid(-logits)**2
-    elsewhere = -F.logsigmoid(-logits) * torch.sigmoid(logits)**2
-    loss = torch.where(peak, at_peak, elsewhere * (1 - target)**4)
+    loss = gaussian_focal_loss(
+        logits, target, peak.to(logits.dtype), use_sigmoid=True)
     return loss.flatten(1).sum(dim=1) / peak.sum().clamp(min=1)
 
 

@@ -206,16 +206,15 @@ class CrossEntropyLoss(ClassificationLoss):
             ignored = ignored | (target < 0)
         return ignored
 
-    def forward(  # type: ignore[override]
-            self,
-            pred: Tensor,
-            target: Tensor,
-            weight: Tensor | None = None,
-            avg_factor: float | Tensor | None = None,
-            reduction_override: str | None = None,
-            ignore_index: int | None = None,
-            *,
-            target_weight: Tensor | None = None) -> Tensor:
+    def forward(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None,
+                reduction_override: str | None = None,
+                ignore_index: int | None = None,
+                *,
+                target_weight: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:

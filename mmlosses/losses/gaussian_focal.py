@@ -161,17 +161,16 @@ class GaussianFocalLoss(BaseLoss):
         """The shape of the heatmap."""
         return pred.shape
 
-    def forward(  # type: ignore[override]
-            self,
-            pred: Tensor,
-            target: Tensor,
-            weight: Tensor | None = None,
-            avg_factor: float | Tensor | None = None,
-            reduction_override: str | None = None,
-            *,
-            pos_inds: Tensor | None = None,
-            pos_labels: Tensor | None = None,
-            target_weight: Tensor | None = None) -> Tensor:
+    def forward(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None,
+                reduction_override: str | None = None,
+                *,
+                pos_inds: Tensor | None = None,
+                pos_labels: Tensor | None = None,
+                target_weight: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:
