@@ -57,6 +57,12 @@ class LossCase:
             overflow in half precision, and not in float32.
         training (bool): Whether to check the loss in training mode, which
             may update its buffers.
+        refused (dict): For an argument that admits no other value in this
+            case, such as the size of the inputs, one that must be a
+            ``ValueError``.
+        show (dict[str, Callable]): For an argument that changes something
+            else than the value of the loss, a function of the loss that gives
+            a tensor which ``arguments`` must change.
     """
     loss: Type[BaseLoss]
     inputs: Callable[[int], Inputs]
@@ -71,6 +77,8 @@ class LossCase:
     call: Callable[..., Tensor] | None = None
     large: float = 300.0
     training: bool = True
+    refused: Dict[str, Any] = field(default_factory=dict)
+    show: Dict[str, Callable[[BaseLoss], Tensor]] = field(default_factory=dict)
 
     def build(self, **kwargs: Any) -> BaseLoss:
         """Build the loss, the same each time."""
@@ -184,13 +192,18 @@ def no_dead_argument(case: LossCase) -> None:
     """Each constructor argument changes the loss of some input."""
     names = set(inspect.signature(case.loss).parameters)
     names -= set(COMMON_ARGUMENTS)
-    assert names == set(case.arguments), (
+    varied = [*case.arguments, *case.refused]
+    assert sorted(names) == sorted(varied), (
         f'the case must vary each of {sorted(names)}, it varies '
-        f'{sorted(case.arguments)}')
+        f'{sorted(varied)}')
     pred, target = case.sample()
+    for name, value in case.refused.items():
+        _raises(ValueError,
+                lambda: case.run(case.build(**{name: value}), pred, target),
+                f'{name}={value!r}')
     for name, (before, after) in case.arguments.items():
-        one = case.run(case.build(**before), pred, target)
-        other = case.run(case.build(**after), pred, target)
+        show = case.show.get(name, lambda loss: case.run(loss, pred, target))
+        one, other = show(case.build(**before)), show(case.build(**after))
         assert not torch.allclose(
             one, other, rtol=1e-4, atol=0
         ), (f'{name} is a dead argument: {before} and {after} both give {one}')
