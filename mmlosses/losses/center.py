@@ -318,7 +318,8 @@ class CenterSoftmaxLoss(CenterLoss):
         check_features(features, self.in_channels)
         features = upcast(features)
         with autocast_off(features.device.type):
-            return features @ self.weight.to(features.dtype).T
+            logits = features @ self.weight.to(features.dtype).T
+        return logits
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """Cross entropy and centre loss of each sample: (N,)."""

@@ -74,6 +74,8 @@ class FeatureLoss(BaseLoss):
 
         See :meth:`BaseLoss.forward` for the other arguments.
         """
+        check_features(features, self.in_channels)
+        check_labels('labels', labels, len(features))
         return super().forward(
             features,
             labels,
@@ -83,9 +85,7 @@ class FeatureLoss(BaseLoss):
             target_weight=target_weight)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """(N,), after checking features and labels."""
-        check_features(pred, self.in_channels)
-        check_labels('labels', target, len(pred))
+        """(N,): one element is one sample."""
         return pred.shape[:1]
 
     def extra_repr(self) -> str:

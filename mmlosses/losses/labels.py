@@ -11,13 +11,15 @@ except AttributeError:
     is_compiling = torch._utils.is_compiling
 
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
 def check_labels(name: str, labels: Tensor, samples: int) -> None:
     """Raise unless there is one integer label for each sample."""
     if not isinstance(labels, Tensor):
         raise TypeError(
             f'{name} must be a tensor, got {type(labels).__name__}')
-    if (labels.is_floating_point() or labels.is_complex()
-            or labels.dtype == torch.bool):
+    if labels.dtype not in INTEGERS:
         raise TypeError(f'{name} must have an integer dtype, got '
                         f'{labels.dtype}')
     if tuple(labels.shape) != (samples, ):

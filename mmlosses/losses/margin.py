@@ -12,7 +12,7 @@ from .base import BaseLoss
 from .features import (FeatureLoss, check_features, check_softmax,
                        make_class_vectors)
 from .labels import check_label_range, check_labels
-from .reduction import autocast_off, upcast
+from .reduction import autocast_off, check_floating, upcast
 
 BOUNDARIES = ('keep', 'continuous', 'easy', 'none')
 
@@ -199,7 +199,8 @@ class ClassVectorLoss(FeatureLoss):
         check_features(features, self.in_channels)
         features = upcast(features)
         with autocast_off(features.device.type):
-            return self.similarity(features, self.weight.to(features.dtype))
+            logits = self.similarity(features, self.weight.to(features.dtype))
+        return logits
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample: (N,)."""
@@ -579,6 +580,11 @@ class ArcFaceLogitLoss(BaseLoss):
 
         See :meth:`BaseLoss.forward` for the other arguments.
         """
+        check_floating('cls_score', cls_score)
+        if cls_score.ndim != 2 or cls_score.shape[1] == 0:
+            raise ValueError('cls_score must have the shape (N, classes), got '
+                             f'{tuple(cls_score.shape)}')
+        check_labels('labels', labels, len(cls_score))
         return super().forward(
             cls_score,
             labels,
@@ -588,11 +594,7 @@ class ArcFaceLogitLoss(BaseLoss):
             target_weight=target_weight)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """(N,), after checking scores and labels."""
-        if pred.ndim != 2 or pred.shape[1] == 0:
-            raise ValueError('cls_score must have the shape (N, classes), got '
-                             f'{tuple(pred.shape)}')
-        check_labels('labels', target, len(pred))
+        """(N,): one element is one sample."""
         return pred.shape[:1]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
