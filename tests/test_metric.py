@@ -162,13 +162,17 @@ def test_arcface_without_boundary_is_the_seed(sample):
 
 
 def test_arcface_is_that_of_pytorch_metric_learning(sample):
+    """Which takes the margin in degrees, and keeps the boundary."""
     reference = pytest.importorskip('pytorch_metric_learning.losses')
     features, labels = sample
-    loss = build(ArcFaceLoss, scale=32, margin=0.5, boundary='none')
+    loss = build(ArcFaceLoss, scale=32, margin=0.5)
     reference = reference.ArcFaceLoss(
-        CLASSES, CHANNELS, margin=0.5, scale=32).double()
+        CLASSES, CHANNELS, margin=math.degrees(0.5), scale=32).double()
     with torch.no_grad():
         reference.W.copy_(loss.weight.T)
+        features[0] = 0.1 * features[0] - 5 * loss.weight[labels[0]]
+    cosine = F.cosine_similarity(features, loss.weight[labels])
+    assert cosine.min() < -math.cos(0.5)
     torch.testing.assert_close(
         loss(features, labels), reference(features, labels))
 
@@ -201,8 +205,9 @@ def test_monotone_in_the_angle(margin):
             assert (step > 0).any()
     # 'keep' jumps by what insightface's does, from -1.
     edge = torch.tensor(-math.cos(margin) - 1e-12, dtype=torch.float64)
-    assert angular_margin(edge, margin).item() == pytest.approx(
-        -math.cos(margin) - margin * math.sin(margin))
+    assert angular_margin(
+        edge, margin).item() == pytest.approx(-math.cos(margin) -
+                                              margin * math.sin(margin))
 
 
 @pytest.mark.parametrize('boundary', BOUNDARIES)
@@ -351,8 +356,7 @@ def test_center_loss_by_hand():
     assert got.tolist() == [12.5, 2, 1]
     # Class 0: c - 0.5 * ((0 - 3) + (0 - 1)) / (1 + 2), and so on.
     torch.testing.assert_close(
-        loss.centers,
-        torch.tensor([[4 / 6, 5 / 6], [1.0, 1.5], [5.0, 5.0]]))
+        loss.centers, torch.tensor([[4 / 6, 5 / 6], [1.0, 1.5], [5.0, 5.0]]))
 
 
 def equation_four(centers, features, labels, alpha):
@@ -463,8 +467,8 @@ def test_no_cancellation_far_from_the_origin():
     got = center_loss(feature, center)
     expected = 2 * (feature - center)[0, 0].item()**2
     assert got.item() == pytest.approx(expected, rel=1e-6)
-    expanded = (feature**2).sum() + (center**2).sum() - 2 * (feature *
-                                                             center).sum()
+    expanded = (feature**2).sum() + (center**
+                                     2).sum() - 2 * (feature * center).sum()
     assert abs(expanded.item() / 2 - expected) > 0.1 * expected
 
 
@@ -545,8 +549,8 @@ def test_ccs_is_the_shifted_cosine(sample):
     got = CCSLoss()(features, vectors, labels, iou)
     torch.testing.assert_close(got, (iou * elements).mean())
     cosine = F.cosine_similarity(features, vectors[labels])
-    torch.testing.assert_close(ccs_loss(features, vectors[labels]),
-                               (1 - cosine) / 2)
+    torch.testing.assert_close(
+        ccs_loss(features, vectors[labels]), (1 - cosine) / 2)
 
 
 def test_ccs_gradient_of_class_weights(sample):

@@ -10,7 +10,6 @@ try:
 except AttributeError:
     is_compiling = torch._utils.is_compiling
 
-
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
