@@ -467,8 +467,8 @@ def test_no_cancellation_far_from_the_origin():
     got = center_loss(feature, center)
     expected = 2 * (feature - center)[0, 0].item()**2
     assert got.item() == pytest.approx(expected, rel=1e-6)
-    expanded = (feature**2).sum() + (center**
-                                     2).sum() - 2 * (feature * center).sum()
+    squares = (feature**2).sum() + (center**2).sum()
+    expanded = squares - 2 * (feature @ center.T).sum()
     assert abs(expanded.item() / 2 - expected) > 0.1 * expected
 
 
