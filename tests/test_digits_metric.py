@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement
 
 from mmlosses.demo import EmbeddingHead
 
-CONFIGS = ('arcface', 'center_softmax', 'modified_softmax', 'normface')
+CONFIGS = ('arcface', 'ccs', 'center_softmax', 'modified_softmax', 'normface')
 
 
 @needs_dotted_paths

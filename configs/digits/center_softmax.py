@@ -1,4 +1,4 @@
-# Labels of digits by softmax with the centre loss: the loss owns the vectors of the classes.
+# Labels of digits by a softmax with the centre loss beside it.
 _base_ = '_base_.py'
 
 model = dict(

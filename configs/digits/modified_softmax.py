@@ -1,4 +1,4 @@
-# Labels of digits by modified softmax: the loss owns the vectors of the classes.
+# Labels of digits by the modified softmax: class vectors of length 1.
 _base_ = '_base_.py'
 
 model = dict(

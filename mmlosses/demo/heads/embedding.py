@@ -20,6 +20,10 @@ class EmbeddingHead(nn.Module):
         loss (dict): Config of the loss, called with embeddings (N, D) and
             labels (N,). It has ``logits(embeddings)``.
         in_channels (int): Channels of the features.
+        loss_ccs (dict, optional): Config of a loss beside it, called with
+            embeddings, the class vectors ``weight`` (C, D) of the first loss
+            and labels, as :class:`mmlosses.losses.CCSLoss` is.
+            Default: None.
         embedding_size (int): Size D of the embedding. Default: 16.
         feature_size (int): Side of the features. Default: 16.
     """
@@ -27,6 +31,7 @@ class EmbeddingHead(nn.Module):
     def __init__(self,
                  loss: Dict[str, Any],
                  in_channels: int,
+                 loss_ccs: Dict[str, Any] | None = None,
                  embedding_size: int = 16,
                  feature_size: int = 16) -> None:
         super().__init__()
@@ -42,6 +47,7 @@ class EmbeddingHead(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(),
                                     nn.Linear(flat, embedding_size))
         self.loss_module = MODELS.build(loss)
+        self.loss_ccs = None if loss_ccs is None else MODELS.build(loss_ccs)
 
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings (N, D)."""
@@ -49,9 +55,14 @@ class EmbeddingHead(nn.Module):
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The loss of the embedding of each scene's digit."""
+        """The losses of the embedding of each scene's digit."""
         labels = torch.cat([single(sample).labels for sample in data_samples])
-        return dict(loss_embedding=self.loss_module(self(features), labels))
+        embeddings = self(features)
+        losses = dict(loss_embedding=self.loss_module(embeddings, labels))
+        if self.loss_ccs is not None:
+            losses['loss_ccs'] = self.loss_ccs(embeddings,
+                                               self.loss_module.weight, labels)
+        return losses
 
     def predict(self, features: Tensor,
                 data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
