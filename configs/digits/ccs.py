@@ -1,5 +1,5 @@
-# Labels of digits by the modified softmax, with the cosine of each embedding to
-# its class vector beside it.
+# Labels of digits by the modified softmax, with the cosine of each embedding
+# to its class vector beside it.
 _base_ = '_base_.py'
 
 model = dict(
