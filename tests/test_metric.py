@@ -819,7 +819,8 @@ def test_optimizer_of_mmengine_moves_the_class_vectors(sample, name):
 def run_rank(rank, init, halves, folder):
     """One of two processes, with its share of the batch."""
     import torch.distributed as dist
-    dist.init_process_group('gloo', init, world_size=2, rank=rank)
+    dist.init_process_group(
+        'gloo', init_method=init, world_size=2, rank=rank)
     loss = CenterLoss(3, 4)
     for features, labels, weight in halves[rank]:
         loss(features, labels, weight)

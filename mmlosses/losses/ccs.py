@@ -266,7 +266,8 @@ class CCSLoss(BaseLoss):
                 f'{tuple(anchors.shape)}, {tuple(embeddings.shape)} and '
                 f'{tuple(annotations.shape)}')
         images, number = anchors.shape[:2]
-        iou, labels = self.assign(upcast(anchors), upcast(annotations))
+        with torch.no_grad():
+            iou, labels = self.assign(upcast(anchors), upcast(annotations))
         objects = iou > self.iou_thresholds['object']
         weight = torch.where(objects,
                              iou if self.soft else torch.ones_like(iou),
@@ -282,7 +283,6 @@ class CCSLoss(BaseLoss):
         return reduce_loss(loss, reduction, max(images, 1))
 
     @staticmethod
-    @torch.no_grad()
     def assign(anchors: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
         """The greatest IoU (B, A) of each anchor, and that box's label."""
         # A box that no anchor touches, so that an image may have none.

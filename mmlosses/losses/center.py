@@ -183,11 +183,11 @@ class CenterLoss(FeatureLoss):
             reduction_override,
             target_weight=target_weight)
         if self.training and not self.learn_centers:
-            self.move_centers(features, labels,
-                              self._given_weight(weight, target_weight))
+            weight = self._given_weight(weight, target_weight)
+            with torch.no_grad():
+                self.move_centers(features, labels, weight)
         return loss
 
-    @torch.no_grad()
     def move_centers(self,
                      features: Tensor,
                      labels: Tensor,
