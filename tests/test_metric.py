@@ -819,8 +819,7 @@ def test_optimizer_of_mmengine_moves_the_class_vectors(sample, name):
 def run_rank(rank, init, halves, folder):
     """One of two processes, with its share of the batch."""
     import torch.distributed as dist
-    dist.init_process_group(
-        'gloo', init_method=init, world_size=2, rank=rank)
+    dist.init_process_group('gloo', init_method=init, world_size=2, rank=rank)
     loss = CenterLoss(3, 4)
     for features, labels, weight in halves[rank]:
         loss(features, labels, weight)
@@ -840,7 +839,8 @@ def test_centers_are_the_same_on_every_rank(tmp_path):
         labels = torch.tensor(labels)
         weight = torch.arange(len(labels)).clamp(max=1).float()
         for half, part in zip(halves, (slice(split), slice(split, None))):
-            half.append((features[part], labels[part], weight[part]))
+            # Copies: Python 3.8 cannot send two views of one storage.
+            half.append([x[part].clone() for x in (features, labels, weight)])
         whole(features, labels, weight)
     torch.multiprocessing.spawn(
         run_rank, (f'file://{tmp_path}/store', halves, str(tmp_path)),
