@@ -59,6 +59,12 @@ class LossCase:
             may update its buffers.
         mean (Callable): What ``'mean'`` makes of the unreduced loss when
             there is no ``avg_factor``.
+        refused (dict): For an argument that admits no other value in this
+            case, such as the size of the inputs, one that must be a
+            ``ValueError``.
+        show (dict[str, Callable]): For an argument that changes something
+            else than the value of the loss, a function of the loss that gives
+            a tensor which ``arguments`` must change.
     """
     loss: Type[BaseLoss]
     inputs: Callable[[int], Inputs]
@@ -74,6 +80,8 @@ class LossCase:
     large: float = 300.0
     training: bool = True
     mean: Callable[[Tensor], Tensor] = Tensor.mean
+    refused: Dict[str, Any] = field(default_factory=dict)
+    show: Dict[str, Callable[[BaseLoss], Tensor]] = field(default_factory=dict)
 
     def build(self, **kwargs: Any) -> BaseLoss:
         """Build the loss, the same each time."""
@@ -187,22 +195,26 @@ def no_dead_argument(case: LossCase) -> None:
     """Each constructor argument changes the loss of some input."""
     names = set(inspect.signature(case.loss).parameters)
     names -= set(COMMON_ARGUMENTS)
-    assert names == set(case.arguments), (
+    varied = [*case.arguments, *case.refused]
+    assert sorted(names) == sorted(varied), (
         f'the case must vary each of {sorted(names)}, it varies '
-        f'{sorted(case.arguments)}')
+        f'{sorted(varied)}')
     pred, target = case.sample()
     weight = case.random_weight()
     weight[0] = 0
 
-    def losses(kwargs: dict) -> Tensor:
+    def losses(loss: BaseLoss) -> Tensor:
         # Some arguments say what a weight does.
-        return torch.stack([
-            case.run(case.build(**kwargs), pred, target, *args)
-            for args in ((), (weight, ))
-        ])
+        return torch.stack(
+            [case.run(loss, pred, target, *args) for args in ((), (weight, ))])
 
+    for name, value in case.refused.items():
+        _raises(ValueError,
+                lambda: case.run(case.build(**{name: value}), pred, target),
+                f'{name}={value!r}')
     for name, (before, after) in case.arguments.items():
-        one, other = losses(before), losses(after)
+        show = case.show.get(name, losses)
+        one, other = show(case.build(**before)), show(case.build(**after))
         assert not torch.allclose(
             one, other, rtol=1e-4, atol=0
         ), (f'{name} is a dead argument: {before} and {after} both give {one}')

@@ -3,7 +3,7 @@
 Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``, which
 mmengine finds since 0.8.0. Needs scikit-learn, which brings the digits along.
 """
-from .heads import (CentreHead, ClassificationHead, CornerHead,
+from .heads import (CentreHead, ClassificationHead, CornerHead, EmbeddingHead,
                     GaussianKeypointHead, KeypointHead, MaskHead,
                     OrientationHead, SimCCHead)
 from .metrics import (PCK, Accuracy, AngularError, BoxF1, MaskDice, MaskIoU,
@@ -13,7 +13,7 @@ from .scenes import DigitScenes
 
 __all__ = [
     'Accuracy', 'AngularError', 'BoxF1', 'CentreHead', 'ClassificationHead',
-    'CornerHead', 'DigitNet', 'DigitScenes', 'GaussianKeypointHead',
-    'KeypointHead', 'MaskDice', 'MaskHead', 'MaskIoU', 'MeanIoU',
-    'OrientationHead', 'PCK', 'SimCCHead'
+    'CornerHead', 'DigitNet', 'DigitScenes', 'EmbeddingHead',
+    'GaussianKeypointHead', 'KeypointHead', 'MaskDice', 'MaskHead', 'MaskIoU',
+    'MeanIoU', 'OrientationHead', 'PCK', 'SimCCHead'
 ]

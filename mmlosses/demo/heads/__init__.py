@@ -2,11 +2,13 @@
 from .centre import CentreHead
 from .classification import ClassificationHead
 from .corner import CornerHead
+from .embedding import EmbeddingHead
 from .mask import MaskHead
 from .regression import GaussianKeypointHead, KeypointHead, OrientationHead
 from .simcc import SimCCHead
 
 __all__ = [
-    'CentreHead', 'ClassificationHead', 'CornerHead', 'GaussianKeypointHead',
-    'KeypointHead', 'MaskHead', 'OrientationHead', 'SimCCHead'
+    'CentreHead', 'ClassificationHead', 'CornerHead', 'EmbeddingHead',
+    'GaussianKeypointHead', 'KeypointHead', 'MaskHead', 'OrientationHead',
+    'SimCCHead'
 ]

@@ -1,0 +1,295 @@
+"""The cosine of embeddings to the weight vectors of a classifier."""
+from __future__ import annotations
+from typing import Dict, Sequence
+
+import torch
+from torch import Tensor
+
+from mmlosses.registry import MODELS
+from .base import BaseLoss
+from .labels import check_label_range, check_labels
+from .margin import unit_vectors
+from .reduction import (align_weight, autocast_off, check_floating,
+                        check_reduction, reduce_loss, upcast)
+
+
+def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
+    r"""Half of 1 minus the cosine between each embedding and its vector.
+
+    .. math::
+        \ell_n = \frac{1 - \cos(x_n, w_n)}{2}
+        = \frac{1}{2} \left(1 - \frac{x_n \cdot w_n}
+        {\|x_n\| \, \|w_n\|} \right)
+
+    Args:
+        embeddings (Tensor): Embeddings.
+        vectors (Tensor): The classification vector of each embedding.
+
+    Shape:
+        - embeddings, vectors: (\*, D).
+        - returns: (\*).
+
+    Returns:
+        Tensor: The loss of each embedding, from 0 to 1.
+    """
+    cosine = (unit_vectors(embeddings) * unit_vectors(vectors)).sum(dim=-1)
+    return (1 - cosine) / 2
+
+
+def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    r"""Intersection over union of every box with every other.
+
+    .. math::
+        IoU = \frac{|A \cap B|}{|A| + |B| - |A \cap B|}
+
+    Args:
+        boxes (Tensor): Boxes xyxy.
+        others (Tensor): Boxes xyxy.
+
+    Shape:
+        - boxes: (\*, A, 4); others: (\*, G, 4).
+        - returns: (\*, A, G).
+
+    Returns:
+        Tensor: The IoU, 0 for two boxes without an area.
+    """
+    low = torch.maximum(boxes[..., :, None, :2], others[..., None, :, :2])
+    high = torch.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
+    intersection = (high - low).clamp(min=0).prod(dim=-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+    other = (others[..., 2:] - others[..., :2]).clamp(min=0).prod(dim=-1)
+    union = area[..., :, None] + other[..., None, :] - intersection
+    return intersection / torch.where(union > 0, union, torch.ones_like(union))
+
+
+@MODELS.register_module()
+class CCSLoss(BaseLoss):
+    r"""Classification vector-centered cosine similarity.
+
+    .. math::
+        L = \frac{1}{N} \sum_n w_n \frac{1 - \cos(x_n, v_{y_n})}{2}
+
+    with embeddings x and the weight vectors v of the classifier. It turns an
+    embedding towards the vector that has to recognise it; use it beside the
+    classification loss. ``reduction='none'`` gives (N,).
+
+    :meth:`forward` takes embeddings with their labels;
+    :meth:`forward_anchors` takes anchors and annotated boxes and finds the
+    labels itself.
+
+    Args:
+        soft (bool): Whether :meth:`forward_anchors` weights each anchor with
+            its IoU. :meth:`forward` takes the IoU as ``weight``.
+            Default: False.
+        detach_weight (bool): Whether the classifier gets no gradient from
+            this loss, as in the paper. Default: True.
+        iou_thresholds (dict, optional): An anchor belongs to a box if its IoU
+            is greater than ``'object'``. ``'background'``, below which an
+            anchor is background, is kept so that an assigner's thresholds
+            can be given as they are; it does not change the loss. Default:
+            ``dict(background=0.4, object=0.5)``.
+        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
+            Default: ``'mean'``.
+        loss_weight (float): Factor of the reduced loss. Default: 1.0.
+
+    Shape:
+        - embeddings: (N, D).
+        - class_weights: (C, D), as ``nn.Linear.weight``.
+        - labels: (N,), integers from 0 to C - 1.
+        - weight: (N,).
+        - returns: 0-dim, or (N,) for ``'none'``; (B,) from
+          :meth:`forward_anchors`.
+
+    Returns:
+        Tensor: The loss, see :meth:`BaseLoss.forward`.
+
+    Raises:
+        ValueError: If shapes do not fit, a label on the CPU names no class,
+            or the thresholds are not in order.
+        TypeError: If embeddings or class weights are not floating-point, or
+            labels not integer.
+
+    Source:
+        Yandong Guo, Lei Zhang. One-shot Face Recognition by Promoting
+        Underrepresented Classes. 2017,
+        `arXiv:1707.05574v2 <https://arxiv.org/abs/1707.05574>`_, whose term
+        is minus the cosine. The shift, the IoU and the anchors are
+        torchsight's.
+
+    Differs from upstream:
+        - torchsight multiplies the IoU before the shift:
+          :math:`(1 - IoU \cos) / 2`. An embedding along its vector then has
+          a loss of 0.25 at IoU 0.5, and the minimum depends on the IoU. Here
+          it is 0. The gradients of the embeddings are the same.
+        - torchsight lays the class weights out as (D, C), transposed.
+        - An embedding of zeros is NaN there, in value and gradient. Here its
+          cosine is 0 and its gradient finite.
+        - A batch without objects cannot be back-propagated there. Here it is
+          a 0 connected to the graph.
+
+    Example:
+        In a config of a head that calls it, beside the classification loss:
+
+        >>> head = dict(loss_ccs=dict(type='mmlosses.CCSLoss', soft=True))
+
+        >>> import torch
+        >>> from mmengine.registry import MODELS
+        >>> loss = MODELS.build(head['loss_ccs'])
+        >>> embeddings = torch.tensor([[3.0, 0.0], [0.0, 2.0]])
+        >>> class_weights = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
+        >>> labels, iou = torch.tensor([0, 1]), torch.tensor([0.6, 0.8])
+        >>> print('%.2f' % loss(embeddings, class_weights, labels, iou))
+        0.40
+        >>> anchors = torch.tensor([[[0., 0., 9., 10.], [50., 50., 60., 60.]]])
+        >>> annotations = torch.tensor([[[0., 0., 10., 10., 1.]]])
+        >>> print('%.2f' % loss.forward_anchors(
+        ...     anchors, -embeddings.flip(0)[None], class_weights,
+        ...     annotations))
+        0.00
+    """
+
+    def __init__(self,
+                 soft: bool = False,
+                 detach_weight: bool = True,
+                 iou_thresholds: Dict[str, float] | None = None,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        thresholds = {'background': 0.4, 'object': 0.5}
+        given = {} if iou_thresholds is None else dict(iou_thresholds)
+        thresholds.update(given)
+        low, high = thresholds['background'], thresholds['object']
+        if set(given) - {'background', 'object'} or not 0 <= low <= high <= 1:
+            raise ValueError(
+                'iou_thresholds must be dict(background=low, object=high) '
+                f'with 0 <= low <= high <= 1, got {iou_thresholds}')
+        self.soft = soft
+        self.detach_weight = detach_weight
+        self.iou_thresholds = thresholds
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """(N,): one element is one embedding."""
+        return pred.shape[:1]
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each embedding and its class vector: (N,)."""
+        return ccs_loss(pred, target)
+
+    def forward(self,
+                embeddings: Tensor,
+                class_weights: Tensor,
+                labels: Tensor,
+                weight: Tensor | None = None,
+                avg_factor: float | Tensor | None = None,
+                reduction_override: str | None = None,
+                *,
+                target_weight: Tensor | None = None) -> Tensor:
+        """Compute the loss of embeddings with known labels.
+
+        Args:
+            embeddings (Tensor): Embeddings (N, D).
+            class_weights (Tensor): Weight vectors (C, D) of the classifier.
+            labels (Tensor): Labels (N,).
+            weight (Tensor, optional): Weight (N,) of each embedding, for
+                instance the IoU of its anchor.
+            avg_factor (float | Tensor, optional): What ``'mean'`` divides
+                the sum by, instead of the number of embeddings.
+            reduction_override (str, optional): Replaces ``reduction`` for
+                this call.
+            target_weight (Tensor, optional): mmpose's name of ``weight``.
+
+        Returns:
+            Tensor: A 0-dim tensor, or (N,) for ``'none'``.
+        """
+        check_floating('embeddings', embeddings)
+        check_floating('class_weights', class_weights)
+        if (embeddings.ndim != 2 or class_weights.ndim != 2
+                or embeddings.shape[1] != class_weights.shape[1]):
+            raise ValueError(
+                'embeddings and class_weights must have the shapes (N, D) and '
+                f'(C, D), got {tuple(embeddings.shape)} and '
+                f'{tuple(class_weights.shape)}')
+        check_labels('labels', labels, len(embeddings))
+        weight = self._given_weight(weight, target_weight)
+        labels = labels.long()
+        if weight is not None:
+            # A removed sample may well have no class.
+            removed = align_weight(weight, labels.shape) == 0
+            labels = labels.masked_fill(removed, 0)
+        check_label_range('labels', labels, len(class_weights))
+        if self.detach_weight:
+            class_weights = class_weights.detach()
+        vectors = upcast(class_weights).index_select(0, labels)
+        return super().forward(embeddings, vectors, weight, avg_factor,
+                               reduction_override)
+
+    def forward_anchors(self,
+                        anchors: Tensor,
+                        embeddings: Tensor,
+                        class_weights: Tensor,
+                        annotations: Tensor,
+                        reduction_override: str | None = None) -> Tensor:
+        """Compute the loss of the anchors that belong to an annotated box.
+
+        An anchor belongs to the box with which its IoU is the greatest, if
+        that is greater than ``iou_thresholds['object']``. The loss of an
+        image is the mean over those anchors, 0 without any.
+
+        Args:
+            anchors (Tensor): Boxes (B, A, 4), xyxy.
+            embeddings (Tensor): Embeddings (B, A, D) of the anchors.
+            class_weights (Tensor): Weight vectors (C, D) of the classifier.
+            annotations (Tensor): Boxes (B, G, 5), xyxy and label; rows of an
+                image with fewer boxes than others hold -1.
+            reduction_override (str, optional): Replaces ``reduction`` for
+                this call.
+
+        Returns:
+            Tensor: The ``'mean'`` or ``'sum'`` over the images, a 0-dim
+            tensor, or (B,) for ``'none'``.
+        """
+        for name, tensor in (('anchors', anchors), ('embeddings', embeddings),
+                             ('annotations', annotations)):
+            check_floating(name, tensor)
+            if tensor.ndim != 3:
+                raise ValueError(f'{name} must have three axes, got the shape '
+                                 f'{tuple(tensor.shape)}')
+        reduction = reduction_override or self.reduction
+        check_reduction(reduction)
+        if (anchors.shape[2] != 4 or annotations.shape[2] != 5
+                or anchors.shape[:2] != embeddings.shape[:2]
+                or len(annotations) != len(anchors)):
+            raise ValueError(
+                'anchors, embeddings and annotations must have the shapes '
+                '(B, A, 4), (B, A, D) and (B, G, 5), got '
+                f'{tuple(anchors.shape)}, {tuple(embeddings.shape)} and '
+                f'{tuple(annotations.shape)}')
+        images, number = anchors.shape[:2]
+        with torch.no_grad():
+            iou, labels = self.assign(upcast(anchors), upcast(annotations))
+        objects = iou > self.iou_thresholds['object']
+        weight = torch.where(objects,
+                             iou if self.soft else torch.ones_like(iou),
+                             torch.zeros_like(iou))
+        weight = weight / objects.sum(dim=1, keepdim=True).clamp(min=1)
+        loss = self(
+            embeddings.flatten(0, 1),
+            class_weights,
+            labels.flatten(),
+            weight.flatten(),
+            reduction_override='none')
+        loss = loss.reshape(images, number).sum(dim=1)
+        return reduce_loss(loss, reduction, max(images, 1))
+
+    @staticmethod
+    def assign(anchors: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
+        """The greatest IoU (B, A) of each anchor, and that box's label."""
+        # A box that no anchor touches, so that an image may have none.
+        nothing = annotations.new_full((len(annotations), 1, 5), -1)
+        annotations = torch.cat([annotations, nothing], dim=1)
+        with autocast_off(anchors.device.type):
+            iou = pairwise_iou(anchors, annotations[..., :4])
+        padding = annotations[..., 4] == -1
+        iou = iou.masked_fill(padding.unsqueeze(1), -1)
+        best, index = iou.max(dim=2)
+        return best, annotations[..., 4].long().gather(1, index)
