@@ -2,6 +2,8 @@
 # box_F1 0.95 (chance 0.04).
 _base_ = '_base_.py'
 
+bar = 0.95  # what the metric of `save_best` must reach
+
 scenes = dict(num_digits=(1, 3), digit_size=(16, 32))
 train_dataloader = dict(dataset=dict(num_scenes=3000, **scenes))
 val_dataloader = dict(dataset=scenes)

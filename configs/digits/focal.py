@@ -2,6 +2,8 @@
 # The bar: an accuracy of 0.9 on pictures that training has not seen.
 _base_ = '_base_.py'
 
+bar = 0.9  # what the metric of `save_best` must reach
+
 model = dict(
     head=dict(
         type='mmlosses.demo.ClassificationHead',

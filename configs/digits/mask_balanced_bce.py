@@ -2,6 +2,8 @@
 # (chance 0.13).
 _base_ = '_base_.py'
 
+bar = 0.9  # what the metric of `save_best` must reach
+
 scenes = dict(num_digits=(1, 3), digit_size=(16, 32))
 train_dataloader = dict(dataset=dict(num_scenes=2000, **scenes))
 val_dataloader = dict(dataset=scenes)

@@ -2,6 +2,8 @@
 # Bar: PCK above 0.85, where chance is 0.009.
 _base_ = '_base_.py'
 
+bar = 0.85  # what the metric of `save_best` must reach
+
 model = dict(
     head=dict(
         type='mmlosses.demo.GaussianKeypointHead',

@@ -2,6 +2,8 @@
 # Bar: PCK above 0.5, where chance is 0.009.
 _base_ = 'regression_smooth_l1.py'
 
+bar = 0.5  # what the metric of `save_best` must reach
+
 model = dict(
     head=dict(
         loss=dict(

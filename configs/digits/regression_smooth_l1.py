@@ -2,6 +2,8 @@
 # Bar: PCK above 0.8, where chance is 0.009.
 _base_ = '_base_.py'
 
+bar = 0.8  # what the metric of `save_best` must reach
+
 model = dict(
     head=dict(
         type='mmlosses.demo.KeypointHead',

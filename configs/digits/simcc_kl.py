@@ -1,6 +1,8 @@
 # Keypoints of a digit by SimCC: centre and corners of its box.
 _base_ = '_base_.py'
 
+bar = 0.95  # what the metric of `save_best` must reach
+
 model = dict(
     head=dict(
         type='mmlosses.demo.SimCCHead',

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
-from .labels import check_label_range, check_labels
+from .labels import check_label_range, check_sample_labels
 from .margin import unit_vectors
 from .reduction import (align_weight, autocast_off, check_floating,
                         check_reduction, reduce_loss, upcast)
@@ -209,14 +209,14 @@ class CCSLoss(BaseLoss):
                 'embeddings and class_weights must have the shapes (N, D) and '
                 f'(C, D), got {tuple(embeddings.shape)} and '
                 f'{tuple(class_weights.shape)}')
-        check_labels('labels', labels, len(embeddings))
+        check_sample_labels(labels, len(embeddings))
         weight = self._given_weight(weight, target_weight)
         labels = labels.long()
         if weight is not None:
             # A removed sample may well have no class.
             removed = align_weight(weight, labels.shape) == 0
             labels = labels.masked_fill(removed, 0)
-        check_label_range('labels', labels, len(class_weights))
+        check_label_range(labels, len(class_weights))
         if self.detach_weight:
             class_weights = class_weights.detach()
         vectors = upcast(class_weights).index_select(0, labels)

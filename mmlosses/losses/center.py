@@ -158,7 +158,7 @@ class CenterLoss(FeatureLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """Half the squared distance of each sample: (N,)."""
-        check_label_range('labels', target, self.num_classes)
+        check_label_range(target, self.num_classes)
         centers = self.centers.to(pred.dtype).index_select(0, target.long())
         return center_loss(pred, centers)
 

@@ -1,42 +1,14 @@
 """What the losses over classes share: labels, class weights, ignored rows."""
 from __future__ import annotations
 import math
-from typing import Any, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor
 
 from .base import BaseLoss
+from .labels import check_index
 from .reduction import check_floating, check_reduction, check_same_shape
-
-# Not in torch 2.0.
-_is_compiling = getattr(getattr(torch, 'compiler', None), 'is_compiling', None)
-
-
-def check_labels(labels: Tensor, classes: int, name: str = 'target') -> None:
-    """Raise a ``ValueError`` for a label that is not in [0, classes).
-
-    Only where looking costs nothing: not on another device, for which one
-    would have to wait, nor while a graph is traced.
-    """
-    if (_is_compiling is None or _is_compiling() or labels.device.type != 'cpu'
-            or type(labels) is not Tensor):
-        return
-    wrong = labels[(labels < 0) | (labels >= classes)]
-    if wrong.numel():
-        raise ValueError(f'{name} must hold labels from 0 to {classes - 1}, '
-                         f'got {wrong[0].item()}')
-
-
-def check_index(labels: Any, name: str = 'target') -> None:
-    """Raise a ``TypeError`` unless labels are a tensor of integers."""
-    if not isinstance(labels, Tensor):
-        raise TypeError(f'{name} must be a tensor, got '
-                        f'{type(labels).__name__}')
-    if (labels.is_floating_point() or labels.is_complex()
-            or labels.dtype == torch.bool):
-        raise TypeError(f'{name} must hold integer labels, got '
-                        f'{labels.dtype} of shape {tuple(labels.shape)}')
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-from .classification import (ClassificationLoss, check_index, check_labels,
-                             one_hot)
+from .classification import ClassificationLoss, one_hot
+from .labels import check_index, check_label_range
 from .reduction import align_weight, check_floating
 
 
@@ -180,7 +180,7 @@ class CrossEntropyLoss(ClassificationLoss):
                 return soft_cross_entropy(
                     F.log_softmax(pred, dim=1), target.to(pred.dtype),
                     class_weight)
-            check_labels(target, pred.shape[1])
+            check_label_range(target, pred.shape[1], 'target')
             if class_weight is not None:
                 class_weight = class_weight.flatten()
             return F.cross_entropy(
@@ -189,7 +189,7 @@ class CrossEntropyLoss(ClassificationLoss):
         if not self.use_mask:
             class_weight = self.weight_of_classes(pred, target)
         if index:
-            check_labels(target, pred.shape[1] + 1)
+            check_label_range(target, pred.shape[1] + 1, 'target')
             target = one_hot(target, pred.shape[1])
         return F.binary_cross_entropy_with_logits(
             pred,
@@ -263,7 +263,7 @@ class CrossEntropyLoss(ClassificationLoss):
             while removed.ndim > 1:
                 removed = removed.all(dim=-1)
             labels = labels.masked_fill(removed, 0)
-        check_labels(labels, pred.shape[1], 'with use_mask, labels')
+        check_label_range(labels, pred.shape[1], 'with use_mask, labels')
         class_weight = self.weight_of_classes(pred, target)
         if class_weight is not None:
             class_weight = class_weight.flatten()[labels]
@@ -370,7 +370,9 @@ class LabelSmoothLoss(ClassificationLoss):
         classes = pred.shape[1] if pred.ndim > 1 else 1
         class_weight = self.weight_of_classes(pred, target)
         if index:
-            check_labels(target, classes + 1 if self.use_sigmoid else classes)
+            check_label_range(target,
+                              classes + 1 if self.use_sigmoid else classes,
+                              'target')
             target = one_hot(target, classes)
         target = smooth_labels(
             target.to(pred.dtype), self.smoothing, self.distribute,

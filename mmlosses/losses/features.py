@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import BaseLoss
-from .labels import check_labels
+from .labels import check_sample_labels
 from .reduction import check_floating
 
 
@@ -74,7 +74,7 @@ class FeatureLoss(BaseLoss):
         See :meth:`BaseLoss.forward` for the other arguments.
         """
         check_features(features, self.in_channels)
-        check_labels('labels', labels, len(features))
+        check_sample_labels(labels, len(features))
         return super().forward(
             features,
             labels,

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-from .classification import ClassificationLoss, check_labels, one_hot
+from .classification import ClassificationLoss, one_hot
+from .labels import check_label_range
 
 # mmdet's, in every dtype that losses are computed in.
 EPS_LOG = 1e-12
@@ -220,7 +221,9 @@ class FocalLoss(ClassificationLoss):
         class_weight = self.weight_of_classes(pred, target)
         if index:
             classes = pred.shape[1]
-            check_labels(target, classes + 1 if self.use_sigmoid else classes)
+            check_label_range(target,
+                              classes + 1 if self.use_sigmoid else classes,
+                              'target')
             target = one_hot(target, classes)
         target = target.to(pred.dtype)
         if not self.use_sigmoid:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
-from .classification import check_index, check_labels
 from .focal import logs_of_probability, modulate
+from .labels import check_index, check_label_range
 from .reduction import check_floating, check_same_shape
 
 
@@ -219,8 +219,8 @@ class GaussianFocalLoss(BaseLoss):
                 'with pos_inds, pred must have the shape (N, C) and pos_inds '
                 f'and pos_labels (P,), got {tuple(target.shape)}, '
                 f'{tuple(pos_inds.shape)} and {tuple(pos_labels.shape)}')
-        check_labels(pos_inds, target.shape[0], 'pos_inds')
-        check_labels(pos_labels, target.shape[1], 'pos_labels')
+        check_label_range(pos_inds, target.shape[0], 'pos_inds')
+        check_label_range(pos_labels, target.shape[1], 'pos_labels')
         positives = torch.zeros_like(target, dtype=torch.float32)
         one = torch.ones((), device=target.device)
         return positives.index_put((pos_inds.long(), pos_labels.long()),

@@ -1,5 +1,6 @@
-"""Checks of integer labels, for the losses that take one for each sample."""
+"""Checks of integer labels, for the losses that take them."""
 from __future__ import annotations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,21 +14,28 @@ except AttributeError:
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def check_labels(name: str, labels: Tensor, samples: int) -> None:
-    """Raise unless there is one integer label for each sample."""
+def check_index(labels: Any, name: str = 'target') -> None:
+    """Raise a ``TypeError`` unless labels are a tensor of integers."""
     if not isinstance(labels, Tensor):
         raise TypeError(
             f'{name} must be a tensor, got {type(labels).__name__}')
     if labels.dtype not in INTEGERS:
         raise TypeError(f'{name} must have an integer dtype, got '
-                        f'{labels.dtype}')
+                        f'{labels.dtype} of shape {tuple(labels.shape)}')
+
+
+def check_sample_labels(labels: Any, samples: int) -> None:
+    """Raise unless there is one integer label for each sample."""
+    check_index(labels, 'labels')
     if tuple(labels.shape) != (samples, ):
-        raise ValueError(f'{name} must have one label for each of {samples} '
+        raise ValueError(f'labels must have one for each of {samples} '
                          f'samples, the shape {(samples, )}, got '
                          f'{tuple(labels.shape)}')
 
 
-def check_label_range(name: str, labels: Tensor, num_classes: int) -> None:
+def check_label_range(labels: Tensor,
+                      classes: int,
+                      name: str = 'labels') -> None:
     """Raise for a label that names no class, where looking costs nothing.
 
     On an accelerator a look would wait for the device, and a compiler cannot
@@ -38,6 +46,6 @@ def check_label_range(name: str, labels: Tensor, num_classes: int) -> None:
     if labels.device.type != 'cpu' or labels.numel() == 0:
         return
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        raise ValueError(f'{name} must be in [0, {num_classes}), got labels '
+    if low < 0 or high >= classes:
+        raise ValueError(f'{name} must be in [0, {classes}), got labels '
                          f'from {low} to {high}')

@@ -11,7 +11,7 @@ from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .features import (FeatureLoss, check_features, check_softmax,
                        make_class_vectors)
-from .labels import check_label_range, check_labels
+from .labels import check_label_range, check_sample_labels
 from .reduction import autocast_off, check_floating, upcast
 
 BOUNDARIES = ('keep', 'continuous', 'easy', 'none')
@@ -204,7 +204,7 @@ class ClassVectorLoss(FeatureLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample: (N,)."""
-        check_label_range('labels', target, self.num_classes)
+        check_label_range(target, self.num_classes)
         target = target.long()
         logits = self.with_margin(self.logits(pred), target)
         return F.cross_entropy(logits, target, reduction='none')
@@ -583,7 +583,7 @@ class ArcFaceLogitLoss(BaseLoss):
         if cls_score.ndim != 2 or cls_score.shape[1] == 0:
             raise ValueError('cls_score must have the shape (N, classes), got '
                              f'{tuple(cls_score.shape)}')
-        check_labels('labels', labels, len(cls_score))
+        check_sample_labels(labels, len(cls_score))
         return super().forward(
             cls_score,
             labels,
@@ -598,7 +598,7 @@ class ArcFaceLogitLoss(BaseLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample: (N,)."""
-        check_label_range('labels', target, pred.shape[1])
+        check_label_range(target, pred.shape[1])
         target = target.long()
         logits = arcface_logits(pred, target, self.scale, self.margin,
                                 self.boundary, self.background)
