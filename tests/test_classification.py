@@ -833,8 +833,8 @@ def test_positives_by_index_keep_the_rules():
     (dict(pos_inds=None), ValueError, 'no pos_inds'),
     (dict(pos_inds=torch.tensor([0.0, 1.0])), TypeError, 'pos_inds'),
     (dict(pos_inds=torch.tensor([0])), ValueError, '(1,)'),
-    (dict(pos_inds=torch.tensor([0, 20])), ValueError, 'from 0 to 20'),
-    (dict(pos_labels=torch.tensor([0, 3])), ValueError, 'from 0 to 3'),
+    (dict(pos_inds=torch.tensor([0, 20])), ValueError, 'got 20'),
+    (dict(pos_labels=torch.tensor([0, 3])), ValueError, 'got 3'),
 ])
 def test_wrong_positives(change, error, words):
     where = dict(

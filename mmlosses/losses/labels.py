@@ -47,5 +47,5 @@ def check_label_range(labels: Tensor,
         return
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
-        raise ValueError(f'{name} must be in [0, {classes}), got labels '
-                         f'from {low} to {high}')
+        raise ValueError(f'{name} must be from 0 to {classes - 1}, got '
+                         f'{low if low < 0 else high}')
