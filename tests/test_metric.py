@@ -715,8 +715,8 @@ def test_anchors_compile_to_one_graph(scene):
     (dict(labels=lambda x: x.tolist()), TypeError, ['labels', 'list']),
     (dict(labels=lambda x: x[:, None]), ValueError, ['(8,)', '(8, 1)']),
     (dict(labels=lambda x: x[:3]), ValueError, ['(8,)', '(3,)']),
-    (dict(labels=lambda x: x + 10), ValueError, ['[0, 10)']),
-    (dict(labels=lambda x: x - 10), ValueError, ['[0, 10)']),
+    (dict(labels=lambda x: x + 10), ValueError, ['from 0 to 9']),
+    (dict(labels=lambda x: x - 10), ValueError, ['from 0 to 9']),
 ])
 def test_errors_say_what_was_got(sample, loss, change, error, words):
     arguments = dict(zip(('features', 'labels'), sample))
