@@ -78,9 +78,8 @@ def main() -> None:
     """Train what is asked for, and write the page after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='*', type=Path)
-    configs: List[Path] = parser.parse_args().config or [
-        path for path in sorted(FOLDER.glob('*.py')) if path.stem != '_base_'
-    ]
+    configs: List[Path] = parser.parse_args().config or sorted(
+        FOLDER.glob('[!_]*.py'))
     failed = []
     for config in configs:
         passed, row = train(config)

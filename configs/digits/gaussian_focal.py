@@ -1,6 +1,6 @@
 # The label of a digit as the highest peak of ten heatmaps, one per class.
 # The bar: an accuracy of 0.9 on pictures that training has not seen.
-_base_ = '_base_.py'
+_base_ = '_accuracy_.py'
 
 bar = 0.9  # what the metric of `save_best` must reach
 
@@ -8,18 +8,3 @@ model = dict(
     head=dict(
         type='mmlosses.demo.CentreHead',
         loss=dict(type='mmlosses.GaussianFocalLoss', use_sigmoid=True)))
-
-max_epochs = 6
-train_cfg = dict(max_epochs=max_epochs, val_interval=2)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, end=60, by_epoch=False),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs,
-        eta_min=2e-5,
-        by_epoch=True,
-        convert_to_iter_based=True),
-]
-
-val_evaluator = [dict(type='mmlosses.demo.Accuracy')]
-default_hooks = dict(checkpoint=dict(interval=2, save_best='accuracy'))
