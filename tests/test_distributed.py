@@ -1,14 +1,12 @@
 """Every loss trains under DistributedDataParallel, in two processes."""
-import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from cases import CASES
+from ranks import needs_ranks, run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-pytestmark = pytest.mark.skipif(
-    not dist.is_available(), reason='this torch has no distributed')
+pytestmark = needs_ranks
 
 
 class Model(nn.Module):
@@ -27,10 +25,8 @@ class Model(nn.Module):
         return self.case.run(self.loss, pred, target, weight)
 
 
-def train_one_step(rank, store):
+def train_one_step(rank):
     """Rank 0 has samples, rank 1 has none that count."""
-    dist.init_process_group(
-        'gloo', init_method=f'file://{store}', rank=rank, world_size=2)
     for case in CASES:
         model = DistributedDataParallel(Model(case))
         weight = case.random_weight() * (rank == 0)
@@ -41,8 +37,7 @@ def train_one_step(rank, store):
             ranks = [torch.empty_like(parameter.grad) for _ in range(2)]
             dist.all_gather(ranks, parameter.grad)
             assert torch.equal(*ranks), (case.loss, name)
-    dist.destroy_process_group()
 
 
-def test_a_rank_without_samples_neither_hangs_nor_diverges(tmp_path):
-    mp.spawn(train_one_step, args=(tmp_path / 'store', ), nprocs=2)
+def test_a_rank_without_samples_neither_hangs_nor_diverges():
+    run_ranks(train_one_step)

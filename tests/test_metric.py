@@ -2,8 +2,6 @@
 import copy
 import dataclasses
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from mmengine.model import BaseModule
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
+from ranks import needs_ranks, run_ranks
 
 from mmlosses.losses import (ArcFaceLogitLoss, ArcFaceLoss, CCSLoss,
                              CenterLoss, CenterSoftmaxLoss,
@@ -816,20 +815,15 @@ def test_optimizer_of_mmengine_moves_the_class_vectors(sample, name):
     assert not torch.equal(loss.weight, before)
 
 
-def run_rank(rank, init, halves, folder):
+def move_centers(rank, halves, folder):
     """One of two processes, with its share of the batch."""
-    import torch.distributed as dist
-    dist.init_process_group('gloo', init_method=init, world_size=2, rank=rank)
     loss = CenterLoss(3, 4)
     for features, labels, weight in halves[rank]:
         loss(features, labels, weight)
-    torch.save(loss.centers, Path(folder) / f'{rank}.pt')
-    dist.destroy_process_group()
+    torch.save(loss.centers, folder / f'{rank}.pt')
 
 
-@pytest.mark.skipif(
-    sys.platform == 'win32' or not torch.distributed.is_available(),
-    reason='needs torch.distributed with gloo')
+@needs_ranks
 def test_centers_are_the_same_on_every_rank(tmp_path):
     """As in one process with the whole batch; a rank may have no sample."""
     torch.manual_seed(0)
@@ -842,9 +836,7 @@ def test_centers_are_the_same_on_every_rank(tmp_path):
             # Copies: Python 3.8 cannot send two views of one storage.
             half.append([x[part].clone() for x in (features, labels, weight)])
         whole(features, labels, weight)
-    torch.multiprocessing.spawn(
-        run_rank, (f'file://{tmp_path}/store', halves, str(tmp_path)),
-        nprocs=2)
+    run_ranks(move_centers, halves, tmp_path)
     first, second = [torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)]
     assert torch.equal(first, second)
     torch.testing.assert_close(first, whole.centers)

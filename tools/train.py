@@ -1,6 +1,7 @@
 """Train any mmengine config: ``python tools/train.py CONFIG``."""
 from __future__ import annotations
 import argparse
+import gc
 import inspect
 import os
 import os.path as osp
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmengine.utils import digit_version
@@ -187,16 +188,33 @@ def final_metrics(runner: Runner) -> Dict[str, float]:
     return dict(sorted(metrics.items(), key=lambda item: item[0] == best))
 
 
-def main() -> None:
-    """Train, and end with the metrics of the last validation."""
-    args = parse_args()
+def train(args: argparse.Namespace) -> Dict[str, float]:
+    """Train, and return the metrics of the last validation."""
     with one_line_errors():
         runner = build_runner(load_config(args))
     with checkpoints_of_mmengine():
         runner.train()
+    return final_metrics(runner)
+
+
+def leave_processes() -> None:
+    """End the threads that joined this process to the others.
+
+    A model that is still wrapped for distributed training keeps them alive
+    while Python shuts down, and that aborts some processes at their exit.
+    """
+    gc.collect()
+    if is_distributed():
+        torch.distributed.destroy_process_group()
+
+
+def main() -> None:
+    """Train, and end with the metrics of the last validation."""
+    metrics = train(parse_args())
     if is_main_process():
-        for name, value in final_metrics(runner).items():
+        for name, value in metrics.items():
             print(f'{name}: {value:.4f}')
+    leave_processes()
 
 
 if __name__ == '__main__':
