@@ -10,6 +10,7 @@ from torch import Tensor
 from mmlosses.registry import MODELS
 from .classification import ClassificationLoss, one_hot
 from .labels import check_label_range
+from .numeric import safe_power
 
 # mmdet's, in every dtype that losses are computed in.
 EPS_LOG = 1e-12
@@ -24,11 +25,6 @@ def logs_of_probability(prob: Tensor) -> Tuple[Tensor, Tensor]:
     inside = (prob > 0) & (prob < 1)
     prob = torch.where(inside, prob, prob.detach().clamp(0, 1))
     return (prob + EPS_LOG).log(), (1 - prob + EPS_LOG).log()
-
-
-def modulate(prob: Tensor, gamma: float) -> Tensor:
-    """prob ** gamma, whose gradient at 0 is finite for every gamma."""
-    return prob.clamp(min=torch.finfo(prob.dtype).tiny).pow(gamma)
 
 
 def sigmoid_focal_loss(pred: Tensor,
@@ -65,7 +61,7 @@ def sigmoid_focal_loss(pred: Tensor,
         # Not 1 - sigmoid(pred), which rounds to 0.
         prob, rest = torch.sigmoid(pred), torch.sigmoid(-pred)
     entropy = -(target * log_prob + (1 - target) * log_rest)
-    loss = modulate(rest * target + prob * (1 - target), gamma) * entropy
+    loss = safe_power(rest * target + prob * (1 - target), gamma) * entropy
     if alpha is None or alpha < 0:
         return loss
     return (alpha * target + (1 - alpha) * (1 - target)) * loss
@@ -109,7 +105,7 @@ def softmax_focal_loss(pred: Tensor,
     # A class that is masked by a logit of -inf may have no share.
     impossible = (target == 0) & torch.isinf(log_prob)
     log_prob = log_prob.masked_fill(impossible, 0)
-    loss = -target * modulate(rest, gamma) * log_prob
+    loss = -target * safe_power(rest, gamma) * log_prob
     if class_weight is not None:
         loss = loss * class_weight
     if alpha is not None and alpha >= 0:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
-from .focal import logs_of_probability, modulate
+from .focal import logs_of_probability
 from .labels import check_index, check_label_range
+from .numeric import safe_power
 from .reduction import check_floating, check_same_shape
 
 
@@ -51,10 +52,10 @@ def gaussian_focal_loss(pred: Tensor,
     else:
         log_prob, log_rest = logs_of_probability(pred)
         prob, rest = pred, 1 - pred
-    positive = positives * modulate(rest, alpha) * log_prob
+    positive = positives * safe_power(rest, alpha) * log_prob
     # Also for gamma 0, a peak is no negative.
     far = (1 - target).pow(gamma) * (target != 1)
-    negative = far * modulate(prob, alpha) * log_rest
+    negative = far * safe_power(prob, alpha) * log_rest
     return -pos_weight * positive - neg_weight * negative
 
 

@@ -12,6 +12,7 @@ from .base import BaseLoss
 from .features import (FeatureLoss, check_features, check_softmax,
                        make_class_vectors)
 from .labels import check_label_range, check_sample_labels
+from .numeric import safe_sqrt
 from .reduction import autocast_off, check_floating, upcast
 
 BOUNDARIES = ('keep', 'continuous', 'easy', 'none')
@@ -93,9 +94,7 @@ def angular_margin(cosine: Tensor,
     # By the sum of angles: the gradient of acos is infinite at 0 and pi.
     # Rounding takes the cosine past 1, and the square below 0.
     square = (1 - cosine) * (1 + cosine)
-    positive = square > 0
-    sine = torch.where(positive, square, torch.ones_like(square)).sqrt()
-    sine = torch.where(positive, sine, torch.zeros_like(sine))
+    sine = safe_sqrt(square)
     moved = cosine * math.cos(margin) - sine * math.sin(margin)
     if boundary == 'easy':
         return torch.where(cosine > 0, moved, cosine)

@@ -47,7 +47,7 @@ class CornerHead(nn.Module):
         self.score_thr = score_thr
         self.tag_thr = tag_thr
         layers: List[nn.Module] = []
-        for dilation in (2, 4):
+        for dilation in (2, 4, 8):
             layers += [
                 nn.Conv2d(
                     in_channels,
