@@ -65,6 +65,9 @@ class LossCase:
         show (dict[str, Callable]): For an argument that changes something
             else than the value of the loss, a function of the loss that gives
             a tensor which ``arguments`` must change.
+        constant_factors (bool): Whether the formula takes factors that depend
+            on the prediction for constants, so that the gradient is not that
+            of the value and needs a test of its own.
     """
     loss: Type[BaseLoss]
     inputs: Callable[[int], Inputs]
@@ -82,6 +85,7 @@ class LossCase:
     mean: Callable[[Tensor], Tensor] = Tensor.mean
     refused: Dict[str, Any] = field(default_factory=dict)
     show: Dict[str, Callable[[BaseLoss], Tensor]] = field(default_factory=dict)
+    constant_factors: bool = False
 
     def build(self, **kwargs: Any) -> BaseLoss:
         """Build the loss, the same each time."""
@@ -604,6 +608,8 @@ def life_cycle(case: LossCase) -> None:
 @contract
 def gradients(case: LossCase) -> None:
     """The gradient is that of the value, in float64."""
+    if case.constant_factors:
+        return
     pred, target = case.sample(2, torch.float64)
     loss = case.build(reduction='sum').double()
 

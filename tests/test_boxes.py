@@ -1,0 +1,577 @@
+"""The losses of boxes: numbers, invariances, and that they find the target."""
+import copy
+import math
+import random
+
+import pytest
+import torch
+from box_oracles import ORACLES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranks import needs_ranks, run_ranks
+
+from mmlosses import losses
+from mmlosses.losses import (AlphaIoULoss, CIoULoss, DIoULoss, EIoULoss,
+                             GIoULoss, InnerIoULoss, IoULoss, MPDIoULoss,
+                             NWDLoss, ShapeIoULoss, SIoULoss, WIoULoss)
+from mmlosses.losses.box_geometry import PENALTIES
+
+# Every loss, with every mode and at more than one value of each argument.
+FORMS = [
+    *[(IoULoss, dict(mode=mode)) for mode in ('log', 'linear', 'square')],
+    (GIoULoss, {}),
+    (DIoULoss, {}),
+    (CIoULoss, {}),
+    (EIoULoss, {}),
+    (EIoULoss, dict(focal_gamma=0.5)),
+    (SIoULoss, {}),
+    (SIoULoss, dict(theta=2.0)),
+    (WIoULoss, dict(version=1)),
+    (WIoULoss, dict(version=2, gamma=0.7)),
+    (WIoULoss, dict(version=3)),
+    (WIoULoss, dict(version=3, alpha=1.6, delta=4.0)),
+    *[(AlphaIoULoss, dict(mode=mode)) for mode in PENALTIES],
+    (AlphaIoULoss, dict(mode='ciou', alpha=0.5)),
+    (MPDIoULoss, {}),
+    (MPDIoULoss, dict(img_shape=(480, 640))),
+    *[(InnerIoULoss, dict(mode=mode)) for mode in PENALTIES],
+    (InnerIoULoss, dict(ratio=1.3)),
+    (ShapeIoULoss, {}),
+    (ShapeIoULoss, dict(scale=1.5)),
+    (NWDLoss, {}),
+    (NWDLoss, dict(constant=50.0)),
+]
+
+
+def name_of(form):
+    loss, kwargs = form
+    return '-'.join(
+        [loss.__name__, *[str(value) for value in kwargs.values()]])
+
+
+def build(form, **more):
+    """In evaluation mode, so that no running mean moves between calls."""
+    loss, kwargs = form
+    return loss(**kwargs, **more).eval()
+
+
+def forms(*, without=lambda loss, kwargs: False):
+    chosen = [form for form in FORMS if not without(*form)]
+    return pytest.mark.parametrize('form', chosen, ids=name_of)
+
+
+def needs_overlap(loss, kwargs):
+    """Without it, the formula has no gradient."""
+    return (loss is IoULoss or kwargs.get('mode') == 'iou'
+            or 'focal_gamma' in kwargs
+            or loss is InnerIoULoss and 'mode' not in kwargs)
+
+
+def random_pairs(number, seed=0):
+    """Boxes in a picture of 100 pixels: apart, nested, crossing, near."""
+    choose = random.Random(seed)
+
+    def box():
+        x, y = choose.uniform(0, 60), choose.uniform(0, 60)
+        return [x, y, x + choose.uniform(2, 40), y + choose.uniform(2, 40)]
+
+    pairs = [(box(), box()) for _ in range(number)]
+    for _ in range(number):
+        target = box()
+        pairs.append(([z + choose.uniform(-0.8, 0.8) for z in target], target))
+    pairs.append(([10., 10., 20., 20.], [12., 12., 15., 17.]))  # nested
+    pairs.append(([0., 0., 10., 10.], [10., 0., 20., 10.]))  # touching
+    return pairs
+
+
+def tensors(pairs, dtype=torch.float64):
+    pred, target = zip(*pairs)
+    return (torch.tensor(pred, dtype=dtype, requires_grad=True),
+            torch.tensor(target, dtype=dtype))
+
+
+@forms()
+def test_value_is_that_of_the_paper(form):
+    pairs = random_pairs(40)
+    got = build(form, reduction='none', eps=1e-9).double()(*tensors(pairs))
+    oracle = ORACLES[form[0].__name__]
+    expected = [oracle(p, t, p, **form[1]) for p, t in pairs]
+    if form[0] is IoULoss and form[1]['mode'] == 'log':
+        expected = [min(x, -math.log(1e-9)) if x > 13 else x for x in expected]
+        apart = [x > 13.8 for x in expected]
+        expected = [
+            20.7232658 if far else x for far, x in zip(apart, expected)
+        ]
+    torch.testing.assert_close(
+        got.detach(),
+        torch.tensor(expected, dtype=torch.float64),
+        rtol=1e-6,
+        atol=1e-8)
+
+
+@forms()
+def test_gradient_is_that_of_the_paper(form):
+    """Also where factors are taken for constants."""
+    pairs = random_pairs(15)[:-1]  # boxes that touch have no derivative
+    pred, target = tensors(pairs)
+    build(form, reduction='sum', eps=1e-9).double()(pred, target).backward()
+    oracle, step = ORACLES[form[0].__name__], 1e-6
+    for (p, t), gradient in zip(pairs, pred.grad):
+        for axis in range(4):
+            up, down = list(p), list(p)
+            up[axis] += step
+            down[axis] -= step
+            expected = (oracle(up, t, p, **form[1]) -
+                        oracle(down, t, p, **form[1])) / (2 * step)
+            assert gradient[axis].item() == pytest.approx(
+                expected, rel=1e-4, abs=1e-8)
+
+
+@forms()
+def test_perfect_boxes(form):
+    """Of any size and shape, also far from the origin."""
+    sides = torch.tensor([0.01, 0.5, 3, 10, 77.7, 600])
+    size = torch.cartesian_prod(sides, sides)
+    for origin in (0.0, 123.4):
+        target = torch.cat([size * 0 + origin, origin + size], dim=-1)
+        pred = target.clone().requires_grad_()
+        loss = build(form, reduction='none')(pred, target)
+        torch.testing.assert_close(loss, torch.zeros(36), rtol=0, atol=1e-6)
+        gradient, = torch.autograd.grad(loss.sum(), pred)
+        # In units of the box, whose side it is divided by.
+        scaled = gradient * size.repeat(1, 2).clamp(max=1)
+        torch.testing.assert_close(
+            scaled, torch.zeros(36, 4), rtol=0, atol=1e-4)
+
+
+@forms()
+def test_moving_both_boxes_changes_nothing(form):
+    pred, target = tensors(random_pairs(20))
+    loss = build(form, reduction='none').double()
+    torch.testing.assert_close(
+        loss(pred + 31.25, target + 31.25), loss(pred, target))
+
+
+@forms(without=lambda loss, kwargs: loss is NWDLoss or 'img_shape' in kwargs)
+@pytest.mark.parametrize('factor', [0.1, 7.0])
+def test_the_unit_changes_nothing(form, factor):
+    pred, target = tensors(random_pairs(20))
+    loss = build(form, reduction='none', eps=1e-12).double()
+    torch.testing.assert_close(
+        loss(pred * factor, target * factor), loss(pred, target))
+
+
+@forms()
+def test_turning_and_mirroring_changes_nothing(form):
+    pred, target = tensors(random_pairs(20))
+    loss = build(form, reduction='none').double()
+    expected = loss(pred, target)
+    transposed = [1, 0, 3, 2]
+    if 'img_shape' not in form[1]:
+        torch.testing.assert_close(
+            loss(pred[:, transposed], target[:, transposed]), expected)
+    torch.testing.assert_close(
+        loss(-pred[:, [2, 3, 0, 1]], -target[:, [2, 3, 0, 1]]), expected)
+
+
+TARGET = torch.tensor([100.0, 80.0, 160.0, 120.0])
+STEPS = torch.linspace(0, 1, 200).unsqueeze(1)
+
+
+def moves():
+    """Paths of boxes that begin on the target and get worse and worse."""
+    centre = (TARGET[:2] + TARGET[2:]) / 2
+    half = (TARGET[2:] - TARGET[:2]) / 2
+    for degrees in range(0, 360, 15):
+        angle = math.radians(degrees)
+        direction = torch.tensor([math.cos(angle), math.sin(angle)] * 2)
+        yield f'away at {degrees}', TARGET + 200 * STEPS * direction
+    for name, factor in (('grows', 1 + 5 * STEPS), ('shrinks',
+                                                    1 - 0.99 * STEPS)):
+        yield name, torch.cat([centre - half * factor, centre + half * factor],
+                              -1)
+    for name, axes in (('wider', [1, 0]), ('taller', [0, 1])):
+        for kind, change in (('grows', 5), ('shrinks', -0.99)):
+            size = half * (1 + change * STEPS * torch.tensor(axes))
+            yield f'{name} {kind}', torch.cat([centre - size, centre + size],
+                                              -1)
+
+
+def falls(loss, path, jumps=False):
+    """How far the loss falls at most, on a path that it should climb."""
+    target = TARGET.expand(len(path), 4)
+    climbs = loss(path, target, reduction_override='none').diff()
+    if jumps:
+        # CIoU forgets the aspect ratio at IoU 0.5, as its paper says.
+        error = IoULoss('linear', reduction='none')(path, target)
+        climbs = climbs[((error[:-1] < 0.5) == (error[1:] < 0.5))]
+    return -climbs.min().item()
+
+
+def is_focal(loss, kwargs):
+    """Its weight makes poor boxes cheap; the gradient is what counts."""
+    return 'focal_gamma' in kwargs
+
+
+def is_weighed(loss, kwargs):
+    """As above: version 3 of WIoU gives up on hopeless boxes."""
+    return is_focal(loss, kwargs) or kwargs.get('version') == 3
+
+
+@forms(without=is_weighed)
+def test_worse_boxes_cost_more(form):
+    jumps = 'ciou' in name_of(form).lower()
+    for name, path in moves():
+        assert falls(build(form), path, jumps) <= 1e-5, name
+
+
+@forms()
+def test_gradient_leads_home(form):
+    """Also where the value of a weighed loss falls."""
+    loss = build(form, reduction='sum')
+    for name, path in moves():
+        if not name.startswith('away'):
+            continue
+        path = path[1:60].clone().requires_grad_()  # still overlapping
+        target = TARGET.expand(len(path), 4)
+        gradient, = torch.autograd.grad(loss(path, target), path)
+        away = (path - target).detach()
+        assert ((gradient * away).sum(dim=1) > -1e-6).all(), name
+
+
+def descend(loss, start, target, steps=600):
+    """Follow the gradient over what an anchor head decodes: the error left."""
+    size, centre = start[:,
+                         2:] - start[:, :2], (start[:, :2] + start[:, 2:]) / 2
+    deltas = torch.zeros_like(start, requires_grad=True)
+    optimizer = torch.optim.Adam([deltas], lr=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: (1 - step / steps)**2)
+
+    def decode():
+        middle = centre + deltas[:, :2] * size
+        half = size * deltas[:, 2:].exp() / 2
+        return torch.cat([middle - half, middle + half], dim=-1)
+
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(decode(), target, reduction_override='sum').backward()
+        optimizer.step()
+        schedule.step()
+    return IoULoss('linear', reduction='none')(decode().detach(), target)
+
+
+def starts(overlapping, number=100):
+    """Boxes of half to twice the sides of their targets, apart or not."""
+    torch.manual_seed(0)
+    target_size = 20 + 20 * torch.rand(number, 2)
+    size = target_size * 2**(2 * torch.rand(number, 2) - 1)
+    reach = (size + target_size) * (0.25 if overlapping else 1.0)
+    centre = 100 * torch.rand(number, 2)
+    moved = centre + (2 * torch.rand(number, 2) - 1) * reach
+    return (torch.cat([moved - size / 2, moved + size / 2], dim=-1),
+            torch.cat([centre - target_size / 2, centre + target_size / 2],
+                      dim=-1))
+
+
+@forms()
+def test_descent_finds_the_target(form):
+    pred, target = starts(needs_overlap(*form))
+    # The cube of a penalty far below 1 is slow.
+    slow = form == (AlphaIoULoss, dict(mode='giou'))
+    error = descend(build(form), pred, target, 2000 if slow else 600)
+    assert (error < 0.05).all(), f'{(error >= 0.05).sum()} starts are lost'
+
+
+@forms()
+@pytest.mark.parametrize('pred, target', [
+    ([5, 5, 5, 5], [5, 5, 5, 5]),
+    ([0, 0, 0, 0], [0, 0, 0, 0]),
+    ([0, 0, 0, 0], [10, 10, 20, 20]),
+    ([12, 12, 12, 12], [10, 10, 20, 20]),
+    ([12, 10, 12, 20], [10, 10, 20, 20]),
+    ([10, 10, 20, 20], [15, 15, 15, 15]),
+    ([10, 10, 20, 20], [10, 15, 20, 15]),
+    ([20, 20, 10, 10], [10, 10, 20, 20]),
+    ([20, 10, 10, 20], [10, 10, 20, 20]),
+    ([10, 10, 20, 20], [20, 20, 10, 10]),
+    ([20, 20, 10, 10], [20, 20, 10, 10]),
+    ([0, 0, 1e4, 1e4], [9999, 9999, 1e4, 1e4]),
+    ([0, 0, 1e-4, 1e4], [0, 0, 1e4, 1e-4]),
+])
+def test_degenerate_boxes_are_finite(form, pred, target):
+    pred = torch.tensor([pred], dtype=torch.float32, requires_grad=True)
+    loss = build(form)(pred, torch.tensor([target], dtype=torch.float32))
+    gradient, = torch.autograd.grad(loss, pred)
+    assert torch.isfinite(loss) and loss >= -1e-6
+    assert torch.isfinite(gradient).all() and gradient.abs().max() < 1e5
+
+
+@forms()
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_at_image_scale(form, dtype):
+    """What half precision can say of the boxes, exactly."""
+    target = torch.tensor([[0., 0, 600, 600], [512, 256, 1120, 864]])
+    pred = target + torch.tensor([16., 8, 16, 8])
+    expected = build(form, reduction='none')(pred, target)
+    half = pred.to(dtype).requires_grad_()
+    got = build(form, reduction='none')(half, target.to(dtype))
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, expected)
+    got.sum().backward()
+    assert torch.isfinite(half.grad).all() and (half.grad != 0).any()
+
+
+coordinate = st.floats(-1e4, 1e4, width=32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[coordinate] * 8), min_size=1, max_size=5))
+@forms()
+def test_anything_is_finite_and_not_negative(form, rows):
+    """Whatever the corners, in any order."""
+    rows = torch.tensor(rows)
+    pred = rows[:, :4].clone().requires_grad_()
+    loss = build(form, reduction='none')(pred, rows[:, 4:])
+    gradient, = torch.autograd.grad(loss.sum(), pred)
+    assert torch.isfinite(loss).all() and (loss >= -1e-5).all()
+    assert torch.isfinite(gradient).all()
+
+
+@forms()
+def test_weight_of_each_coordinate(form):
+    """Heads pass (N, 4); the mean counts, and 0 removes."""
+    pred, target = tensors(random_pairs(5))
+    loss = build(form, reduction='none').double()
+    weight = torch.rand(len(pred), 4)
+    weight[0] = 0
+    elements = loss(pred, target)
+    torch.testing.assert_close(
+        loss(pred, target, weight),
+        elements * weight.double().mean(dim=-1))
+    assert loss(pred, target, weight)[0] == 0
+    torch.testing.assert_close(
+        loss(pred, target, torch.ones(len(pred), 4, dtype=torch.long)),
+        elements)
+
+
+def test_more_axes_are_more_boxes():
+    pred, target = tensors(random_pairs(5))
+    loss = CIoULoss(reduction='none')
+    one = loss(pred, target)
+    assert torch.equal(
+        loss(pred.reshape(3, 4, 4), target.reshape(3, 4, 4)),
+        one.reshape(3, 4))
+
+
+@pytest.mark.parametrize('loss, kwargs, message', [
+    (IoULoss, dict(mode='cubic'), "'cubic'"),
+    (EIoULoss, dict(focal_gamma=0.0), '0.0'),
+    (SIoULoss, dict(theta=0.5), '0.5'),
+    (SIoULoss, dict(neg_gamma=False), 'apart'),
+    (AlphaIoULoss, dict(mode='xiou'), "'xiou'"),
+    (AlphaIoULoss, dict(alpha=0), 'alpha'),
+    (InnerIoULoss, dict(ratio=-1), 'ratio'),
+    (InnerIoULoss, dict(mode='log'), "'log'"),
+    (MPDIoULoss, dict(img_shape=(640, )), 'img_shape'),
+    (MPDIoULoss, dict(img_shape=(640, 0)), 'img_shape'),
+    (NWDLoss, dict(constant=0), 'constant'),
+    (WIoULoss, dict(version=4), '4'),
+    (WIoULoss, dict(alpha=1.0), 'alpha'),
+    (WIoULoss, dict(delta=0.0), 'delta'),
+    (WIoULoss, dict(momentum=2), 'momentum'),
+    (GIoULoss, dict(eps=0), 'eps'),
+])
+def test_arguments_out_of_range(loss, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        loss(**kwargs)
+
+
+def test_boxes_have_four_coordinates():
+    with pytest.raises(ValueError, match=r'\(2, 5\)'):
+        GIoULoss()(torch.zeros(2, 5), torch.zeros(2, 5))
+    with pytest.raises(ValueError, match='same shape'):
+        GIoULoss()(torch.zeros(2, 4), torch.zeros(1, 4))
+
+
+def test_integer_targets():
+    pred = torch.tensor([[0., 0, 10, 10]])
+    target = torch.tensor([[2, 0, 10, 8]])
+    assert CIoULoss()(pred, target) == CIoULoss()(pred, target.float())
+
+
+# The running mean of WIoU.
+
+
+def halves():
+    pred, target = tensors(random_pairs(8), torch.float32)
+    return pred.detach(), target
+
+
+def test_running_mean_follows_the_formula():
+    pred, target = halves()
+    loss = WIoULoss(version=3, momentum=0.1)
+    error = IoULoss('linear', reduction='none')(pred, target)
+    mean = 1.0
+    for weight in (None, (error > 0.5).float()):
+        counted = error if weight is None else error[weight > 0]
+        before = loss.eval()(pred, target, weight)
+        assert loss.mean_iou_loss == pytest.approx(mean)
+        # The mean of the calls before.
+        torch.testing.assert_close(loss.train()(pred, target, weight), before)
+        mean = 0.9 * mean + 0.1 * counted.mean().item()
+        assert loss.mean_iou_loss == pytest.approx(mean)
+    expected = ORACLES['WIoULoss'](
+        pred[0].tolist(), target[0].tolist(), pred[0].tolist(), mean=mean)
+    assert loss(pred[:1], target[:1]).item() == pytest.approx(expected)
+
+
+def test_running_mean_stays_where_there_is_nothing_to_learn():
+    pred, target = halves()
+    loss = WIoULoss(momentum=0.5)
+    loss(pred[:0], target[:0])
+    loss(pred, target, torch.zeros(len(pred)))
+    loss(pred * float('nan'), target)
+    assert loss.mean_iou_loss == 1
+    assert 'mean_iou_loss' in loss.state_dict()
+    assert not list(WIoULoss(version=1).buffers())
+    assert not list(loss.parameters())
+
+
+def test_perfect_boxes_do_not_end_the_training():
+    """The running mean may become 0."""
+    _, target = halves()
+    loss = WIoULoss(momentum=1.0)
+    loss(target, target)
+    assert loss.mean_iou_loss == 0
+    pred = (target + 1).requires_grad_()
+    loss(pred, target).backward()
+    assert torch.isfinite(pred.grad).all()
+
+
+def move_mean(rank, parts, folder):
+    loss = WIoULoss(momentum=0.5)
+    for pred, target in parts[rank]:
+        loss(pred, target)
+    torch.save(loss.mean_iou_loss, folder / f'{rank}.pt')
+
+
+@needs_ranks
+def test_running_mean_is_that_of_all_ranks(tmp_path):
+    """A rank without boxes takes part."""
+    pred, target = halves()
+    whole, parts = WIoULoss(momentum=0.5), ([], [])
+    for split in (5, 0):
+        for part, piece in zip(parts, (slice(split), slice(split, None))):
+            part.append((pred[piece].clone(), target[piece].clone()))
+        whole(pred, target)
+    run_ranks(move_mean, parts, tmp_path)
+    first, second = [torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)]
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, whole.mean_iou_loss)
+
+
+# Against stock.
+
+
+def stock(name, **kwargs):
+    mmdet = pytest.importorskip('mmdet.models.losses', exc_type=ImportError)
+    return getattr(mmdet, name)(**kwargs)
+
+
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('name, kwargs', [
+    ('IoULoss', dict(mode='log')),
+    ('IoULoss', dict(mode='linear')),
+    ('IoULoss', dict(mode='square')),
+    ('IoULoss', dict(linear=True)),
+    ('GIoULoss', {}),
+    ('DIoULoss', {}),
+    ('CIoULoss', dict(loss_weight=2.0)),
+])
+def test_the_number_of_mmdet(name, kwargs):
+    pairs = [([6 * x for x in p], [6 * x for x in t])
+             for p, t in random_pairs(300)[:-1]]
+    target = tensors(pairs, torch.float32)[1]
+    weight = torch.rand(len(pairs))
+    calls = [((), {}), ((weight, ), {}), ((weight, 37.5), {}),
+             ((weight.unsqueeze(1).repeat(1, 4), ), dict(avg_factor=11)),
+             ((), dict(reduction_override='none'))]
+    for args, more in calls:
+        results = []
+        for loss in (stock(name, **kwargs), getattr(losses, name)(**kwargs)):
+            pred = tensors(pairs, torch.float32)[0]
+            value = loss(pred, target, *args, **more)
+            results.append((value, torch.autograd.grad(value.sum(), pred)[0]))
+        (expected, slope), (got, our_slope) = results
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(our_slope, slope, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize('name, stock_name', [
+    ('GIoULoss', 'generalized_box_iou_loss'),
+    ('DIoULoss', 'distance_box_iou_loss'),
+    ('CIoULoss', 'complete_box_iou_loss'),
+])
+def test_the_number_of_torchvision(name, stock_name):
+    ops = pytest.importorskip('torchvision.ops')
+    pred, target = tensors(random_pairs(300)[:-1], torch.float32)
+    if name == 'CIoULoss':  # torchvision's has no threshold
+        near = IoULoss('linear', reduction='none')(pred, target) < 0.5
+        pred, target = pred[near], target[near]
+    got = getattr(losses, name)(reduction='none')(pred, target)
+    expected = getattr(ops, stock_name)(pred, target)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.openmmlab
+def test_mmdet_siou_pushes_boxes_apart():
+    """The test that every loss here passes fails on it."""
+    theirs, ours = stock('SIoULoss'), SIoULoss()
+    drop = max(falls(theirs, path) for _, path in moves())
+    assert drop > 0.003 and falls(ours, dict(moves())['away at 30']) < 1e-6
+    pred, target = starts(False)
+    assert (descend(theirs, pred, target) > 0.05).sum() > 50
+
+
+@pytest.mark.openmmlab
+def test_mmdet_ciou_is_nan_on_a_perfect_box():
+    box = torch.tensor([[0., 0, 10, 10]])
+    assert stock('CIoULoss')(box, box).isnan()
+    assert CIoULoss()(box, box) == 0
+    pred, target = starts(False)
+    pred[:10] = target[:10]
+    assert descend(stock('CIoULoss'), pred, target).isnan().sum() > 5
+    assert (descend(CIoULoss(), pred, target) < 0.05).all()
+
+
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('name', ['DIoULoss', 'CIoULoss'])
+def test_mmdet_overflows_at_600_pixels(name):
+    target = torch.tensor([[0., 0, 600, 600]])
+    pred = target + torch.tensor([20., 10, 20, 10])
+    expected = stock(name)(pred, target)
+    assert stock(name)(pred.half(), target) > 0.9 > 5 * expected
+    ours = getattr(losses, name)()
+    torch.testing.assert_close(ours(pred.half(), target), expected)
+
+
+@pytest.mark.openmmlab
+def test_mmdet_eiou_is_of_another_paper():
+    """Extended IoU, which is smooth at the target; here it is Efficient."""
+    pred, target = torch.tensor([[0., 0, 10,
+                                  9]]), torch.tensor([[0., 0, 10, 10]])
+    # 1 - IoU = 0.1, below which Extended IoU is a square.
+    assert stock('EIoULoss')(pred, target).item() == pytest.approx(
+        0.05, abs=1e-5)
+    # The centre moved by 0.5, the height is off by 1.
+    assert EIoULoss()(pred, target).item() == pytest.approx(0.1 + 0.25 / 200 +
+                                                            1 / 100)
+
+
+def test_copies_of_a_loss_have_their_own_mean():
+    pred, target = halves()
+    loss = WIoULoss(momentum=0.5)
+    twin = copy.deepcopy(loss)
+    loss(pred, target)
+    assert twin.mean_iou_loss == 1
