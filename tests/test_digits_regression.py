@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, InstanceData
 
-from mmlosses.demo import (AngularError, GaussianKeypointHead, KeypointHead,
-                           OrientationHead)
+from mmlosses.demo import (AngularError, BoxHead, GaussianKeypointHead,
+                           KeypointHead, OrientationHead)
 
 
 @needs_dotted_paths
@@ -23,6 +23,10 @@ from mmlosses.demo import (AngularError, GaussianKeypointHead, KeypointHead,
     ('regression_smooth_l1', 'PCK'),
     ('propel', 'PCK'),
     ('angular', 'angular_error'),
+    ('boxes_giou', 'mIoU'),
+    ('boxes_ciou', 'mIoU'),
+    ('boxes_siou', 'mIoU'),
+    ('boxes_wiou', 'mIoU'),
 ])
 def test_config_trains(name, metric, tmp_path):
     cfg = Config.fromfile(str(ROOT / 'configs/digits' / f'{name}.py'))
@@ -67,6 +71,18 @@ def test_prediction_of_keypoints_is_what_the_loss_compares(head, loss):
     head.loss(features, [sample(keypoints=predicted.keypoints)])
     torch.testing.assert_close(seen[0], seen[-2])
     assert seen[-1].shape == (1, 5, 1)
+
+
+def test_prediction_of_boxes_is_what_the_loss_compares():
+    head = BoxHead(dict(type='mmlosses.GIoULoss'), in_channels=4)
+    features = torch.randn(2, 4, 16, 16)
+    samples = head.predict(features, [sample(), sample()])
+    boxes = [x.pred_instances.bboxes for x in samples]
+    assert all([(box[:, 2:] > box[:, :2]).all() for box in boxes])
+    losses = head.loss(features, [sample(bboxes=box) for box in boxes])
+    assert losses['loss_bbox'].abs() < 1e-6
+    moved = head.loss(features, [sample(bboxes=box + 4) for box in boxes])
+    assert moved['loss_bbox'] > 0.05
 
 
 @pytest.mark.parametrize('degrees', [-120, -30, 0, 75, 170])

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from .base import BaseLoss
 from .labels import check_index
-from .reduction import check_floating, check_reduction, check_same_shape
+from .reduction import (check_floating, check_reduction, check_same_shape,
+                        compute_dtype)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -167,7 +168,7 @@ class ClassificationLoss(BaseLoss):
         if ignored is not None:
             if ignored.ndim < len(shape):
                 ignored = ignored.unsqueeze(1)
-            dtype = torch.promote_types(pred.dtype, torch.float32)
+            dtype = compute_dtype(pred.dtype)
             weight = self.element_weight(weight, shape, dtype)
             if weight is None:
                 weight = torch.ones((), dtype=dtype, device=pred.device)

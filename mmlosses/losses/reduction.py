@@ -33,9 +33,14 @@ def first_tensor(tensors: Tensors) -> Tensor:
     return tensors[0] if isinstance(tensors, (tuple, list)) else tensors
 
 
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that a loss of another is computed in."""
+    return torch.float32 if dtype in HALF_DTYPES else dtype
+
+
 def upcast(tensor: Tensor) -> Tensor:
     """Return half precision as float32, and any other dtype unchanged."""
-    return tensor.float() if tensor.dtype in HALF_DTYPES else tensor
+    return tensor.to(compute_dtype(tensor.dtype))
 
 
 def autocast_off(device_type: str) -> ContextManager:

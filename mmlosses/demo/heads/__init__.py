@@ -4,11 +4,12 @@ from .classification import ClassificationHead
 from .corner import CornerHead
 from .embedding import EmbeddingHead
 from .mask import MaskHead
-from .regression import GaussianKeypointHead, KeypointHead, OrientationHead
+from .regression import (BoxHead, GaussianKeypointHead, KeypointHead,
+                         OrientationHead)
 from .simcc import SimCCHead
 
 __all__ = [
-    'CentreHead', 'ClassificationHead', 'CornerHead', 'EmbeddingHead',
-    'GaussianKeypointHead', 'KeypointHead', 'MaskHead', 'OrientationHead',
-    'SimCCHead'
+    'BoxHead', 'CentreHead', 'ClassificationHead', 'CornerHead',
+    'EmbeddingHead', 'GaussianKeypointHead', 'KeypointHead', 'MaskHead',
+    'OrientationHead', 'SimCCHead'
 ]

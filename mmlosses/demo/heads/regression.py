@@ -95,6 +95,60 @@ class GaussianKeypointHead(KeypointHead):
                                 weight)
 
 
+class BoxHead(nn.Module):
+    """The box of a digit, decoded as the heads of mmdet do.
+
+    For scenes with one digit.
+
+    Args:
+        loss (dict): Config of the loss, called as mmdet's ``BBoxHead`` does:
+            with boxes (N, 4) in pixels, a weight (N, 4) and ``avg_factor``.
+        in_channels (int): Channels of the features.
+        canvas (int): Side of the picture in pixels. Default: 64.
+        size (int): Side, in pixels, of the box that is refined. Default: 32.
+        feature_size (int): Side of the features. Default: 16.
+        width (int): Width of the hidden layer. Default: 256.
+    """
+
+    def __init__(self,
+                 loss: Dict[str, Any],
+                 in_channels: int,
+                 canvas: int = 64,
+                 size: int = 32,
+                 feature_size: int = 16,
+                 width: int = 256) -> None:
+        super().__init__()
+        self.canvas = canvas
+        self.size = size
+        self.layers = numbers(in_channels, feature_size, 4, width)
+        self.loss_module = MODELS.build(loss)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Boxes (N, 4) as (x1, y1, x2, y2) in pixels."""
+        shift, scale = self.layers(features).chunk(2, dim=-1)
+        centre = self.canvas / 2 + shift * self.size
+        half = scale.exp() * self.size / 2
+        return torch.cat([centre - half, centre + half], dim=-1)
+
+    def loss(self, features: Tensor,
+             data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
+        """The loss of the box of each scene's digit."""
+        target = torch.cat([single(sample).bboxes for sample in data_samples])
+        loss = self.loss_module(
+            self(features),
+            target,
+            torch.ones_like(target),
+            avg_factor=len(target))
+        return dict(loss_bbox=loss)
+
+    def predict(self, features: Tensor,
+                data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
+        """One box for each scene."""
+        for sample, box in zip(data_samples, self(features)):
+            sample.pred_instances = InstanceData(bboxes=box[None])
+        return data_samples
+
+
 class OrientationHead(nn.Module):
     """The rotation of a digit as a vector (cos, sin), of any length.
 

@@ -1,0 +1,237 @@
+"""Let every box loss pull anchors onto targets, and draw how fast they come.
+
+    python tools/simulate_boxes.py [--points N] [--out FOLDER]
+
+The simulation of the DIoU paper (arXiv:1911.08287, section 3.1): targets of
+area 1 with seven aspect ratios around one point, anchors with seven scales and
+seven aspect ratios at points up to 3 away, and gradient descent on the centre
+and the sides of each anchor. Where mmdet is installed, its losses are drawn
+beside ours. It writes a picture and a table of the numbers.
+"""
+from __future__ import annotations
+import argparse
+import math
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmlosses.losses import IoULoss
+
+FOLDER = Path(__file__).resolve().parent.parent / 'configs/boxes'
+
+CENTRE = 10.0
+RADIUS = 3.0
+SCALES = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
+ASPECTS = (1 / 4, 1 / 3, 1 / 2, 1.0, 2.0, 3.0, 4.0)
+ITERATIONS = 200
+FOUND = 0.9  # the IoU of an anchor that has found its target
+
+# The losses by panel. Lengths are about 1 here, and so is what NWD divides by.
+PANELS: Dict[str, Dict[str, Dict[str, Any]]] = {
+    'overlap, centre and sides': {
+        'IoU': dict(type='IoULoss', mode='linear'),
+        'GIoU': dict(type='GIoULoss'),
+        'DIoU': dict(type='DIoULoss'),
+        'CIoU': dict(type='CIoULoss'),
+        'EIoU': dict(type='EIoULoss'),
+        'SIoU': dict(type='SIoULoss'),
+        'Shape-IoU': dict(type='ShapeIoULoss', scale=1.0),
+        'MPDIoU': dict(type='MPDIoULoss'),
+        'NWD, constant 1': dict(type='NWDLoss', constant=1.0),
+    },
+    'weighed, powered, scaled': {
+        'CIoU': dict(type='CIoULoss'),
+        'Focal-EIoU': dict(type='EIoULoss', focal_gamma=0.5),
+        'WIoU v1': dict(type='WIoULoss', version=1),
+        'WIoU v2': dict(type='WIoULoss', version=2, momentum=0.01),
+        'WIoU v3': dict(type='WIoULoss', version=3, momentum=0.01),
+        'alpha-CIoU': dict(type='AlphaIoULoss', mode='ciou'),
+        'Inner-CIoU 0.7': dict(type='InnerIoULoss', mode='ciou', ratio=0.7),
+        'Inner-CIoU 1.3': dict(type='InnerIoULoss', mode='ciou', ratio=1.3),
+    },
+}
+STOCK = {
+    'mmdet IoU': dict(type='IoULoss', mode='linear'),
+    'mmdet GIoU': dict(type='GIoULoss'),
+    'mmdet DIoU': dict(type='DIoULoss'),
+    'mmdet CIoU': dict(type='CIoULoss'),
+    'mmdet EIoU (Extended)': dict(type='EIoULoss'),
+    'mmdet SIoU': dict(type='SIoULoss'),
+}
+
+
+class Result(NamedTuple):
+    """What one loss reaches."""
+    errors: List[float]  # mean L1 error of centre and sides, by iteration
+    near: float  # share of overlapping anchors that have found the target
+    far: float  # the same for those that begin apart
+    broken: int  # anchors that became NaN
+
+
+def sides_of(area: Tensor, aspect: Tensor) -> Tensor:
+    """Sides (n, 2) of boxes with an area and a width for each height."""
+    return torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], -1)
+
+
+def cases(points: int) -> Tuple[Tensor, Tensor]:
+    """Every anchor with every target, as (x, y, width, height)."""
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * math.pi * torch.rand(points, generator=generator)
+    radius = RADIUS * torch.rand(points, generator=generator).sqrt()
+    places = CENTRE + radius.unsqueeze(1) * torch.stack(
+        [angle.cos(), angle.sin()], dim=-1)
+    aspects = torch.tensor(ASPECTS)
+    shapes = sides_of(*torch.cartesian_prod(torch.tensor(SCALES), aspects).T)
+    targets = sides_of(torch.ones_like(aspects), aspects)
+    targets = torch.cat([torch.full_like(targets, CENTRE), targets], dim=-1)
+    place, shape, target = torch.cartesian_prod(
+        torch.arange(points), torch.arange(len(shapes)),
+        torch.arange(len(targets))).T
+    return torch.cat([places[place], shapes[shape]], -1), targets[target]
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """(x, y, width, height) as (x1, y1, x2, y2)."""
+    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def iou(anchors: Tensor, targets: Tensor) -> Tensor:
+    """IoU of boxes (x, y, width, height)."""
+    loss = IoULoss(mode='linear', reduction='none')
+    return 1 - loss(corners(anchors), corners(targets))
+
+
+def are_apart(anchors: Tensor, targets: Tensor) -> Tensor:
+    """Which anchors do not overlap their targets."""
+    distance = (anchors[:, :2] - targets[:, :2]).abs()
+    return (2 * distance >= anchors[:, 2:] + targets[:, 2:]).any(dim=1)
+
+
+def simulate(loss: nn.Module, anchors: Tensor, targets: Tensor) -> Result:
+    """Descend, with the paper's rates: faster the worse a box is."""
+    apart = are_apart(anchors, targets)
+    goal = corners(targets)
+    errors = []
+    for iteration in range(ITERATIONS):
+        anchors = anchors.detach().requires_grad_()
+        value = loss(corners(anchors), goal, reduction_override='sum')
+        gradient, = torch.autograd.grad(value, anchors)
+        with torch.no_grad():
+            error = (anchors - targets).abs().sum(dim=1)
+            errors.append(error.nanmean().item())
+            rate = 0.1
+            if iteration >= 0.8 * ITERATIONS:
+                rate = 0.01 if iteration < 0.9 * ITERATIONS else 0.001
+            step = rate * (2 - iou(anchors, targets)).unsqueeze(1)
+            anchors = anchors - step * gradient
+            # A side that has become negative would be another box.
+            anchors[:, 2:].clamp_(min=1e-3)
+    found = (iou(anchors, targets) > FOUND).float()
+    return Result(errors, found[~apart].mean().item(),
+                  found[apart].mean().item(),
+                  int(anchors.isnan().any(dim=1).sum()))
+
+
+def build(cfg: Dict[str, Any], scope: str) -> nn.Module:
+    """Build a loss of a project by its scoped name."""
+    return MODELS.build({**cfg, 'type': f'{scope}.{cfg["type"]}'})
+
+
+def has_mmdet() -> bool:
+    """Whether mmdet is there, and content with the version of mmcv."""
+    try:
+        import mmdet.models.losses  # noqa: F401
+    except (ImportError, AssertionError):
+        return False
+    return True
+
+
+def draw(panels: Dict[str, Dict[str, Result]], path: Path) -> None:
+    """Error against iterations, one panel beside the other."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(5 * len(panels), 4.5), layout='constrained')
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for plot, (title, results) in zip(axes, panels.items()):
+        for index, (name, result) in enumerate(results.items()):
+            style = '--' if name.startswith('mmdet') else '-'
+            plot.plot(result.errors, style, color=f'C{index % 10}', label=name)
+        plot.set(title=title, xlabel='iteration')
+        plot.grid(alpha=0.3)
+        plot.legend(fontsize='small')
+    axes[0].set_ylabel('mean error of x, y, width and height')
+    figure.savefig(path, dpi=110)
+
+
+def table(panels: Dict[str, Dict[str, Result]]) -> str:
+    """The numbers of each loss once, in Markdown."""
+    middle = ITERATIONS // 4
+    rows = [
+        f'| loss | error after {middle} | error after {ITERATIONS} | '
+        'found, overlapping | found, apart | NaN |',
+        '| --- | --- | --- | --- | --- | --- |'
+    ]
+    results = {
+        name: x
+        for panel in panels.values()
+        for name, x in panel.items()
+    }
+    for name, result in results.items():
+        rows.append(f'| {name} | {result.errors[middle - 1]:.3f} '
+                    f'| {result.errors[-1]:.3f} | {result.near:.1%} '
+                    f'| {result.far:.1%} | {result.broken} |')
+    return '\n'.join(rows)
+
+
+def main() -> None:
+    """Simulate every loss, and write what it reached."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--points',
+        type=int,
+        default=500,
+        help='where anchors are; the paper has 5000 (default: 500)')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=FOLDER,
+        help='folder of regression.png and regression.md')
+    args = parser.parse_args()
+    if args.points < 1:
+        parser.error(f'--points must be at least 1, got {args.points}')
+    anchors, targets = cases(args.points)
+    apart = are_apart(anchors, targets).float().mean()
+    print(f'{len(anchors)} anchors, of which {apart:.0%} begin apart')
+    panels = {
+        title: {
+            name: build(cfg, 'mmlosses')
+            for name, cfg in losses.items()
+        }
+        for title, losses in PANELS.items()
+    }
+    if has_mmdet():
+        panels['stock'] = {
+            name: build(cfg, 'mmdet')
+            for name, cfg in STOCK.items()
+        }
+    results: Dict[str, Dict[str, Result]] = {}
+    for title, losses in panels.items():
+        results[title] = {}
+        for name, loss in losses.items():
+            result = simulate(loss, anchors, targets)
+            print(f'{name}: error {result.errors[-1]:.3f}', flush=True)
+            results[title][name] = result
+    args.out.mkdir(parents=True, exist_ok=True)
+    draw(results, args.out / 'regression.png')
+    (args.out / 'regression.md').write_text(
+        f'{len(anchors)} anchors, of which {apart:.0%} begin apart from '
+        'their target.\n\n' + table(results) + '\n')
+
+
+if __name__ == '__main__':
+    main()
