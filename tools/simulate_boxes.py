@@ -27,6 +27,7 @@ RADIUS = 3.0
 SCALES = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
 ASPECTS = (1 / 4, 1 / 3, 1 / 2, 1.0, 2.0, 3.0, 4.0)
 ITERATIONS = 200
+BEGIN, END = '<!-- simulation -->', '<!-- end of simulation -->'
 FOUND = 0.9  # the IoU of an anchor that has found its target
 
 # The losses by panel. Lengths are about 1 here, and so is what NWD divides by.
@@ -186,6 +187,15 @@ def table(panels: Dict[str, Dict[str, Result]]) -> str:
     return '\n'.join(rows)
 
 
+def write(text: str, page: Path) -> None:
+    """Put the numbers between the marks of a page, or make one."""
+    before, after = '', ''
+    if page.exists():
+        before, _, rest = page.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+    page.write_text(f'{before}{BEGIN}\n{text}\n{END}{after}')
+
+
 def main() -> None:
     """Simulate every loss, and write what it reached."""
     parser = argparse.ArgumentParser(
@@ -200,7 +210,8 @@ def main() -> None:
         '--out',
         type=Path,
         default=FOLDER,
-        help='folder of regression.png and regression.md')
+        help='folder of README.md and regression.png '
+        '(default: configs/boxes)')
     args = parser.parse_args()
     if args.points < 1:
         parser.error(f'--points must be at least 1, got {args.points}')
@@ -228,9 +239,9 @@ def main() -> None:
             results[title][name] = result
     args.out.mkdir(parents=True, exist_ok=True)
     draw(results, args.out / 'regression.png')
-    (args.out / 'regression.md').write_text(
+    write(
         f'{len(anchors)} anchors, of which {apart:.0%} begin apart from '
-        'their target.\n\n' + table(results) + '\n')
+        f'their target.\n\n{table(results)}', args.out / 'README.md')
 
 
 if __name__ == '__main__':

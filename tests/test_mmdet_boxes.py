@@ -1,0 +1,56 @@
+"""The losses of boxes in the detectors of mmdet."""
+import math
+
+import pytest
+from cases.boxes import CASES
+from detectors import build_detector, losses_and_gradient, step, stock, swapped
+from mmengine.registry import MODELS
+
+pytestmark = pytest.mark.openmmlab
+
+
+@pytest.mark.parametrize('config, path', [
+    ('faster_rcnn/faster-rcnn_r50_fpn_iou_1x_coco.py',
+     'roi_head.bbox_head.loss_bbox'),
+    ('faster_rcnn/faster-rcnn_r50_fpn_giou_1x_coco.py',
+     'roi_head.bbox_head.loss_bbox'),
+    ('faster_rcnn/faster-rcnn_r50_fpn_ciou_1x_coco.py',
+     'roi_head.bbox_head.loss_bbox'),
+    ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', 'bbox_head.loss_bbox'),
+    ('atss/atss_r50_fpn_1x_coco.py', 'bbox_head.loss_bbox'),
+    ('detr/detr_r50_8xb2-150e_coco.py', 'bbox_head.loss_iou'),
+])
+def test_detector_learns_the_same(config, path):
+    expected, expected_norm = losses_and_gradient(config, stock)
+    got, norm = losses_and_gradient(config, swapped(path))
+    assert got == pytest.approx(expected, rel=1e-4)
+    assert norm == pytest.approx(expected_norm, rel=1e-3)
+    assert norm > 0
+
+
+@pytest.fixture(scope='module')
+def retinanet():
+    """All anchors take part; the negatives have boxes of zeros."""
+
+    def decoded(model):
+        model.bbox_head.reg_decoded_bbox = True
+
+    return build_detector('retinanet/retinanet_r50_fpn_1x_coco.py', decoded)
+
+
+@pytest.mark.parametrize('loss', [case.loss.__name__ for case in CASES])
+def test_retinanet_learns_from_every_loss(retinanet, loss):
+    retinanet.bbox_head.loss_bbox = MODELS.build(dict(type=f'mmlosses.{loss}'))
+    losses, norm = step(retinanet)
+    assert losses['loss_bbox'] > 0
+    assert math.isfinite(losses['loss']) and 0 < norm < 1e8
+
+
+def test_encoded_boxes_are_no_boxes(retinanet):
+    """What happens where `reg_decoded_bbox` is forgotten: no word."""
+    retinanet.bbox_head.loss_bbox = MODELS.build(dict(type='mmlosses.IoULoss'))
+    retinanet.bbox_head.reg_decoded_bbox = False
+    losses, _ = step(retinanet)
+    retinanet.bbox_head.reg_decoded_bbox = True
+    # Deltas near 0 have no area, so that the IoU is its least value.
+    assert losses['loss_bbox'] > 10
