@@ -2,7 +2,9 @@
 import re
 import shlex
 
+import pytest
 import torch
+from cases.boxes import CASES as BOXES
 from conftest import ROOT, needs_dynamo
 
 from mmlosses.registry import MODELS
@@ -72,3 +74,48 @@ def test_loss_of_the_contributing_guide_keeps_the_contract():
             needs_dynamo()
         if name != 'life_cycle':  # A class made by exec has no module.
             check(case)
+
+
+PAGES = sorted((ROOT / 'configs').glob('*/README.md'))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.parent.name)
+def test_pages_of_the_configs(page):
+    """Links lead somewhere, and each config line builds a loss."""
+    text = page.read_text()
+    local = [
+        target for target in re.findall(r'\]\(([^)]+)\)', text)
+        if '://' not in target
+    ]
+    assert all([(page.parent / target).exists() for target in local])
+    snippets = [
+        re.sub('^_base_.*', '', block, flags=re.MULTILINE)
+        for block in code_blocks(text, 'python')
+    ]
+    snippets += [
+        f'loss = {line}' for line in re.findall('`(dict\\(.*?\\))`', text)
+    ]
+    for snippet in snippets:
+        namespace = {}
+        exec(snippet, namespace)
+        del namespace['__builtins__']
+        losses = list(losses_of(namespace))
+        assert losses, snippet
+        for loss in losses:
+            MODELS.build(loss)
+
+
+def losses_of(config):
+    """The configs of losses within a config, without what asks to merge."""
+    if isinstance(config, dict):
+        if str(config.get('type')).startswith('mmlosses.'):
+            yield {key: config[key] for key in config if key != '_delete_'}
+        else:
+            for value in config.values():
+                yield from losses_of(value)
+
+
+def test_page_of_the_boxes_has_them_all():
+    text = (ROOT / 'configs/boxes/README.md').read_text()
+    for case in BOXES:
+        assert f'mmlosses.{case.loss.__name__}' in text

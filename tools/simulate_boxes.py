@@ -16,6 +16,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 from mmengine.registry import MODELS
+from pages import write_block
 from torch import Tensor, nn
 
 from mmlosses.losses import IoULoss
@@ -27,7 +28,6 @@ RADIUS = 3.0
 SCALES = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
 ASPECTS = (1 / 4, 1 / 3, 1 / 2, 1.0, 2.0, 3.0, 4.0)
 ITERATIONS = 200
-BEGIN, END = '<!-- simulation -->', '<!-- end of simulation -->'
 FOUND = 0.9  # the IoU of an anchor that has found its target
 
 # The losses by panel. Lengths are about 1 here, and so is what NWD divides by.
@@ -187,15 +187,6 @@ def table(panels: Dict[str, Dict[str, Result]]) -> str:
     return '\n'.join(rows)
 
 
-def write(text: str, page: Path) -> None:
-    """Put the numbers between the marks of a page, or make one."""
-    before, after = '', ''
-    if page.exists():
-        before, _, rest = page.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
-    page.write_text(f'{before}{BEGIN}\n{text}\n{END}{after}')
-
-
 def main() -> None:
     """Simulate every loss, and write what it reached."""
     parser = argparse.ArgumentParser(
@@ -239,9 +230,10 @@ def main() -> None:
             results[title][name] = result
     args.out.mkdir(parents=True, exist_ok=True)
     draw(results, args.out / 'regression.png')
-    write(
+    write_block(
+        args.out / 'README.md', 'simulation',
         f'{len(anchors)} anchors, of which {apart:.0%} begin apart from '
-        f'their target.\n\n{table(results)}', args.out / 'README.md')
+        f'their target.\n\n{table(results)}')
 
 
 if __name__ == '__main__':

@@ -3,5 +3,4 @@
 _base_ = 'boxes_giou.py'
 
 model = dict(
-    head=dict(
-        loss=dict(type='mmlosses.WIoULoss', version=3, momentum=0.01)))
+    head=dict(loss=dict(type='mmlosses.WIoULoss', version=3, momentum=0.01)))

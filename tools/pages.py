@@ -1,0 +1,14 @@
+"""Numbers that a tool writes into a page, between two marks."""
+from __future__ import annotations
+from pathlib import Path
+
+
+def write_block(page: Path, name: str, text: str) -> None:
+    """Replace the block of a name, or add it to the end of the page."""
+    begin, end = f'<!-- {name} -->', f'<!-- end of {name} -->'
+    before = page.read_text() if page.exists() else ''
+    after = '\n'
+    if begin in before:
+        before, _, rest = before.partition(begin)
+        after = rest.partition(end)[2]
+    page.write_text(f'{before}{begin}\n{text}\n{end}{after}')
