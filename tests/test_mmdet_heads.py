@@ -360,6 +360,7 @@ def test_scores_of_the_stock_softmax_mean_something(name, scale):
 def test_classifier_under_autocast_and_for_dead_features(layer):
     torch.manual_seed(0)
     layer = layer(8, 3)
+    assert list(layer.state_dict()) == ['weight']
     features = torch.randn(4, 8)
     features[0] = 0
     features.requires_grad_()
