@@ -1,0 +1,10 @@
+# The stock Faster R-CNN with class vectors of length 1, the modified softmax.
+# Here the loss is a plain cross entropy: the layer makes the difference.
+_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(
+            cls_predictor_cfg=dict(
+                type='mmlosses.heads.cosine.WeightNormLinear'),
+            loss_cls=dict(type='mmlosses.CrossEntropyLoss'))))

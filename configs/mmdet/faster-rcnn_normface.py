@@ -1,0 +1,10 @@
+# The stock Faster R-CNN with a classifier over scaled cosines, as NormFace.
+# A small `scale` trains, but no score gets over the detector's threshold.
+_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(
+            cls_predictor_cfg=dict(
+                type='mmlosses.heads.cosine.CosineLinear', scale=16.0),
+            loss_cls=dict(type='mmlosses.CrossEntropyLoss'))))
