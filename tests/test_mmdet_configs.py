@@ -53,10 +53,13 @@ def shrink_part(part):
         part.num_grids = [8, 6, 5, 4, 3]
     if 'batch_augments' in part:
         part.batch_augments = None
-    # 12544 points of a mask are many for 64 pixels.
+    # 12544 points of a mask are many for 64 pixels, and what is hardly trained
+    # passes no threshold.
     for name, most in (('num_layers', 1), ('num_queries', 10), ('num_points',
                                                                 64),
-                       ('nms_pre', 50), ('max_per_img', 10), ('score_thr', 0)):
+                       ('nms_pre', 50), ('max_per_img', 10), ('score_thr', 0),
+                       ('filter_thr', 0), ('mask_thr', 0), ('min_bbox_size',
+                                                            -1)):
         if part.get(name, most) > most:
             part[name] = most
 
@@ -137,13 +140,20 @@ def first_epoch():
     hub.pop_info('epoch')
 
 
+def total_of(loss):
+    if isinstance(loss, dict):
+        loss = list(loss.values())
+    if isinstance(loss, (list, tuple)):
+        return sum(total_of(part) for part in loss)
+    return loss.sum()
+
+
 def train_one_step(detector, watch=()):
     """Losses, norm of the gradient, and those of each of the `watch`."""
     outputs = {name: [] for name in watch}
     for name, calls in outputs.items():
         detector.get_submodule(name).register_forward_hook(
-            lambda module, args, out, calls=calls: calls.append(
-                out if isinstance(out, torch.Tensor) else sum(out)))
+            lambda module, args, out, calls=calls: calls.append(total_of(out)))
     detector.train()
     data = fake_batch(detector, training=True)
     np.random.seed(0)
@@ -152,7 +162,7 @@ def train_one_step(detector, watch=()):
     learning = [p for p in detector.backbone.parameters() if p.requires_grad]
     parts = {}
     for name, calls in outputs.items():
-        value = sum(out.sum() for out in calls)
+        value = sum(calls)
         gradient = torch.autograd.grad(
             value, learning, retain_graph=True, allow_unused=True)
         parts[name] = (float(value), norm(gradient))
@@ -232,7 +242,21 @@ def test_learns_what_stock_learns(name):
     visit(model, swap_back)
     assert swapped
     stock = train_one_step(build(model))
-    # The digits that our eps above the fraction of Dice changes.
-    rel = 1e-3 if 'DiceLoss' in swapped else 1e-5
+    # Our eps above the fraction of Dice counts for masks of a few pixels.
+    rel = 1e-2 if name == 'solo_dice' else 1e-5
     assert trained(name).losses == pytest.approx(stock.losses, rel=rel)
     assert trained(name).gradient == pytest.approx(stock.gradient, rel=rel)
+
+
+def test_pure_python_config_is_the_same_detector():
+    lazy = trained('fcos_ciou_lazy').losses
+    text = trained('fcos_iou').losses
+    for name in ('loss_cls', 'loss_centerness'):
+        assert lazy[name] == pytest.approx(text[name], rel=1e-6)
+    assert lazy['loss_bbox'] != pytest.approx(text['loss_bbox'], rel=1e-2)
+
+
+def test_table_has_every_config():
+    table = (ROOT / 'configs/mmdet/README.md').read_text()
+    for name in CONFIGS:
+        assert f'[{name}]({name}.py)' in table

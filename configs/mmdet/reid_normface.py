@@ -1,5 +1,5 @@
 # ReID: a classifier over cosines instead of triplets and a classifier.
-# 380 identities need a larger scale than the default, or no softmax gets high.
+# `_delete_=True` drops the margin of the triplets, which NormFace has not.
 _base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
 model = dict(
     head=dict(
@@ -9,5 +9,4 @@ model = dict(
             _delete_=True,
             type='mmlosses.NormFaceLoss',
             num_classes=380,
-            in_channels=128,
-            scale=30.0)))
+            in_channels=128)))
