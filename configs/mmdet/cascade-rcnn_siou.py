@@ -1,0 +1,12 @@
+# Cascade R-CNN: the boxes of all three stages by our SIoULoss.
+# A list is replaced, never merged: take the stages from the base and change
+# them there, since a list of losses alone would leave heads without a type.
+_base_ = 'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py'
+stages = [
+    dict(
+        stage,
+        reg_decoded_bbox=True,
+        loss_bbox=dict(type='mmlosses.SIoULoss', loss_weight=10.0))
+    for stage in _base_.model.roi_head.bbox_head  # noqa: F821
+]
+model = dict(roi_head=dict(bbox_head=stages))

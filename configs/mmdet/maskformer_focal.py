@@ -1,0 +1,9 @@
+# MaskFormer: classes, pixels and masks, each by ours.
+# The head hands `loss_mask` the labels 0 (object) and 1 (none), and reads
+# `class_weight`, one number per class and one for none, from the config.
+_base_ = 'mmdet::maskformer/maskformer_r50_ms-16xb1-75e_coco.py'
+model = dict(
+    panoptic_head=dict(
+        loss_cls=dict(type='mmlosses.CrossEntropyLoss'),
+        loss_mask=dict(type='mmlosses.FocalLoss'),
+        loss_dice=dict(type='mmlosses.DiceLoss')))

@@ -1,0 +1,11 @@
+# ReID: centres of the classes instead of triplets; stock's classifier stays.
+# `loss_cls` has to stay: with all features in one point this loss is 0.
+_base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
+model = dict(
+    head=dict(
+        loss_triplet=dict(
+            _delete_=True,
+            type='mmlosses.CenterLoss',
+            num_classes=380,
+            in_channels=128,
+            loss_weight=0.003)))

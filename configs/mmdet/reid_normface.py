@@ -1,0 +1,12 @@
+# ReID: a classifier over cosines instead of triplets and a classifier.
+# `_delete_=True` drops the margin of the triplets, which NormFace has not.
+_base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
+model = dict(
+    head=dict(
+        num_classes=None,
+        loss_cls=None,
+        loss_triplet=dict(
+            _delete_=True,
+            type='mmlosses.NormFaceLoss',
+            num_classes=380,
+            in_channels=128)))
