@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the real OpenMMLab stack into the active Python environment:
 #   torch 2.14.1, torchvision 0.29.1, mmengine 0.10.7, mmcv 2.1.0 with compiled
-#   ops, mmdet 3.3.0 and mmpose 1.3.2. Tried on Linux x86-64 with Python 3.11.
+#   ops, mmdet 3.3.0, mmpose 1.3.2 and, for the ReID models of mmdet,
+#   mmpretrain 1.2.0. Tried on Linux x86-64 with Python 3.11.
 #
 #   bash tools/install_openmmlab.sh
 #
@@ -72,14 +73,14 @@ else
     say '3/4 xtcocotools is there'
 fi
 
-if ! have mmengine==0.10.7 mmdet==3.3.0 mmpose==1.3.2; then
-    say '4/4 mmengine, mmdet and mmpose'
+if ! have mmengine==0.10.7 mmdet==3.3.0 mmpose==1.3.2 mmpretrain==1.2.0; then
+    say '4/4 mmengine, mmdet, mmpose and mmpretrain'
     install mmengine==0.10.7 pycocotools shapely six terminaltables tqdm \
-        scipy munkres json_tricks
+        scipy munkres json_tricks mmpretrain==1.2.0
     # mmpose names chumpy, which no longer builds and is never imported.
     install --no-deps mmdet==3.3.0 mmpose==1.3.2
 else
-    say '4/4 mmengine, mmdet and mmpose are there'
+    say '4/4 mmengine, mmdet, mmpose and mmpretrain are there'
 fi
 
 say 'checking that it imports'
@@ -94,8 +95,9 @@ import mmdet.models
 import mmengine
 import mmpose
 import mmpose.models
+import mmpretrain
 import torch
 
-for module in (torch, mmengine, mmcv, mmdet, mmpose):
+for module in (torch, mmengine, mmcv, mmdet, mmpose, mmpretrain):
     print(f'{module.__name__} {module.__version__}')
 PY

@@ -44,7 +44,7 @@ class Kind:
     drop_in: bool = True
     both: Change = lambda model: None
     size: Sequence[int] = (256, 192)
-    lr: float = 2e-4
+    lr: float = 0.01
 
 
 def swap(*paths: str) -> Change:
@@ -206,7 +206,11 @@ def train(kind: Kind, coco: Path, iterations: int, ours: bool) -> List[float]:
     np.random.seed(0)
     model = MODELS.build(cfg.model).train()
     model.init_weights()
-    optimizer = OptimWrapper(torch.optim.Adam(model.parameters(), lr=kind.lr))
+    # Not Adam, whose first steps take the sign of a rounding error for a
+    # gradient, so that equal losses part.
+    optimizer = OptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=kind.lr, momentum=0.9),
+        clip_grad=dict(max_norm=10))
     torch.manual_seed(1)
     return [
         model.train_step(copy.deepcopy(batch), optimizer)['loss'].item()
