@@ -1,0 +1,10 @@
+# Integral regression: a loss of coordinates and one of heatmaps.
+# They are a list in a wrapper of mmpose, which is written again as a whole.
+_base_ = 'mmpose::body_2d_keypoint/integral_regression/coco/ipr_res50_8xb64-210e_coco-256x256.py'  # noqa: E501
+
+model = dict(
+    head=dict(
+        loss=dict(losses=[
+            dict(type='mmlosses.SmoothL1Loss', use_target_weight=True),
+            dict(type='mmlosses.MSELoss', use_target_weight=True)
+        ])))

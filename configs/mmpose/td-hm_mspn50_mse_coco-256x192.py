@@ -1,0 +1,12 @@
+# MSPN, whose head has a list of losses: those of the coarse levels swapped.
+# A list is not merged with that of the base: write all of it again.
+_base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_mspn50_8xb32-210e_coco-256x192.py'  # noqa: E501
+
+coarse = dict(
+    type='mmlosses.MSELoss', use_target_weight=True, loss_weight=0.25)
+model = dict(
+    head=dict(loss=[
+        coarse, coarse, coarse,
+        dict(
+            type='KeypointOHKMMSELoss', use_target_weight=True, loss_weight=1.)
+    ]))

@@ -1,0 +1,8 @@
+# YOLOX-Pose with the losses of its boxes swapped by name.
+# `reduction='sum'` is inherited: the head divides by the number of positives.
+_base_ = 'mmpose::body_2d_keypoint/yoloxpose/coco/yoloxpose_s_8xb32-300e_coco-640.py'  # noqa: E501
+
+model = dict(
+    head=dict(
+        loss_bbox=dict(type='mmlosses.IoULoss'),
+        loss_bbox_aux=dict(type='mmlosses.L1Loss')))

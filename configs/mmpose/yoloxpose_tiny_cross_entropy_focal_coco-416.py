@@ -1,0 +1,13 @@
+# YOLOX-Pose with sigmoid cross entropy for classes, focal for objectness.
+# mmpose's `use_sigmoid=True` says that the head has applied the sigmoid; here
+# it says that the loss does.
+_base_ = 'mmpose::body_2d_keypoint/yoloxpose/coco/yoloxpose_tiny_4xb64-300e_coco-416.py'  # noqa: E501
+
+model = dict(
+    head=dict(
+        loss_cls=dict(type='mmlosses.CrossEntropyLoss', use_sigmoid=True),
+        loss_obj=dict(
+            _delete_=True,
+            type='mmlosses.FocalLoss',
+            use_sigmoid=True,
+            reduction='sum')))
