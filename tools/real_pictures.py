@@ -43,7 +43,7 @@ class Kind:
     ours: Change
     drop_in: bool = True
     both: Change = lambda model: None
-    size: Sequence[int] = (256, 192)
+    size: Sequence[int] = (192, 144)
     lr: float = 0.01
 
 
@@ -126,12 +126,15 @@ KINDS = {
         swap('bbox_head.loss_heatmap', 'bbox_head.loss_embedding',
              'bbox_head.loss_offset'),
         both=small_cornernet,
-        size=(256, 256)),
+        size=(192, 192)),
     'SOLO, Dice and focal':
     Kind('mmdet::solo/solo_r50_fpn_1x_coco.py',
          swap('mask_head.loss_mask', 'mask_head.loss_cls')),
     'SimCC':
-    Kind(POSE + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py', simcc),
+    Kind(
+        POSE + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py',
+        simcc,
+        lr=5.0),
     'RLE head, PROPEL':
     Kind(REGRESSION + 'td-reg_res50_rle-8xb64-210e_coco-256x192.py', propel,
          False),
@@ -206,6 +209,8 @@ def train(kind: Kind, coco: Path, iterations: int, ours: bool) -> List[float]:
     np.random.seed(0)
     model = MODELS.build(cfg.model).train()
     model.init_weights()
+    if kind.drop_in:
+        model.double()
     # Not Adam, whose first steps take the sign of a rounding error for a
     # gradient, so that equal losses part.
     optimizer = OptimWrapper(
@@ -259,7 +264,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('coco', type=Path)
     parser.add_argument('kind', nargs='*', help=f'of {", ".join(KINDS)}')
-    parser.add_argument('--iterations', type=int, default=40)
+    parser.add_argument('--iterations', type=int, default=24)
     parser.add_argument('--out', type=Path, default=FOLDER)
     args = parser.parse_args()
     if not (args.coco / 'test_coco.json').is_file():
