@@ -16,7 +16,8 @@ import re
 import sys
 import traceback
 import warnings
-from typing import Any, Dict, List, NoReturn, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NoReturn, Sequence, Tuple
 
 import torch
 from mmengine.config import Config, DictAction
@@ -39,13 +40,15 @@ HINTS = [
      'no other loss_bbox'),
     (r"has no attribute 'use_sigmoid'",
      'the head needs a classification loss, which has use_sigmoid'),
+    (r'smaller than kernel|be greater than actual input|index k out of range',
+     'the fake pictures may be too small for this model: try --size 512'),
     (r"has no attribute 'class_weight'",
      'the head needs class_weight in the config of its loss_cls: a list with '
      'num_classes + 1 numbers'),
 ]
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -58,10 +61,15 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='settings that replace those of the config')
     parser.add_argument(
+        '--size',
+        type=int,
+        default=256,
+        help='side of the fake pictures for a detector, 256 by default')
+    parser.add_argument(
         '--traceback',
         action='store_true',
         help='show where in the code an error was raised')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 class Stop(Exception):
@@ -73,6 +81,8 @@ class Check:
 
     Args:
         cfg (Config): The whole config.
+        size (int): Side of the fake pictures for a detector, in pixels.
+            Default: 256.
 
     Attributes:
         found (list[Finding]): What is wrong, or may be.
@@ -81,8 +91,9 @@ class Check:
         error (Exception, optional): What the model raised.
     """
 
-    def __init__(self, cfg: Config) -> None:
+    def __init__(self, cfg: Config, size: int = 256) -> None:
         self.cfg = cfg
+        self.size = size
         self.found: List[Finding] = []
         self.rows: List[Tuple[str, str, int, float, float]] = []
         self.terms: Dict[str, float] = {}
@@ -118,13 +129,16 @@ class Check:
             raise Stop
         model = self.build()
         try:
-            batch = fake_batch(self.cfg)
+            batch = fake_batch(self.cfg, self.size)
         except Exception as cause:
             self.fail(f'no batch could be made: {describe(cause)}', cause)
         watch = LossWatch(model)
-        total = self.forward(model, watch, batch)
-        self.backward(model, watch, total)
-        self.found += find_traps(model, watch, self.cfg)
+        try:
+            total = self.forward(model, watch, batch)
+            self.backward(model, watch, total)
+            self.found += find_traps(model, watch, self.cfg)
+        finally:
+            watch.close()
 
     def build(self) -> nn.Module:
         """Build the model."""
@@ -155,13 +169,18 @@ class Check:
             losses = model._run_forward(data, mode='loss')
             total, terms = model.parse_losses(losses)
         except Exception as cause:
+            text = self.blame(model, watch, cause)
+            watch.abandon()
             # What is known of the losses may be the reason.
             self.found += [
                 finding for finding in find_traps(model, watch, self.cfg)
                 if finding.level == 'error'
             ]
-            self.fail(self.blame(model, watch, cause), cause)
-        self.terms = {name: float(value) for name, value in terms.items()}
+            self.fail(text, cause)
+        self.terms = {
+            name: float(torch.as_tensor(value).detach())
+            for name, value in terms.items()
+        }
         if not isinstance(total, Tensor):
             self.fail('none of the terms has "loss" in its name: '
                       f'{", ".join(losses)}')
@@ -304,7 +323,7 @@ def require(package: str, config: str) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config, after what it needs."""
+    """Read the config, after what it needs, and take on its scope."""
     if osp.isfile(args.config):
         with open(args.config, encoding='utf-8') as file:
             for package in sorted(set(re.findall(r'\b(\w+)::', file.read()))):
@@ -314,22 +333,34 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     if 'model' not in cfg:
         raise ValueError(f'{args.config} has no model')
-    if cfg.get('default_scope') not in (None, 'mmengine', 'mmlosses'):
-        require(cfg.default_scope, args.config)
+    scope = cfg.get('default_scope') or 'mmengine'
+    if scope not in ('mmengine', 'mmlosses'):
+        require(scope, args.config)
+    init_default_scope(scope)
     return cfg
 
 
-def main() -> None:
-    """Check a config, and exit with what came of it."""
-    args = parse_args()
-    # Of the projects, about what a check leaves out.
-    warnings.filterwarnings('ignore')
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what the projects say about what a check leaves out."""
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    with one_line_errors():
-        cfg = load_config(args)
-        init_default_scope(cfg.get('default_scope') or 'mmengine')
-    check = Check(cfg)
-    check.run()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check a config, and exit with what came of it."""
+    args = parse_args(argv)
+    with quiet():
+        with one_line_errors():
+            cfg = load_config(args)
+        check = Check(cfg, args.size)
+        check.run()
     if args.traceback and check.error is not None:
         traceback.print_exception(
             type(check.error), check.error, check.error.__traceback__)

@@ -11,13 +11,12 @@ from mmengine.registry import DATASETS, FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 
 BATCH_SIZE = 2
-PICTURE = (128, 128)
 
 # Transforms of another package, which makes nothing that a loss could see.
 OPTIONAL_TRANSFORMS = ('Albumentation', 'Albu')
 
 
-def fake_batch(cfg: Config) -> Any:
+def fake_batch(cfg: Config, size: int = 256) -> Any:
     """Two samples with everything that the model of a config learns from.
 
     For a detector of mmdet, noise with boxes, masks and a semantic map. For a
@@ -27,6 +26,8 @@ def fake_batch(cfg: Config) -> Any:
 
     Args:
         cfg (Config): The whole config.
+        size (int): Side of the pictures for a detector, in pixels. Those of
+            256 have a location for each of 900 queries. Default: 256.
 
     Returns:
         Any: What a data loader would yield.
@@ -40,8 +41,8 @@ def fake_batch(cfg: Config) -> Any:
             'TrackDataPreprocessor', 'GroundingDINO', 'GLIP', 'SoftTeacher'
     }:
         if 'ReIDDataPreprocessor' in names:
-            return reid_batch(cfg)
-        return detection_batch(cfg)
+            return reid_batch(size)
+        return detection_batch(cfg, size)
     if scope == 'mmpose' and names & {
             'TopdownPoseEstimator', 'BottomupPoseEstimator'
     }:
@@ -102,7 +103,7 @@ def smallest(node: Any, name: str, default: int) -> int:
     return min(found)
 
 
-def detection_batch(cfg: Config) -> Dict[str, list]:
+def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
     """Noise, as mmdet's pipelines pack it."""
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
@@ -112,49 +113,53 @@ def detection_batch(cfg: Config) -> Dict[str, list]:
     labels_below = min(classes, things)
     # A kind of stuff has the number after the last thing's.
     stuff = things if things < 1000 else 1
+    transforms = list(
+        pipelines(cfg.get('train_dataloader', {}).get('dataset', {})))
+    scale = semantic_scale(transforms)
+    # Some assigners take masks for better boxes where there are any.
+    masked = not transforms or any(t.get('with_mask') for t in transforms)
     samples = []
     for index in range(BATCH_SIZE):
-        # Of different sizes, so that one of them is padded.
-        height, width = PICTURE[0], PICTURE[1] - 32 * index
+        # Of one size, since not every head pads its masks.
+        shape = (size, size)
         number = 4 + index
-        boxes = random_boxes(rng, number, (height, width))
-        masks = np.zeros((number, height, width), dtype=np.uint8)
-        for mask, (left, top, right, bottom) in zip(masks, boxes.astype(int)):
-            mask[top:bottom + 1, left:right + 1] = 1
-        semantic = np.zeros((1, height, width), dtype=np.int64)
-        semantic[:, height // 2:] = stuff
-        scale = semantic_scale(cfg)
+        boxes = random_boxes(rng, number, shape)
         sample = DetDataSample(
             metainfo=dict(
                 img_id=index,
                 img_path='<noise>',
-                img_shape=(height, width),
-                ori_shape=(height, width),
-                pad_shape=(height, width),
-                batch_input_shape=PICTURE,
+                img_shape=shape,
+                ori_shape=shape,
+                pad_shape=shape,
+                batch_input_shape=shape,
                 scale_factor=(1.0, 1.0),
-                border=np.array([0, height, 0, width]),
+                border=np.array([0, size, 0, size]),
                 flip=False,
                 flip_direction=None))
         sample.gt_instances = InstanceData(
             bboxes=torch.from_numpy(boxes),
             labels=torch.from_numpy(
-                rng.randint(0, labels_below, number).astype(np.int64)),
-            masks=BitmapMasks(masks, height, width))
+                rng.randint(0, labels_below, number).astype(np.int64)))
+        if masked:
+            masks = np.zeros((number, *shape), dtype=np.uint8)
+            for mask, (left, top, right,
+                       bottom) in zip(masks, boxes.astype(int)):
+                mask[top:bottom + 1, left:right + 1] = 1
+            sample.gt_instances.masks = BitmapMasks(masks, *shape)
         sample.ignored_instances = InstanceData(
             bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
-        sample.gt_sem_seg = PixelData(
-            sem_seg=torch.from_numpy(semantic[:, ::scale, ::scale].copy()))
-        picture = rng.randint(0, 256, (3, height, width)).astype(np.uint8)
+        semantic = torch.zeros(1, size // scale, size // scale).long()
+        semantic[:, size // scale // 2:] = stuff
+        sample.gt_sem_seg = PixelData(sem_seg=semantic)
+        picture = rng.randint(0, 256, (3, *shape)).astype(np.uint8)
         samples.append(
             dict(inputs=torch.from_numpy(picture), data_samples=sample))
     return pseudo_collate(samples)
 
 
-def semantic_scale(cfg: Config) -> int:
-    """How much smaller the semantic map of the pipeline is."""
-    dataset = cfg.get('train_dataloader', {}).get('dataset', {})
-    for transform in pipelines(dataset):
+def semantic_scale(transforms: Sequence[Dict]) -> int:
+    """How much smaller the semantic map of a pipeline is."""
+    for transform in transforms:
         if transform.get('type') == 'SegRescale':
             return round(1 / transform.get('scale_factor', 1))
     return 1
@@ -170,14 +175,14 @@ def pipelines(node: Any) -> Iterator[Dict]:
             yield from pipelines(value)
 
 
-def reid_batch(cfg: Config) -> Dict[str, list]:
+def reid_batch(size: int) -> Dict[str, list]:
     """Noise of two people, each seen twice."""
     from mmdet.structures import ReIDDataSample
     rng = np.random.RandomState(0)
     samples = []
     for index in range(BATCH_SIZE):
-        pictures = rng.randint(0, 256, (2, 3, *PICTURE)).astype(np.uint8)
-        sample = ReIDDataSample(metainfo=dict(img_shape=PICTURE))
+        pictures = rng.randint(0, 256, (2, 3, size, size)).astype(np.uint8)
+        sample = ReIDDataSample(metainfo=dict(img_shape=(size, size)))
         sample.set_gt_label([index, index])
         samples.append(
             dict(inputs=torch.from_numpy(pictures), data_samples=sample))
@@ -186,13 +191,17 @@ def reid_batch(cfg: Config) -> Dict[str, list]:
 
 def pose_batch(cfg: Config) -> Any:
     """Noise with people, through the pipeline of the config."""
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
     from mmpose.registry import DATASETS, TRANSFORMS
-    outer = deepcopy(cfg.train_dataloader.dataset)
-    inner = outer
+    inner = deepcopy(cfg.train_dataloader.dataset)
     later: List[Any] = []
-    # Several data sets in one: the first will do.
+    whole: Dict[str, Any] = {}
+    # Several data sets in one: the first will do, converted to the keypoints
+    # of the whole.
     while 'dataset' in inner or 'datasets' in inner:
         later = [*inner.get('pipeline', []), *later]
+        if 'metainfo' in inner:
+            whole = parse_pose_metainfo(inner.metainfo)
         inner = inner['dataset'] if 'dataset' in inner else inner.datasets[0]
     inner.pipeline = without_optional(inner.get('pipeline', []))
     inner.lazy_init = True
@@ -217,6 +226,7 @@ def pose_batch(cfg: Config) -> Any:
     for index in range(BATCH_SIZE):
         sample = dataset[index]
         for transform in transforms:
+            sample.update({key: whole[key] for key in whole if key in sample})
             sample['dataset'] = dataset
             sample = transform(sample)
         samples.append(sample)

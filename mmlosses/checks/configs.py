@@ -55,10 +55,7 @@ def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
     if isinstance(kind, str):
         cls = find_class(kind, loss.get('_scope_'))
         if cls is None:
-            return [
-                error(f'{path}: {kind} is not a registered model' +
-                      nearest(kind))
-            ]
+            return [error(f'{path}: {unregistered(kind)}')]
     else:
         cls = kind
     given = set(loss) - {'type', '_scope_'} - TAKEN_BY_HEADS

@@ -7,7 +7,6 @@ that neither mmdet nor mmpose has to be there.
 from __future__ import annotations
 from typing import Any, Callable, Iterator, List, NamedTuple
 
-import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
@@ -86,7 +85,10 @@ def forgotten_sigmoid(slot: Slot) -> Iterator[Finding]:
 
 def sigmoid_in_box_head(slot: Slot) -> Iterator[Finding]:
     """The box heads of two-stage detectors test with a softmax, always."""
-    if (slot.name == 'loss_cls' and 'BBoxHead' in ancestors(slot.head)
+    names = ancestors(slot.head)
+    # DIIHead does as the loss says.
+    if (slot.name == 'loss_cls' and 'BBoxHead' in names
+            and 'DIIHead' not in names
             and getattr(slot.loss, 'use_sigmoid', False)
             and not getattr(slot.loss, 'custom_activation', False)
             and not getattr(slot.head, 'custom_activation', False)):
@@ -102,10 +104,11 @@ def boxes_not_decoded(slot: Slot) -> Iterator[Finding]:
         return
     for call in slot.calls:
         target, weight = tensors(call, 'target', 'weight')
-        if target is None or target.ndim != 2 or target.shape[-1] != 4:
+        if (target is None or target.ndim != 2 or target.shape[-1] != 4
+                or not len(target)):
             continue
         if weight is not None and len(weight) == len(target):
-            target = target[weight.reshape(len(weight), -1).amax(1) > 0]
+            target = target[weight.reshape(len(target), -1).amax(1) > 0]
         # No box of the batch is less than some pixels wide.
         if (target[:, 2:] <= target[:, :2]).any():
             decoded = getattr(slot.head, 'reg_decoded_bbox', None)
@@ -134,17 +137,13 @@ def differences_of_pixels(slot: Slot) -> Iterator[Finding]:
 
 
 def labels_for_weights(slot: Slot) -> Iterator[Finding]:
-    """Mask heads pass class labels in the place of the weight."""
-    if getattr(slot.loss, 'use_mask', False):
-        return
-    for call in slot.calls:
-        third = call.third
-        if isinstance(third, Tensor) and not (third.is_floating_point()
-                                              or third.dtype == torch.bool):
-            yield warning(f'{slot.text} gets {shape_of(third)} as its third '
-                          'argument, which may be class labels, and not '
-                          'weights')
-            return
+    """Heads of the masks of RoIs pass class labels in place of the weight."""
+    if ({'FCNMaskHead', 'MaskPointHead'} & ancestors(slot.head) and slot.calls
+            and not getattr(slot.loss, 'use_mask', False)):
+        yield error(
+            f'{slot.text} gets class labels as its third argument from '
+            f'{class_name(slot.head)}, and takes them for weights: only a '
+            'loss with use_mask=True knows them')
 
 
 def reduced_too_early(slot: Slot) -> Iterator[Finding]:
@@ -177,7 +176,7 @@ def sigmoid_twice(slot: Slot) -> Iterator[Finding]:
         return
     for call in slot.calls:
         pred = first_tensor(call)
-        if (pred is not None and pred.numel() >= 16 and pred.min() >= 0
+        if (pred is not None and pred.numel() >= 1000 and pred.min() >= 0
                 and pred.max() <= 1 and pred.max() > pred.min()):
             yield warning(
                 f'{slot.text} applies a sigmoid to predictions that are '

@@ -72,9 +72,13 @@ class LossWatch:
         self.calls: Dict[str, List[LossCall]] = {p: [] for p in self.losses}
         self.running: List[Tuple[str, Dict[str, Any]]] = []
         self.recording = True
+        self.hooks = []
         for path, loss in self.losses.items():
-            loss.register_forward_pre_hook(self.before(path), with_kwargs=True)
-            loss.register_forward_hook(self.after(path), with_kwargs=True)
+            self.hooks += [
+                loss.register_forward_pre_hook(
+                    self.before(path), with_kwargs=True),
+                loss.register_forward_hook(self.after(path), with_kwargs=True)
+            ]
 
     def before(self, path: str) -> Callable:
         """A hook that notes which loss is being computed."""
@@ -121,6 +125,19 @@ class LossWatch:
         if type(output) is dict:
             return {k: self.follow(part, call) for k, part in output.items()}
         return output
+
+    def abandon(self) -> None:
+        """Take a call that raised an error for one that returned nothing."""
+        for path, inputs in self.running:
+            self.calls[path].append(LossCall(inputs, None, None, None, [], {}))
+        self.running.clear()
+
+    def close(self) -> None:
+        """Let go of the model and of the graph."""
+        for hook in self.hooks:
+            hook.remove()
+        for calls in self.calls.values():
+            calls.clear()
 
     def value(self, path: str) -> float:
         """What a loss adds to the total, after ``total.backward()``.
