@@ -67,20 +67,14 @@ def find_traps(model: nn.Module, watch: LossWatch,
 
 def forgotten_sigmoid(slot: Slot) -> Iterator[Finding]:
     """Anchor heads read ``use_sigmoid`` from the config, not from the loss."""
-    head, sigmoid = slot.head, getattr(slot.loss, 'use_sigmoid', None)
-    expected = getattr(head, 'use_sigmoid_cls', None)
-    if (slot.name == 'loss_cls' and None not in (sigmoid, expected)
-            and sigmoid != expected):
-        if sigmoid:
-            yield error(
-                f'{slot.text} applies a sigmoid, but {class_name(head)} looks '
-                'for use_sigmoid in its config, does not find it, and '
-                f'predicts {getattr(head, "cls_out_channels", "C + 1")} '
-                'channels for a softmax: write use_sigmoid=True')
-        else:
-            yield error(
-                f'{slot.text} applies a softmax, but {class_name(head)} finds '
-                'use_sigmoid=True in its config: write use_sigmoid=False')
+    head = slot.head
+    if (slot.name == 'loss_cls' and getattr(slot.loss, 'use_sigmoid', False)
+            and not getattr(head, 'use_sigmoid_cls', True)):
+        yield error(
+            f'{slot.text} applies a sigmoid, but {class_name(head)} looks for '
+            'use_sigmoid in its config, does not find it, and predicts '
+            f'{getattr(head, "cls_out_channels", "C + 1")} channels for a '
+            'softmax: write use_sigmoid=True')
 
 
 def sigmoid_in_box_head(slot: Slot) -> Iterator[Finding]:

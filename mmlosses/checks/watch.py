@@ -72,7 +72,7 @@ class LossWatch:
         self.calls: Dict[str, List[LossCall]] = {p: [] for p in self.losses}
         self.running: List[Tuple[str, Dict[str, Any]]] = []
         self.recording = True
-        self.hooks = []
+        self.hooks: List[Any] = []
         for path, loss in self.losses.items():
             self.hooks += [
                 loss.register_forward_pre_hook(
@@ -118,7 +118,7 @@ class LossWatch:
                 if self.recording:
                     call.gradients[index] = gradient
 
-            output.register_hook(note)
+            self.hooks.append(output.register_hook(note))
             return output.clone()
         if type(output) in (list, tuple):
             return type(output)(self.follow(part, call) for part in output)
@@ -133,7 +133,10 @@ class LossWatch:
         self.running.clear()
 
     def close(self) -> None:
-        """Let go of the model and of the graph."""
+        """Let go of the model and of the graph.
+
+        A hook of a tensor keeps what it notes, and so itself, for ever.
+        """
         for hook in self.hooks:
             hook.remove()
         for calls in self.calls.values():
