@@ -10,6 +10,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 
+from .findings import type_name
+
 BATCH_SIZE = 2
 
 # Transforms of another package, which makes nothing that a loss could see.
@@ -36,7 +38,7 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
         ValueError: If the config has neither such a model nor training data.
     """
     scope = cfg.get('default_scope')
-    names = {str(name).rpartition('.')[2] for name in types_of(cfg.model)}
+    names = set(types_of(cfg.model))
     if scope == 'mmdet' and not names & {
             'TrackDataPreprocessor', 'GroundingDINO', 'GLIP', 'SoftTeacher'
     }:
@@ -50,12 +52,11 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
     return own_batch(cfg)
 
 
-def types_of(node: Any) -> Iterator[Any]:
-    """The types of a config and of all in it."""
+def types_of(node: Any) -> Iterator[str]:
+    """The names of the classes of a config and of all in it."""
     if isinstance(node, dict):
         if 'type' in node:
-            kind = node['type']
-            yield kind.__name__ if isinstance(kind, type) else kind
+            yield type_name(node)
         node = node.values()
     elif not isinstance(node, (list, tuple)):
         return
@@ -117,7 +118,8 @@ def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
         pipelines(cfg.get('train_dataloader', {}).get('dataset', {})))
     scale = semantic_scale(transforms)
     # Some assigners take masks for better boxes where there are any.
-    masked = not transforms or any(t.get('with_mask') for t in transforms)
+    masked = 'LoadAnnotations' not in map(type_name, transforms) or any(
+        transform.get('with_mask') for transform in transforms)
     samples = []
     for index in range(BATCH_SIZE):
         # Of one size, since not every head pads its masks.
@@ -160,7 +162,7 @@ def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
 def semantic_scale(transforms: Sequence[Dict]) -> int:
     """How much smaller the semantic map of a pipeline is."""
     for transform in transforms:
-        if transform.get('type') == 'SegRescale':
+        if type_name(transform) == 'SegRescale':
             return round(1 / transform.get('scale_factor', 1))
     return 1
 
@@ -176,17 +178,14 @@ def pipelines(node: Any) -> Iterator[Dict]:
 
 
 def reid_batch(size: int) -> Dict[str, list]:
-    """Noise of two people, each seen twice."""
+    """Noise of two people, each seen twice, which are one sample there."""
     from mmdet.structures import ReIDDataSample
     rng = np.random.RandomState(0)
-    samples = []
-    for index in range(BATCH_SIZE):
-        pictures = rng.randint(0, 256, (2, 3, size, size)).astype(np.uint8)
-        sample = ReIDDataSample(metainfo=dict(img_shape=(size, size)))
-        sample.set_gt_label([index, index])
-        samples.append(
-            dict(inputs=torch.from_numpy(pictures), data_samples=sample))
-    return pseudo_collate(samples)
+    pictures = rng.randint(0, 256, (4, 3, size, size)).astype(np.uint8)
+    sample = ReIDDataSample(metainfo=dict(img_shape=(size, size)))
+    sample.set_gt_label([0, 0, 1, 1])
+    return pseudo_collate(
+        [dict(inputs=torch.from_numpy(pictures), data_samples=sample)])
 
 
 def pose_batch(cfg: Config) -> Any:
@@ -237,7 +236,7 @@ def without_optional(pipeline: Sequence[Any]) -> List[Any]:
     """A pipeline without the transforms of another package."""
     return [
         transform for transform in pipeline
-        if transform.get('type') not in OPTIONAL_TRANSFORMS
+        if type_name(transform) not in OPTIONAL_TRANSFORMS
     ]
 
 

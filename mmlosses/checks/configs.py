@@ -9,12 +9,12 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmlosses.cli import beside, did_you_mean, registered
-from .findings import Finding, class_name, error, warning
+from .findings import Finding, class_name, error, type_name, warning
 
 # Keys that heads take out of a loss before they build it.
 TAKEN_BY_HEADS = {'bg_cls_weight'}  # DETRHead
 
-# Any change of their random weights is as good for one step.
+# The two names of one initialisation: by what was trained before.
 WEIGHTS = ('Pretrained', 'PretrainedInit')
 
 
@@ -134,7 +134,7 @@ def prepare_model(node: Any) -> None:
     """
     if isinstance(node, dict):
         init = node.get('init_cfg')
-        if isinstance(init, dict) and init.get('type') in WEIGHTS:
+        if isinstance(init, dict) and type_name(init) in WEIGHTS:
             node['init_cfg'] = None
         if isinstance(node.get('pretrained'), (str, bool)):
             node['pretrained'] = False if node['pretrained'] is True else None

@@ -1,6 +1,6 @@
 """What a check has to say."""
 from __future__ import annotations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
@@ -30,6 +30,15 @@ def class_name(thing: object) -> str:
     """The name of a class, or that of an object, as configs write it."""
     cls = thing if isinstance(thing, type) else type(thing)
     return f'{cls.__module__.partition(".")[0]}.{cls.__name__}'
+
+
+def type_name(config: Any) -> str:
+    """The name of the class that a config names, without its scope.
+
+    Pure-Python configs hold the class itself.
+    """
+    kind = config.get('type')
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
 
 
 def ancestors(thing: object) -> set:
