@@ -198,7 +198,12 @@ YOLOX = """\
 _base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
 model = dict()
 """
+DYNAMIC_RCNN = """\
+_base_ = 'mmdet::dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py'
+model = dict(backbone=dict(depth=18))
+"""
 BASES = dict(
+    dynamic_rcnn=DYNAMIC_RCNN,
     retinanet=RETINANET,
     mask_rcnn=MASK_RCNN,
     centernet=CENTERNET,
@@ -264,7 +269,8 @@ def test_config_of_mmpose_trains(openmmlab):
 
 @needs_dotted_paths
 @pytest.mark.openmmlab
-@pytest.mark.parametrize('base', sorted(BASES))
+@pytest.mark.parametrize(
+    'base', ['centernet', 'heatmap', 'mask_rcnn', 'retinanet', 'yolox'])
 def test_stock_configs_train(openmmlab, base, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(BASES[base])
@@ -347,6 +353,27 @@ BROKEN = [
         'bbox_head.loss_wh':
         dict(type='mmlosses.GaussianFocalLoss')
     }, 'bbox_head.loss_wh (mmlosses.GaussianFocalLoss) needs probabilities'),
+    ('dynamic_rcnn', {
+        'roi_head.bbox_head.loss_bbox.type': 'mmlosses.SmoothL1Loss'
+    }, 'DynamicRoIHead changes the beta of the SmoothL1Loss of mmdet'),
+    ('heatmap', {
+        'head':
+        dict(
+            _delete_=True,
+            type='VisPredictHead',
+            pose_cfg=dict(
+                type='HeatmapHead',
+                in_channels=512,
+                out_channels=17,
+                deconv_out_channels=(32, 32, 32),
+                loss=dict(type='mmlosses.MSELoss', use_target_weight=True),
+                decoder=dict(
+                    type='MSRAHeatmap',
+                    input_size=(192, 256),
+                    heatmap_size=(48, 64),
+                    sigma=2)),
+            loss=dict(type='mmlosses.BalancedBCELoss', use_sigmoid=True))
+    }, 'applies a sigmoid, and so does VisPredictHead'),
     ('heatmap', {
         'head.loss.type': 'mmlosses.KLDiscretLoss'
     }, 'head.loss_module (mmlosses.KLDiscretLoss) cannot be called with'),

@@ -159,7 +159,9 @@ class Check:
         if not hasattr(model, 'parse_losses'):
             self.fail(f'{class_name(model)} is no model of mmengine: it needs '
                       'parse_losses, see mmengine.model.BaseModel')
-        return revert_sync_batchnorm(model).train()
+        model = revert_sync_batchnorm(model)
+        model.train()  # which returns nothing in detectors with a teacher
+        return model
 
     def forward(self, model: Any, watch: LossWatch, batch: Any) -> Tensor:
         """The total of the losses, as ``BaseModel.train_step`` computes it."""
@@ -192,7 +194,7 @@ class Check:
               cause: BaseException) -> str:
         """Say which loss an error has to do with."""
         if watch.running:
-            path, inputs = watch.running[-1]
+            path, inputs, _ = watch.running[-1]
             return (f'{watch.describe(path)} cannot be called with '
                     f'{shapes_of(inputs)}: {describe(cause)}')
         for path, calls in watch.calls.items():
@@ -284,7 +286,9 @@ def describe(cause: BaseException) -> str:
     for pattern, hint in HINTS:
         if re.search(pattern, lines):
             return f'{text} ({hint})'
-    if isinstance(cause, (ValueError, TypeError, KeyError)):
+    if isinstance(cause,
+                  (ValueError, TypeError)) or (isinstance(cause, KeyError)
+                                               and ' ' in text):
         return text
     frame = traceback.extract_tb(cause.__traceback__)[-1:]
     place = ''.join(f' ({osp.basename(f.filename)}, line {f.lineno})'

@@ -43,7 +43,7 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
             'TrackDataPreprocessor', 'GroundingDINO', 'GLIP', 'SoftTeacher'
     }:
         if 'ReIDDataPreprocessor' in names:
-            return reid_batch(size)
+            return reid_batch()
         return detection_batch(cfg, size)
     if scope == 'mmpose' and names & {
             'TopdownPoseEstimator', 'BottomupPoseEstimator'
@@ -177,12 +177,15 @@ def pipelines(node: Any) -> Iterator[Dict]:
             yield from pipelines(value)
 
 
-def reid_batch(size: int) -> Dict[str, list]:
+def reid_batch() -> Dict[str, list]:
     """Noise of two people, each seen twice, which are one sample there."""
     from mmdet.structures import ReIDDataSample
+
+    # Its pooling has the size that this one leaves.
+    shape = (256, 128)
     rng = np.random.RandomState(0)
-    pictures = rng.randint(0, 256, (4, 3, size, size)).astype(np.uint8)
-    sample = ReIDDataSample(metainfo=dict(img_shape=(size, size)))
+    pictures = rng.randint(0, 256, (4, 3, *shape)).astype(np.uint8)
+    sample = ReIDDataSample(metainfo=dict(img_shape=shape))
     sample.set_gt_label([0, 0, 1, 1])
     return pseudo_collate(
         [dict(inputs=torch.from_numpy(pictures), data_samples=sample)])
@@ -190,6 +193,7 @@ def reid_batch(size: int) -> Dict[str, list]:
 
 def pose_batch(cfg: Config) -> Any:
     """Noise with people, through the pipeline of the config."""
+    from mmpose.datasets.datasets import BaseCocoStyleDataset
     from mmpose.datasets.datasets.utils import parse_pose_metainfo
     from mmpose.registry import DATASETS, TRANSFORMS
     inner = deepcopy(cfg.train_dataloader.dataset)
@@ -206,7 +210,8 @@ def pose_batch(cfg: Config) -> Any:
     inner.lazy_init = True
     dataset = DATASETS.build(inner)
     people = [
-        dataset.parse_data_info(
+        BaseCocoStyleDataset.parse_data_info(
+            dataset,
             dict(
                 raw_ann_info=person,
                 raw_img_info=dict(width=320, height=320, img_path='<noise>')))

@@ -7,6 +7,7 @@ that neither mmdet nor mmpose has to be there.
 from __future__ import annotations
 from typing import Any, Callable, Iterator, List, NamedTuple
 
+import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
@@ -132,12 +133,16 @@ def differences_of_pixels(slot: Slot) -> Iterator[Finding]:
 
 def labels_for_weights(slot: Slot) -> Iterator[Finding]:
     """Heads of the masks of RoIs pass class labels in place of the weight."""
-    if ({'FCNMaskHead', 'MaskPointHead'} & ancestors(slot.head) and slot.calls
-            and not getattr(slot.loss, 'use_mask', False)):
-        yield error(
-            f'{slot.text} gets class labels as its third argument from '
-            f'{class_name(slot.head)}, and takes them for weights: only a '
-            'loss with use_mask=True knows them')
+    if (not {'FCNMaskHead', 'MaskPointHead'} & ancestors(slot.head)
+            or getattr(slot.loss, 'use_mask', False)):
+        return
+    for call in slot.calls:
+        if isinstance(call.third, Tensor) and call.third.dtype == torch.int64:
+            yield error(
+                f'{slot.text} gets class labels as its third argument from '
+                f'{class_name(slot.head)}, and takes them for weights: only a '
+                'loss with use_mask=True knows them')
+            return
 
 
 def reduced_too_early(slot: Slot) -> Iterator[Finding]:
@@ -164,12 +169,22 @@ def wrong_reduction(slot: Slot) -> Iterator[Finding]:
 def sigmoid_twice(slot: Slot) -> Iterator[Finding]:
     """Some heads apply the sigmoid themselves."""
     loss = slot.loss
+    # There, use_sigmoid says that the head has applied it.
+    if type(loss).__module__.startswith('mmpose'):
+        return
     if (not getattr(loss, 'use_sigmoid', False)
             or getattr(loss, 'activate', True) is False
             or getattr(loss, 'activated', False)):
         return
+    if ('VisPredictHead' in ancestors(slot.head)
+            and getattr(slot.head, 'use_sigmoid', False)):
+        yield error(f'{slot.text} applies a sigmoid, and so does '
+                    'VisPredictHead, since it finds use_sigmoid=True in the '
+                    'config: leave it out')
+        return
     for call in slot.calls:
         pred = first_tensor(call)
+        # Fewer logits may lie there by chance.
         if (pred is not None and pred.numel() >= 1000 and pred.min() >= 0
                 and pred.max() <= 1 and pred.max() > pred.min()):
             yield warning(

@@ -70,7 +70,7 @@ class LossWatch:
     def __init__(self, model: nn.Module) -> None:
         self.losses = dict(loss_modules(model))
         self.calls: Dict[str, List[LossCall]] = {p: [] for p in self.losses}
-        self.running: List[Tuple[str, Dict[str, Any]]] = []
+        self.running: List[Tuple[str, Dict[str, Any], Any]] = []
         self.recording = True
         self.hooks: List[Any] = []
         for path, loss in self.losses.items():
@@ -84,7 +84,8 @@ class LossWatch:
         """A hook that notes which loss is being computed."""
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            self.running.append((path, bind(module, args, kwargs)))
+            third = args[2] if len(args) > 2 else None
+            self.running.append((path, bind(module, args, kwargs), third))
 
         return hook
 
@@ -93,9 +94,9 @@ class LossWatch:
 
         def hook(module: nn.Module, args: tuple, kwargs: dict,
                  output: Any) -> Any:
-            _, inputs = self.running.pop()
+            _, inputs, third = self.running.pop()
             call = LossCall(
-                inputs, args[2] if len(args) > 2 else None,
+                inputs, third,
                 inputs.get('reduction_override')
                 or getattr(module, 'reduction', None), output, [], {})
             self.calls[path].append(call)
