@@ -129,8 +129,9 @@ class LossWatch:
 
     def abandon(self) -> None:
         """Take a call that raised an error for one that returned nothing."""
-        for path, inputs in self.running:
-            self.calls[path].append(LossCall(inputs, None, None, None, [], {}))
+        for path, inputs, third in self.running:
+            self.calls[path].append(
+                LossCall(inputs, third, None, None, [], {}))
         self.running.clear()
 
     def close(self) -> None:
