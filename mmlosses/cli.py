@@ -43,7 +43,7 @@ def explain(error: BaseException) -> str:
     # KeyError quotes its text.
     text = str(
         error.args[0] if isinstance(error, KeyError) and error.args else error)
-    unknown = re.match(r'(\S+) is not in the \S+?::(.+?) registry', text)
+    unknown = re.match(r'(\S+) is not in the (?:\S+?::)?(.+?) registry', text)
     if unknown:
         name, kind = unknown.groups()
         return (f'{name} is not a registered {kind}' +
