@@ -1,14 +1,32 @@
 """What the command line tools share: errors that take one line."""
 from __future__ import annotations
+import argparse
 import difflib
 import re
 import sys
 from contextlib import contextmanager
-from typing import Iterable, Iterator, List
+from typing import Any, Iterable, Iterator, List
 
 # What a mistake in a config or on the command line ends in.
 MISTAKES = (AssertionError, AttributeError, ImportError, KeyError, OSError,
             SyntaxError, TypeError, ValueError)
+
+
+def key_value(text: str) -> str:
+    """Check the form of a setting; mmengine's action would not."""
+    if '=' not in text:
+        raise argparse.ArgumentTypeError(f'{text} is not KEY=VALUE')
+    return text
+
+
+def read_config(path: str) -> Any:
+    """Read a config; a mistake in its syntax says where it is."""
+    from mmengine.config import Config
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        raise ValueError(
+            f'{path}, line {error.lineno}: {error.msg}') from error
 
 
 @contextmanager
@@ -25,7 +43,7 @@ def explain(error: BaseException) -> str:
     # KeyError quotes its text.
     text = str(
         error.args[0] if isinstance(error, KeyError) and error.args else error)
-    unknown = re.match(r'(\S+) is not in the \S+?::(.+?) registry', text)
+    unknown = re.match(r'(\S+) is not in the (?:\S+?::)?(.+?) registry', text)
     if unknown:
         name, kind = unknown.groups()
         return (f'{name} is not a registered {kind}' +

@@ -18,7 +18,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmengine.utils import digit_version
 
-from mmlosses.cli import did_you_mean, one_line_errors
+from mmlosses.cli import did_you_mean, key_value, one_line_errors, read_config
 from mmlosses.hooks.curves import TIMERS
 
 CURVES = 'mmlosses.CurvesHook'
@@ -67,20 +67,9 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def key_value(text: str) -> str:
-    """Check the form of a setting; mmengine's action would not."""
-    if '=' not in text:
-        raise argparse.ArgumentTypeError(f'{text} is not KEY=VALUE')
-    return text
-
-
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and put in what the command line says."""
-    try:
-        cfg = Config.fromfile(args.config)
-    except SyntaxError as error:
-        raise ValueError(
-            f'{args.config}, line {error.lineno}: {error.msg}') from error
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
         check_settings(args.cfg_options, cfg)

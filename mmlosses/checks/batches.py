@@ -1,0 +1,270 @@
+"""A batch for the model of any config, without the files of a data set."""
+from __future__ import annotations
+from copy import deepcopy
+from typing import Any, Dict, Iterator, List, Sequence
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, FUNCTIONS
+from mmengine.structures import InstanceData, PixelData
+
+from .findings import type_name
+
+BATCH_SIZE = 2
+
+# Transforms of another package, which makes nothing that a loss could see.
+OPTIONAL_TRANSFORMS = ('Albumentation', 'Albu')
+
+
+def fake_batch(cfg: Config, size: int = 256) -> Any:
+    """Two samples with everything that the model of a config learns from.
+
+    For a detector of mmdet, noise with boxes, masks and a semantic map. For a
+    pose estimator of mmpose, noise with people, through the pipeline of the
+    config, whose codec makes the targets. For any other, the first samples
+    of its own training data.
+
+    Args:
+        cfg (Config): The whole config.
+        size (int): Side of the pictures for a detector, in pixels. Those of
+            256 have a location for each of 900 queries. Default: 256.
+
+    Returns:
+        Any: What a data loader would yield.
+
+    Raises:
+        ValueError: If the config has neither such a model nor training data.
+    """
+    scope = cfg.get('default_scope')
+    names = set(types_of(cfg.model))
+    if scope == 'mmdet' and not names & {
+            'TrackDataPreprocessor', 'GroundingDINO', 'GLIP', 'SoftTeacher'
+    }:
+        if 'ReIDDataPreprocessor' in names:
+            return reid_batch()
+        return detection_batch(cfg, size)
+    if scope == 'mmpose' and names & {
+            'TopdownPoseEstimator', 'BottomupPoseEstimator'
+    }:
+        return pose_batch(cfg)
+    return own_batch(cfg)
+
+
+def types_of(node: Any) -> Iterator[str]:
+    """The names of the classes of a config and of all in it."""
+    if isinstance(node, dict):
+        if 'type' in node:
+            yield type_name(node)
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return
+    for value in node:
+        yield from types_of(value)
+
+
+def own_batch(cfg: Config) -> Any:
+    """The first samples of the config's own training data."""
+    loader = cfg.get('train_dataloader')
+    if not loader or 'dataset' not in loader:
+        raise ValueError('no batch can be made for this model: the config has '
+                         'no train_dataloader with a dataset to take it from')
+    dataset = DATASETS.build(loader.dataset)
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    samples = [dataset[index] for index in range(BATCH_SIZE)]
+    collate = dict(loader.get('collate_fn', dict(type='pseudo_collate')))
+    kind = collate.pop('type')
+    function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
+    return function(samples, **collate)
+
+
+def random_boxes(rng: np.random.RandomState, number: int,
+                 shape: Sequence[int]) -> np.ndarray:
+    """Boxes (number, 4), xyxy, of all sizes from a tenth of the picture."""
+    height, width = shape
+    size = np.array([width, height], dtype=np.float32)
+    sides = size * rng.uniform(0.1, 0.8, (number, 2))
+    corners = (size - sides) * rng.uniform(0, 1, (number, 2))
+    return np.concatenate([corners, corners + sides], 1).astype(np.float32)
+
+
+def smallest(node: Any, name: str, default: int) -> int:
+    """The smallest number that a config of a detector has under a name."""
+    found = [default]
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == name and isinstance(value, int):
+                found.append(value)
+            elif not (key in ('rpn_head', 'backbone') or 'loss' in str(key)):
+                found.append(smallest(value, name, default))
+    elif isinstance(node, (list, tuple)):
+        found += [smallest(value, name, default) for value in node]
+    return min(found)
+
+
+def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
+    """Noise, as mmdet's pipelines pack it."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    rng = np.random.RandomState(0)
+    classes = smallest(cfg.model, 'num_classes', 10)
+    things = smallest(cfg.model, 'num_things_classes', 1000)
+    labels_below = min(classes, things)
+    # A kind of stuff has the number after the last thing's.
+    stuff = things if things < 1000 else 1
+    transforms = list(
+        pipelines(cfg.get('train_dataloader', {}).get('dataset', {})))
+    scale = semantic_scale(transforms)
+    # Some assigners take masks for better boxes where there are any.
+    masked = 'LoadAnnotations' not in map(type_name, transforms) or any(
+        transform.get('with_mask') for transform in transforms)
+    samples = []
+    for index in range(BATCH_SIZE):
+        # Of one size, since not every head pads its masks.
+        shape = (size, size)
+        number = 4 + index
+        boxes = random_boxes(rng, number, shape)
+        sample = DetDataSample(
+            metainfo=dict(
+                img_id=index,
+                img_path='<noise>',
+                img_shape=shape,
+                ori_shape=shape,
+                pad_shape=shape,
+                batch_input_shape=shape,
+                scale_factor=(1.0, 1.0),
+                border=np.array([0, size, 0, size]),
+                flip=False,
+                flip_direction=None))
+        sample.gt_instances = InstanceData(
+            bboxes=torch.from_numpy(boxes),
+            labels=torch.from_numpy(
+                rng.randint(0, labels_below, number).astype(np.int64)))
+        if masked:
+            masks = np.zeros((number, *shape), dtype=np.uint8)
+            for mask, (left, top, right,
+                       bottom) in zip(masks, boxes.astype(int)):
+                mask[top:bottom + 1, left:right + 1] = 1
+            sample.gt_instances.masks = BitmapMasks(masks, *shape)
+        sample.ignored_instances = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+        semantic = torch.zeros(1, size // scale, size // scale).long()
+        semantic[:, size // scale // 2:] = stuff
+        sample.gt_sem_seg = PixelData(sem_seg=semantic)
+        picture = rng.randint(0, 256, (3, *shape)).astype(np.uint8)
+        samples.append(
+            dict(inputs=torch.from_numpy(picture), data_samples=sample))
+    return pseudo_collate(samples)
+
+
+def semantic_scale(transforms: Sequence[Dict]) -> int:
+    """How much smaller the semantic map of a pipeline is."""
+    for transform in transforms:
+        if type_name(transform) == 'SegRescale':
+            return round(1 / transform.get('scale_factor', 1))
+    return 1
+
+
+def pipelines(node: Any) -> Iterator[Dict]:
+    """The transforms of a data set and of those that it wraps."""
+    if isinstance(node, dict):
+        yield from node.get('pipeline', [])
+        yield from pipelines(node.get('dataset'))
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from pipelines(value)
+
+
+def reid_batch() -> Dict[str, list]:
+    """Noise of two people, each seen twice, which are one sample there."""
+    from mmdet.structures import ReIDDataSample
+
+    # Its pooling has the size that this one leaves.
+    shape = (256, 128)
+    rng = np.random.RandomState(0)
+    pictures = rng.randint(0, 256, (4, 3, *shape)).astype(np.uint8)
+    sample = ReIDDataSample(metainfo=dict(img_shape=shape))
+    sample.set_gt_label([0, 0, 1, 1])
+    return pseudo_collate(
+        [dict(inputs=torch.from_numpy(pictures), data_samples=sample)])
+
+
+def pose_batch(cfg: Config) -> Any:
+    """Noise with people, through the pipeline of the config."""
+    from mmpose.datasets.datasets import BaseCocoStyleDataset
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+    from mmpose.registry import DATASETS, TRANSFORMS
+    inner = deepcopy(cfg.train_dataloader.dataset)
+    later: List[Any] = []
+    whole: Dict[str, Any] = {}
+    # Several data sets in one: the first will do, converted to the keypoints
+    # of the whole.
+    while 'dataset' in inner or 'datasets' in inner:
+        later = [*inner.get('pipeline', []), *later]
+        if 'metainfo' in inner:
+            whole = parse_pose_metainfo(inner.metainfo)
+        inner = inner['dataset'] if 'dataset' in inner else inner.datasets[0]
+    inner.pipeline = without_optional(inner.get('pipeline', []))
+    inner.lazy_init = True
+    dataset = DATASETS.build(inner)
+    people = [
+        BaseCocoStyleDataset.parse_data_info(
+            dataset,
+            dict(
+                raw_ann_info=person,
+                raw_img_info=dict(width=320, height=320, img_path='<noise>')))
+        for person in random_people(dataset.metainfo['num_keypoints'])
+    ]
+    if dataset.data_mode == 'bottomup':
+        people = dataset._get_bottomup_data_infos(people, [])
+    rng = np.random.RandomState(0)
+    for person in people:
+        person['img'] = rng.randint(0, 256, (320, 320, 3)).astype(np.uint8)
+    dataset.data_list = people
+    dataset.serialize_data = False
+    dataset._fully_initialized = True
+    transforms = [TRANSFORMS.build(t) for t in without_optional(later)]
+    samples = []
+    for index in range(BATCH_SIZE):
+        sample = dataset[index]
+        for transform in transforms:
+            sample.update({key: whole[key] for key in whole if key in sample})
+            sample['dataset'] = dataset
+            sample = transform(sample)
+        samples.append(sample)
+    return pseudo_collate(samples)
+
+
+def without_optional(pipeline: Sequence[Any]) -> List[Any]:
+    """A pipeline without the transforms of another package."""
+    return [
+        transform for transform in pipeline
+        if type_name(transform) not in OPTIONAL_TRANSFORMS
+    ]
+
+
+def random_people(keypoints: int) -> Iterator[Dict[str, Any]]:
+    """Annotations of COCO's form: six people, two on a picture.
+
+    One keypoint of each is not annotated, as is usual.
+    """
+    rng = np.random.RandomState(0)
+    for index in range(6):
+        left, top, right, bottom = random_boxes(rng, 1, (320, 320))[0].tolist()
+        points = np.full((keypoints, 3), 2.0)
+        points[:, :2] = rng.uniform((left, top), (right, bottom),
+                                    (keypoints, 2))
+        points[-1] = 0
+        yield dict(
+            id=index,
+            image_id=index // 2,
+            category_id=1,
+            iscrowd=0,
+            area=(right - left) * (bottom - top) * 0.5,
+            bbox=[left, top, right - left, bottom - top],
+            num_keypoints=keypoints - 1,
+            segmentation=[[left, top, right, top, right, bottom, left,
+                           bottom]],
+            keypoints=points.ravel().tolist())

@@ -1,0 +1,148 @@
+"""The losses of a config, looked at before anything is built."""
+from __future__ import annotations
+import inspect
+import re
+from importlib.util import find_spec
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from mmlosses.cli import beside, did_you_mean, registered
+from .findings import Finding, class_name, error, type_name, warning
+
+# Keys that heads take out of a loss before they build it.
+TAKEN_BY_HEADS = {'bg_cls_weight'}  # DETRHead
+
+# The two names of one initialisation: by what was trained before.
+WEIGHTS = ('Pretrained', 'PretrainedInit')
+
+
+def check_losses(cfg: Config) -> List[Finding]:
+    """Names and arguments of the losses, all that are wrong at once."""
+    found = []
+    if cfg.get('default_scope') == 'mmlosses':
+        found.append(
+            warning("default_scope='mmlosses' hides the names of every other "
+                    'project: keep the scope of the project, and write '
+                    'mmlosses.X where a loss is meant'))
+    for path, loss in loss_configs(cfg.model, 'model'):
+        found += check_loss(path, loss)
+    return found
+
+
+def loss_configs(node: Any,
+                 path: str,
+                 inside: bool = False) -> Iterator[Tuple[str, Dict]]:
+    """Path and config of every loss in a config of a model."""
+    if isinstance(node, dict):
+        if inside and 'type' in node:
+            yield path, node
+        for key, value in node.items():
+            # Matching costs of assigners are named as losses are.
+            if key not in ('train_cfg', 'test_cfg'):
+                is_loss = 'loss' in str(key) or key == 'criterion'
+                yield from loss_configs(value, f'{path}.{key}', inside
+                                        or is_loss)
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from loss_configs(value, f'{path}.{index}', inside)
+
+
+def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
+    """Whether a loss has a name that is known, and arguments that it takes."""
+    kind = loss['type']
+    if isinstance(kind, str):
+        cls = find_class(kind, loss.get('_scope_'))
+        if cls is None:
+            return [error(f'{path}: {unregistered(kind)}')]
+    else:
+        cls = kind
+    given = set(loss) - {'type', '_scope_'} - TAKEN_BY_HEADS
+    if '_delete_' in given:
+        return [
+            error(f'{path}: _delete_ is left over, since the base config has '
+                  'nothing here to delete: remove it')
+        ]
+    try:
+        parameters = inspect.signature(cls).parameters
+    except (TypeError, ValueError):  # written in C
+        return []
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return []
+    unknown = sorted(given - set(parameters))
+    if not unknown:
+        return []
+    return [
+        error(f'{path}: {class_name(cls)} takes no {", ".join(unknown)}' +
+              (did_you_mean(unknown[0], parameters) if len(unknown) ==
+               1 else '') + '. Where it is left over from the loss of the '
+              'base config, put _delete_=True into the dict and restate '
+              'what should stay, such as use_sigmoid and loss_weight')
+    ]
+
+
+def find_class(name: str, scope: str | None = None) -> Callable | None:
+    """The class that a config means by a name."""
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        return registry.get(name)
+
+
+def unregistered(name: str) -> str:
+    """Say that nothing has a name, why that may be, and what is near."""
+    text = f'{name} is not a registered model'
+    scope, dot, _ = name.partition('.')
+    if dot and find_spec(scope) is None:
+        text += f', since there is no package {scope} here'
+    return text + nearest(name)
+
+
+def nearest(name: str) -> str:
+    """A question with the nearest name, ours first where it is bare."""
+    ours = f'mmlosses.{name.rpartition(".")[2]}'
+    if name != ours and find_class(ours) is not None:
+        return f'; did you mean {ours}?'
+    find_class('mmlosses.L1Loss')  # ours are registered when one is looked up
+    names = registered('model') + beside(name)
+    if '.' not in name:
+        # Compare with what follows the scope.
+        scoped = {full.rpartition('.')[2]: full for full in names}
+        question = did_you_mean(name, scoped)
+        return re.sub(r'(\w+)\?$', lambda found: f'{scoped[found[1]]}?',
+                      question)
+    return did_you_mean(name, names)
+
+
+def where(value: Any, node: Any, path: str = 'model') -> Iterator[str]:
+    """The paths of a config at which a value stands."""
+    items: Any = ()
+    if isinstance(node, dict):
+        items = node.items()
+    elif isinstance(node, (list, tuple)):
+        items = enumerate(node)
+    for key, child in items:
+        if isinstance(child, str) and child == value:
+            yield f'{path}.{key}'
+        yield from where(value, child, f'{path}.{key}')
+
+
+def prepare_model(node: Any) -> None:
+    """Make a config of a model quick to build and to run, in place.
+
+    Weights are not loaded: a check should work without the network, and one
+    step tells as much from random ones. Batches are not enlarged.
+    """
+    if isinstance(node, dict):
+        init = node.get('init_cfg')
+        if isinstance(init, dict) and type_name(init) in WEIGHTS:
+            node['init_cfg'] = None
+        if isinstance(node.get('pretrained'), (str, bool)):
+            node['pretrained'] = False if node['pretrained'] is True else None
+        for key in ('teacher_ckpt', 'batch_augments'):
+            if node.get(key) is not None:
+                node[key] = None
+        for value in node.values():
+            prepare_model(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            prepare_model(value)

@@ -1,0 +1,431 @@
+"""tools/check_config.py, on configs that train and on broken ones."""
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, needs_dotted_paths
+
+TOOL = ROOT / 'tools/check_config.py'
+spec = importlib.util.spec_from_file_location('check_config', str(TOOL))
+check_config = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(check_config)
+
+DIGITS = sorted((ROOT / 'configs/digits').glob('[!_]*.py'))
+FEW_SCENES = 'train_dataloader.dataset.num_scenes=20'
+
+
+def check(config, *options):
+    """A config after one step."""
+    if options:
+        options = ('--cfg-options', *options)
+    args = check_config.parse_args([str(config), *options])
+    done = check_config.Check(check_config.load_config(args), size=128)
+    done.run()
+    return done
+
+
+def run(*args):
+    """The command as a user runs it."""
+    return subprocess.run([sys.executable, *map(str, args)],
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE,
+                          universal_newlines=True,
+                          cwd=str(ROOT))
+
+
+@pytest.fixture
+def digits():
+    """Skip where the demo cannot be built."""
+    pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
+
+
+@pytest.fixture
+def openmmlab():
+    """Skip where there is no real mmdet and mmpose."""
+    try:
+        import mmdet.models  # noqa: F401
+        import mmpose.models  # noqa: F401
+    except (ImportError, AssertionError) as error:
+        # mmdet asserts the version of mmcv.
+        pytest.skip(f'needs mmcv, mmdet and mmpose: {error}')
+
+
+@needs_dotted_paths
+@pytest.mark.parametrize('config', DIGITS, ids=lambda path: path.stem)
+def test_configs_of_digits_train(digits, config):
+    done = check(config, FEW_SCENES)
+    assert done.trains and done.found == []
+    # Nothing but our losses is in these totals, nor any of them twice.
+    assert done.rows and all(
+        cls.startswith('mmlosses.') for _, cls, *_ in done.rows)
+    parts = sum(value for *_, value, _ in done.rows)
+    assert parts == pytest.approx(done.terms['loss'], rel=1e-5)
+    assert all(norm > 0 for *_, norm in done.rows)
+    if len(done.rows) == 1:
+        assert done.rows[0][-1] == pytest.approx(done.norm, rel=1e-5)
+
+
+@needs_dotted_paths
+def test_command_prints_losses_and_verdict(digits):
+    done = run(TOOL, DIGITS[0].parent / 'ccs.py', '--cfg-options', FEW_SCENES)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == [
+        'loss', 'class', 'calls', 'value', 'gradient', 'norm'
+    ]
+    row = lines[1].split()
+    assert row[1] == 'mmlosses.ModifiedSoftmaxLoss' and float(row[3]) > 0
+    assert lines[-1] == 'trains'
+
+
+@needs_dotted_paths
+@pytest.mark.parametrize('option, words', [
+    ('model.head.loss.type=mmlosses.KLDiscretLos',
+     'model.head.loss: mmlosses.KLDiscretLos is not a registered model; did '
+     'you mean mmlosses.KLDiscretLoss?'),
+    ('model.head.loss.type=KLDiscretLoss',
+     'KLDiscretLoss is not a registered model; did you mean '
+     'mmlosses.KLDiscretLoss?'),
+    ('model.head.loss.type=mmloses.KLDiscretLoss',
+     'there is no package mmloses here; did you mean mmlosses.KLDiscretLoss?'),
+    ('model.head.type=mmlosses.demo.SimHead',
+     'model.head.type: mmlosses.demo.SimHead is not a registered model; did '
+     'you mean mmlosses.demo.SimCCHead?'),
+    ('model.head.loss.bta=2',
+     'model.head.loss: mmlosses.KLDiscretLoss takes no bta; did you mean '
+     'beta?'),
+    ('model.head.loss.reduction=avg',
+     "reduction must be 'mean', 'sum' or 'none', got 'avg'"),
+    ('model.head.loss.type=mmlosses.CIoULoss',
+     'model.head.loss: mmlosses.CIoULoss takes no bin_reduction, '
+     'normalize_target. Where it is left over'),
+    ('model.head.loss.loss_weight=inf',
+     'head.loss_module (mmlosses.KLDiscretLoss) is inf for pred tuple of 2'),
+    ('model.head.loss.loss_weight=0', 'the gradient is 0: nothing is learnt'),
+    ('train_dataloader=None', 'no batch could be made: no batch can be made '
+     'for this model: the config has no train_dataloader'),
+    ('train_dataloader.dataset.split=test',
+     "no batch could be made: split must be 'train' or 'val', got 'test'"),
+])
+def test_mistakes_in_a_training_of_digits(digits, option, words):
+    option = option.replace('=inf', '=1e39')  # beyond float32
+    done = check(DIGITS[0].parent / 'simcc_kl.py', FEW_SCENES, option)
+    assert not done.trains
+    assert words in '\n'.join(map(str, done.found))
+
+
+def test_mistake_is_the_exit_status(tmp_path, capsys):
+    config = tmp_path / 'config.py'
+    config.write_text("model = dict(type='mmlosses.L1Los')\n")
+    with pytest.raises(SystemExit) as exit:
+        check_config.main([str(config)])
+    assert exit.value.code == 1
+    message, verdict = capsys.readouterr().out.splitlines()
+    assert message == ('error: model.type: mmlosses.L1Los is not a registered '
+                       'model; did you mean mmlosses.L1Loss?')
+    assert verdict == 'does not train as it is'
+
+
+@pytest.mark.parametrize('text, words', [
+    ('model = dict(\n', 'line 1'),
+    ('loss = 1\n', 'has no model'),
+    ("model = dict(type='torch.nn.Identity')\n",
+     'torch.Identity is no model of mmengine'),
+    (None, 'No such file or directory'),
+])
+@needs_dotted_paths
+def test_what_is_no_config_of_a_model(text, words, tmp_path, capsys):
+    config = tmp_path / 'config.py'
+    if text is not None:
+        config.write_text(text)
+    with pytest.raises(SystemExit) as exit:
+        check_config.main([str(config)])
+    assert exit.value.code not in (0, None)
+    assert words in str(exit.value.code) + capsys.readouterr().out
+
+
+@pytest.mark.parametrize('text', [
+    "_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n",
+    "default_scope = 'mmdet'\nmodel = dict(type='RetinaNet')\n",
+])
+def test_without_mmdet(text, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmdet', None)
+    config = tmp_path / 'config.py'
+    config.write_text(text)
+    with pytest.raises(SystemExit) as exit:
+        check_config.main([str(config)])
+    line, = exit.value.code.splitlines()
+    assert 'config.py needs mmdet, which cannot be imported here' in line
+    assert 'tools/install_openmmlab.sh' in line
+
+
+# Stock detectors, with less of everything but losses.
+RETINANET = """\
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+model = dict(
+    backbone=dict(depth=18),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
+    bbox_head=dict(
+        in_channels=32, feat_channels=32, stacked_convs=1, num_classes=5))
+"""
+MASK_RCNN = """\
+_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
+model = dict(
+    backbone=dict(depth=18),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
+    rpn_head=dict(in_channels=32, feat_channels=32),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=32),
+        bbox_head=dict(in_channels=32, fc_out_channels=64, num_classes=5),
+        mask_roi_extractor=dict(out_channels=32),
+        mask_head=dict(
+            in_channels=32, conv_out_channels=32, num_convs=1,
+            num_classes=5)))
+"""
+CENTERNET = """\
+_base_ = 'mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco.py'
+model = dict(bbox_head=dict())
+"""
+HEATMAP = """\
+_base_ = ['mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+          'td-hm_res50_8xb64-210e_coco-256x192.py']
+model = dict(
+    backbone=dict(depth=18),
+    head=dict(in_channels=512, deconv_out_channels=(32, 32, 32)))
+"""
+YOLOX = """\
+_base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+model = dict()
+"""
+DYNAMIC_RCNN = """\
+_base_ = 'mmdet::dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py'
+model = dict(backbone=dict(depth=18))
+"""
+BASES = dict(
+    dynamic_rcnn=DYNAMIC_RCNN,
+    retinanet=RETINANET,
+    mask_rcnn=MASK_RCNN,
+    centernet=CENTERNET,
+    heatmap=HEATMAP,
+    yolox=YOLOX)
+LOSSES_OF_USERS = """\
+from mmlosses.losses import L1Loss
+
+
+class TwoLosses(L1Loss):
+
+    def forward(self, *args, **kwargs):
+        loss = super().forward(*args, **kwargs)
+        return loss, loss
+
+
+class OneNumber(L1Loss):
+
+    def forward(self, *args, **kwargs):
+        return float(super().forward(*args, **kwargs))
+"""
+
+
+def check_change(base, changes, tmp_path):
+    """A stock config with one change, as a user would write it."""
+    stock = tmp_path / 'stock.py'
+    stock.write_text(BASES[base])
+    model = {}
+    for path, value in changes.items():
+        for key in reversed(path.split('.')):
+            value = {key: value}
+        model = merge(model, value)
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = 'stock.py'\nmodel = {model!r}\n")
+    return check(config)
+
+
+def merge(one, other):
+    """Both of two nested dicts."""
+    return {
+        key:
+        merge(one[key], other[key])
+        if key in one and key in other else one.get(key, other.get(key))
+        for key in {
+            **one,
+            **other
+        }
+    }
+
+
+@pytest.mark.openmmlab
+def test_config_of_mmpose_trains(openmmlab):
+    done = check(ROOT /
+                 'configs/mmpose/simcc_res50_kl_discret_coco-256x192.py')
+    assert done.trains
+    assert done.rows[0][:3] == ('head.loss_module', 'mmlosses.KLDiscretLoss',
+                                1)
+    # SimCCHead has a whole heatmap head inside, for its deconvolutions.
+    finding, = done.found
+    assert 'head.deconv_head.loss_module' in finding.text
+    assert 'was not called' in finding.text
+
+
+@needs_dotted_paths
+@pytest.mark.openmmlab
+@pytest.mark.parametrize(
+    'base', ['centernet', 'heatmap', 'mask_rcnn', 'retinanet', 'yolox'])
+def test_stock_configs_train(openmmlab, base, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(BASES[base])
+    done = check(config)
+    assert done.trains
+    assert not [
+        finding
+        for finding in done.found if 'was not called' not in finding.text
+    ]
+    parts = sum(value for *_, value, _ in done.rows)
+    assert parts == pytest.approx(done.terms['loss'], rel=1e-4)
+
+
+FOCAL = dict(_delete_=True, type='mmlosses.FocalLoss')
+BROKEN = [
+    ('retinanet', {
+        'bbox_head.loss_cls.type': 'mmlosses.FocalLos'
+    }, 'model.bbox_head.loss_cls: mmlosses.FocalLos is not a registered '
+     'model; did you mean mmlosses.FocalLoss?'),
+    ('retinanet', {
+        'bbox_head.loss_cls': dict(_delete_=True, type='LabelSmoothLoss')
+    }, 'LabelSmoothLoss is not a registered model; did you mean '
+     'mmlosses.LabelSmoothLoss?'),
+    ('retinanet', {
+        'bbox_head.type': 'RetinaHed'
+    }, 'model.bbox_head.type: RetinaHed is not a registered model; did you '
+     'mean mmdet.RetinaHead?'),
+    ('retinanet', {
+        'bbox_head.loss_cls': FOCAL
+    }, 'bbox_head.loss_cls (mmlosses.FocalLoss) applies a sigmoid, but '
+     'mmdet.RetinaHead looks for use_sigmoid in its config, does not find '
+     'it, and predicts 6 channels for a softmax: write use_sigmoid=True'),
+    ('retinanet', {
+        'bbox_head.loss_bbox': dict(_delete_=True, type='mmlosses.GIoULoss')
+    }, 'bbox_head.loss_bbox (mmlosses.GIoULoss) needs boxes (x1, y1, x2, '
+     'y2), but mmdet.RetinaHead gives it targets with x2 <= x1'),
+    ('mask_rcnn', {
+        'roi_head.bbox_head.loss_bbox':
+        dict(_delete_=True, type='mmlosses.CIoULoss')
+    }, 'such as [0.0, 0.0, 0.0, 0.0]: write reg_decoded_bbox=True into the '
+     'head'),
+    ('retinanet', {
+        'bbox_head.loss_cls.type': 'mmlosses.LabelSmoothLoss'
+    }, 'model.bbox_head.loss_cls: mmlosses.LabelSmoothLoss takes no alpha, '
+     'gamma. Where it is left over from the loss of the base config, put '
+     '_delete_=True'),
+    ('retinanet', {
+        'bbox_head.loss_angle': dict(_delete_=True, type='mmlosses.L1Loss')
+    }, 'model.bbox_head.loss_angle: _delete_ is left over'),
+    ('retinanet', {
+        'bbox_head.loss_bbox':
+        dict(_delete_=True, type='losses_of_users.TwoLosses')
+    }, 'bbox_head.loss_bbox (losses_of_users.TwoLosses) returned a tuple '
+     '(Tensor, Tensor), where mmdet.RetinaHead wants a tensor'),
+    ('retinanet', {
+        'bbox_head.loss_bbox':
+        dict(_delete_=True, type='losses_of_users.OneNumber')
+    }, 'bbox_head.loss_bbox (losses_of_users.OneNumber) returned a float, '),
+    ('mask_rcnn', {
+        'roi_head.bbox_head.loss_cls':
+        dict(type='mmlosses.CrossEntropyLoss', class_weight=[1.0] * 5)
+    }, 'roi_head.bbox_head.loss_cls (mmlosses.CrossEntropyLoss) cannot be '
+     'called with pred float32'),
+    ('mask_rcnn', {
+        'roi_head.bbox_head.loss_cls':
+        dict(type='mmlosses.CrossEntropyLoss', class_weight=[1.0] * 5)
+    }, 'class_weight must have 6 entries'),
+    ('mask_rcnn', {
+        'roi_head.bbox_head.loss_cls':
+        dict(_delete_=True, type='mmlosses.ArcFaceLogitLoss')
+    }, 'the classifier of mmdet.Shared2FCBBoxHead is a plain linear layer'),
+    ('mask_rcnn', {
+        'roi_head.mask_head.loss_mask':
+        dict(_delete_=True, type='mmlosses.DiceLoss')
+    }, 'roi_head.mask_head.loss_mask (mmlosses.DiceLoss) gets class labels '
+     'as its third argument from mmdet.FCNMaskHead'),
+    ('centernet', {
+        'bbox_head.loss_center_heatmap':
+        dict(type='mmlosses.BalancedBCELoss', use_sigmoid=False),
+        'bbox_head.loss_wh':
+        dict(type='mmlosses.GaussianFocalLoss')
+    }, 'bbox_head.loss_wh (mmlosses.GaussianFocalLoss) needs probabilities'),
+    ('dynamic_rcnn', {
+        'roi_head.bbox_head.loss_bbox.type': 'mmlosses.SmoothL1Loss'
+    }, 'DynamicRoIHead changes the beta of the SmoothL1Loss of mmdet'),
+    ('heatmap', {
+        'head':
+        dict(
+            _delete_=True,
+            type='VisPredictHead',
+            pose_cfg=dict(
+                type='HeatmapHead',
+                in_channels=512,
+                out_channels=17,
+                deconv_out_channels=(32, 32, 32),
+                loss=dict(type='mmlosses.MSELoss', use_target_weight=True),
+                decoder=dict(
+                    type='MSRAHeatmap',
+                    input_size=(192, 256),
+                    heatmap_size=(48, 64),
+                    sigma=2)),
+            loss=dict(type='mmlosses.BalancedBCELoss', use_sigmoid=True))
+    }, 'applies a sigmoid, and so does VisPredictHead'),
+    ('heatmap', {
+        'head.loss.type': 'mmlosses.KLDiscretLoss'
+    }, 'head.loss_module (mmlosses.KLDiscretLoss) cannot be called with'),
+]
+SUSPECT = [
+    ('mask_rcnn', {
+        'rpn_head.loss_cls.type': 'mmlosses.BalancedBCELoss',
+        'roi_head.bbox_head.loss_cls': dict(FOCAL, use_sigmoid=True),
+        'roi_head.bbox_head.reg_decoded_bbox': True
+    }, [
+        'rpn_head.loss_cls (mmlosses.BalancedBCELoss) looks for hard '
+        'negatives among those that RandomSampler has drawn',
+        'roi_head.bbox_head.loss_cls (mmlosses.FocalLoss) applies a sigmoid, '
+        'but mmdet.Shared2FCBBoxHead scores its boxes by a softmax',
+        'roi_head.bbox_head.loss_bbox (mmdet.L1Loss) compares pixels'
+    ]),
+    ('centernet', {
+        'bbox_head.loss_center_heatmap':
+        dict(type='mmlosses.GaussianFocalLoss', use_sigmoid=True)
+    }, ['applies a sigmoid to predictions that are probabilities already']),
+    ('heatmap', {
+        'head.loss': dict(type='mmlosses.MSELoss', use_target_weight=False)
+    }, ['head.loss_module (mmlosses.MSELoss) ignores the weight 0']),
+    ('yolox', {
+        'bbox_head.loss_bbox':
+        dict(_delete_=True, type='mmlosses.IoULoss', mode='square')
+    }, [
+        "bbox_head.loss_bbox (mmlosses.IoULoss) has reduction='mean', but "
+        "YOLOXHead counts on 'sum'"
+    ]),
+]
+
+
+@needs_dotted_paths
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('base, changes, words', BROKEN)
+def test_broken_configs(openmmlab, base, changes, words, tmp_path,
+                        monkeypatch):
+    (tmp_path / 'losses_of_users.py').write_text(LOSSES_OF_USERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'losses_of_users', raising=False)
+    done = check_change(base, changes, tmp_path)
+    assert not done.trains
+    assert words in '\n'.join(map(str, done.found))
+
+
+@needs_dotted_paths
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('base, changes, words', SUSPECT)
+def test_suspect_configs(openmmlab, base, changes, words, tmp_path):
+    done = check_change(base, changes, tmp_path)
+    assert done.trains, done.found
+    text = '\n'.join(str(f) for f in done.found if f.level == 'warning')
+    for part in words:
+        assert part in text
