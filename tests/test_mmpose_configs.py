@@ -36,7 +36,7 @@ OTHERS = {
     'td-reg_res50_propel_coco-256x192': ['loss_kpt'],
     'td-reg_res50_propel-mixture_coco-256x192': ['loss_kpt'],
     'yoloxpose_s_ciou_balanced_bce_coco-640': ['loss_bbox', 'loss_obj'],
-    'yoloxpose_tiny_cross_entropy_focal_coco-416': ['loss_obj'],
+    'yoloxpose_s_cross_entropy_focal_coco-640': ['loss_obj'],
 }
 
 

@@ -117,7 +117,8 @@ KINDS = {
     Kind(
         'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
         swap('bbox_head.loss_cls', 'bbox_head.loss_bbox',
-             'bbox_head.loss_centerness')),
+             'bbox_head.loss_centerness'),
+        lr=0.001),
     'Faster R-CNN, ArcFace logits':
     Kind('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', arcface, False),
     'CornerNet, all three':

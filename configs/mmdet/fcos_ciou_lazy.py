@@ -2,6 +2,15 @@
 # mmdet's wheels carry no pure-Python bases, so all of the stock config
 # fcos_r50-caffe_fpn_gn-head_1x_coco stands here; only `loss_bbox` differs.
 from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets import AspectRatioBatchSampler, CocoDataset
+from mmdet.datasets.transforms import (LoadAnnotations, PackDetInputs,
+                                       RandomFlip, Resize)
+from mmdet.engine.hooks import DetVisualizationHook
+from mmdet.evaluation import CocoMetric
+from mmdet.models import (FCOS, FPN, DetDataPreprocessor, FCOSHead, FocalLoss,
+                          ResNet)
+from mmdet.models.losses import CrossEntropyLoss
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import (CheckpointHook, DistSamplerSeedHook, IterTimerHook,
                             LoggerHook, ParamSchedulerHook)
@@ -12,15 +21,6 @@ from mmengine.runner import (EpochBasedTrainLoop, LogProcessor, TestLoop,
 from mmengine.visualization import LocalVisBackend
 from torch.optim import SGD
 
-from mmdet.datasets import AspectRatioBatchSampler, CocoDataset
-from mmdet.datasets.transforms import (LoadAnnotations, PackDetInputs,
-                                       RandomFlip, Resize)
-from mmdet.engine.hooks import DetVisualizationHook
-from mmdet.evaluation import CocoMetric
-from mmdet.models import (FCOS, FPN, DetDataPreprocessor, FCOSHead, FocalLoss,
-                          ResNet)
-from mmdet.models.losses import CrossEntropyLoss
-from mmdet.visualization import DetLocalVisualizer
 from mmlosses.losses import CIoULoss
 
 default_scope = 'mmdet'

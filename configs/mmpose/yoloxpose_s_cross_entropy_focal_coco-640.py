@@ -1,7 +1,7 @@
 # YOLOX-Pose with sigmoid cross entropy for classes, focal for objectness.
 # mmpose's `use_sigmoid=True` says that the head has applied the sigmoid; here
 # it says that the loss does.
-_base_ = 'mmpose::body_2d_keypoint/yoloxpose/coco/yoloxpose_tiny_4xb64-300e_coco-416.py'  # noqa: E501
+_base_ = 'mmpose::body_2d_keypoint/yoloxpose/coco/yoloxpose_s_8xb32-300e_coco-640.py'  # noqa: E501
 
 model = dict(
     head=dict(
