@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from conftest import needs_dynamo
+from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, needs_dotted_paths
+from helpers import ROOT, needs_dotted_paths
 
 TOOL = ROOT / 'tools/check_config.py'
 spec = importlib.util.spec_from_file_location('check_config', str(TOOL))

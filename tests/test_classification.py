@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from cases.classification import (CASES, CLASS_WEIGHT, CLASSES, certain,
                                   certain_of_each)
-from conftest import needs_dynamo
+from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

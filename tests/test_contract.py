@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 from cases import CASES
-from conftest import needs_dynamo
+from helpers import needs_dynamo
 
 from mmlosses import losses
 from mmlosses.registry import MODELS

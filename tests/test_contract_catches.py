@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import needs_dynamo
+from helpers import needs_dynamo
 from torch import nn
 
 from mmlosses.losses import BaseLoss

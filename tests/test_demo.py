@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
-from conftest import needs_dotted_paths
+from helpers import needs_dotted_paths
 
 from mmlosses.demo import (PCK, Accuracy, DigitNet, DigitScenes, MeanIoU,
                            SimCCHead)

@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
-from conftest import ROOT, needs_dotted_paths
+from helpers import ROOT, needs_dotted_paths
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, InstanceData

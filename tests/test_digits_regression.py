@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, needs_dotted_paths
+from helpers import ROOT, needs_dotted_paths
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 

@@ -5,7 +5,7 @@ import shlex
 import pytest
 import torch
 from cases.boxes import CASES as BOXES
-from conftest import ROOT, needs_dynamo
+from helpers import ROOT, needs_dynamo
 
 from mmlosses.registry import MODELS
 from mmlosses.testing import CONTRACT, LossCase

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases.metric import CASES
-from conftest import needs_dynamo
+from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.model import BaseModule

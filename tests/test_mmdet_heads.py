@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from detectors import MODELS, demo_mm_inputs, mmdet, register_all_modules
+from helpers import ROOT
 from mmdet.structures.bbox import bbox2roi
 from mmdet.testing import demo_mm_sampling_results
 from mmengine.config import Config, ConfigDict

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cases.boxes import CASES
-from conftest import ROOT
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import revert_sync_batchnorm

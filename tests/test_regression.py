@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import needs_dynamo
+from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

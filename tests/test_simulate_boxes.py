@@ -3,7 +3,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 
 from mmlosses.losses import EIoULoss, IoULoss
 

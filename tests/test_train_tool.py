@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, needs_dotted_paths
+from helpers import ROOT, needs_dotted_paths
 from mmengine.utils import digit_version
 
 pytestmark = needs_dotted_paths

@@ -1,0 +1,22 @@
+"""What several test files need."""
+from pathlib import Path
+
+import mmengine
+import pytest
+import torch
+from mmengine.utils import digit_version
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# How configs name the demo; losses need no path.
+needs_dotted_paths = pytest.mark.skipif(
+    digit_version(mmengine.__version__) < digit_version('0.8.0'),
+    reason='mmengine finds a class by its dotted path since 0.8.0')
+
+
+def needs_dynamo():
+    """Skip where this torch cannot compile on this Python."""
+    try:
+        torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1))
+    except RuntimeError as error:
+        pytest.skip(f'no torch.compile here: {error}')
