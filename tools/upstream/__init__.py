@@ -22,7 +22,7 @@ class Fault(NamedTuple):
     upstream: Any  # a class or function of theirs, or a formula written anew
     fault: str  # in some five words
     reason: str  # why the right value is right, in one line
-    tests: Sequence[str]  # further tests that hold it, as file::test
+    tests: Tuple[str, ...]  # further tests that hold it, as file::test
     run: Callable[[], Shown]
 
 
@@ -44,8 +44,21 @@ def shows(
             raise KeyError(f'two entries are called {name}')
         family = run.__module__.rpartition('.')[2]
         FAULTS[name] = Fault(family, name, loss, upstream, fault, reason,
-                             tests, run)
+                             tuple(tests), run)
         return run
+
+    return add
+
+
+FORMULAS: Dict[Callable[..., Any], str] = {}
+
+
+def formula_of(source: str) -> Callable[[Callable], Callable]:
+    """Mark a function as the formula of an implementation, written anew."""
+
+    def add(function: Callable) -> Callable:
+        FORMULAS[function] = source
+        return function
 
     return add
 

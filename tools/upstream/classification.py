@@ -3,15 +3,16 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import Any, Callable, Dict
 
 import torch
 import torch.nn.functional as F
 from mmdet.models import losses as mmdet
 from mmpretrain.models import losses as mmpretrain
 from torch import Tensor
-from upstream import Shown, outcome, shows, slope, waits
 
 import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope, waits
 
 
 @shows('FocalLoss', mmdet.FocalLoss, 'needs compiled ops of mmcv',
@@ -22,8 +23,7 @@ def focal_compiled() -> Shown:
     def imported(module: str) -> str:
         code = ('import sys; sys.modules["mmcv._ext"] = None; '
                 f'import {module}')
-        run = subprocess.run([sys.executable, '-c', code],
-                             capture_output=True)
+        run = subprocess.run([sys.executable, '-c', code], capture_output=True)
         return 'fails' if run.returncode else 'works'
 
     stock = imported('mmdet.models.losses')
@@ -85,8 +85,8 @@ def cross_entropy_waits() -> Shown:
     """It fetches the number of labels that count."""
 
     def called(loss: torch.nn.Module) -> str:
-        return waits(lambda: loss(
-            torch.rand(8, 4), torch.zeros(8, dtype=torch.long)))
+        return waits(
+            lambda: loss(torch.rand(8, 4), torch.zeros(8, dtype=torch.long)))
 
     stock = called(mmdet.CrossEntropyLoss(avg_non_ignore=True))
     ours = called(mmlosses.CrossEntropyLoss(avg_non_ignore=True))
@@ -112,7 +112,7 @@ def mask_class_weight() -> Shown:
     """With ``use_mask`` the weight of class n multiplies column n."""
     logits, masks = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2)
     labels = torch.tensor([1])
-    options = dict(use_mask=True, class_weight=[1., 3.])
+    options: Dict[str, Any] = dict(use_mask=True, class_weight=[1., 3.])
     stock = mmdet.CrossEntropyLoss(**options)(logits, masks, labels)
     ours = mmlosses.CrossEntropyLoss(**options)(logits, masks, labels)
     right = 3 * math.log(2)
@@ -120,7 +120,7 @@ def mask_class_weight() -> Shown:
 
 
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss, 'refuses avg_factor',
-       'two masks of loss log(2), divided by 4')
+       'two masks of four pixels, each log(2), divided by 4')
 def mask_avg_factor() -> Shown:
     """With ``use_mask`` it takes no ``avg_factor`` and no reduction."""
     logits, masks = torch.zeros(2, 1, 2, 2), torch.ones(2, 2, 2)
@@ -129,7 +129,20 @@ def mask_avg_factor() -> Shown:
                     (logits, masks, labels, avg_factor=4))
     ours = mmlosses.CrossEntropyLoss(use_mask=True)(
         logits, masks, labels, avg_factor=4)
-    right = 2 * math.log(2) / 4
+    right = 2 * 4 * math.log(2) / 4
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss, 'one axis too many',
+       'a loss is a number without axes')
+def mask_shape() -> Shown:
+    """With ``use_mask`` it returns the shape (1,)."""
+    logits, masks = torch.zeros(2, 1, 2, 2), torch.ones(2, 2, 2)
+    labels = torch.zeros(2, dtype=torch.long)
+    stock = mmdet.CrossEntropyLoss(use_mask=True)(logits, masks, labels).shape
+    ours = mmlosses.CrossEntropyLoss(use_mask=True)(logits, masks,
+                                                    labels).shape
+    right = ()
     return stock, ours, right
 
 
@@ -144,6 +157,7 @@ def mmpretrain_ruled_out() -> Shown:
     return stock, ours, right
 
 
+@formula_of('tutorials')
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor,
                            smoothing: float) -> Tensor:
     """Label smoothing of tutorials: the other classes share the rest."""
@@ -165,16 +179,17 @@ def ruled_out() -> Shown:
 
 
 @shows('LabelSmoothLoss', smoothed_cross_entropy, 'fails on ignored labels',
-       'torch: half of the labels count, each log(3)')
+       'as in torch, an ignored label adds nothing to the sum: log(3)')
 def smooth_ignored() -> Shown:
     """The label -100 is an index like any other."""
     logits, labels = torch.zeros(2, 3), torch.tensor([0, -100])
     stock = outcome(lambda: smoothed_cross_entropy(logits, labels, 0.1))
-    ours = mmlosses.LabelSmoothLoss(0.1)(logits, labels)
+    ours = mmlosses.LabelSmoothLoss(0.1, reduction='sum')(logits, labels)
     right = math.log(3)
     return stock, ours, right
 
 
+@formula_of('DBNet')
 def dbnet_balanced_bce(pred: Tensor,
                        target: Tensor,
                        negative_ratio: float = 3.0) -> Tensor:
@@ -219,9 +234,9 @@ def saturated_mask() -> Shown:
 def mining_waits() -> Shown:
     """It waits for the device to learn how many to keep."""
 
-    def called(loss: torch.nn.Module) -> str:
-        return waits(lambda: loss(torch.rand(2, 1, 8, 8),
-                                  torch.ones(2, 1, 8, 8)))
+    def called(loss: Callable[..., Tensor]) -> str:
+        return waits(
+            lambda: loss(torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8)))
 
     stock = called(dbnet_balanced_bce)
     ours = called(mmlosses.BalancedBCELoss())
@@ -239,9 +254,9 @@ def dice_empty() -> Shown:
     """For an empty mask the loss is 1 and its gradient 0."""
     pred, mask = torch.full((1, 16), 0.1), torch.zeros(1, 16)
     stock = slope(lambda x: mmdet.DiceLoss(activate=False)(x, mask), pred)[0,
-                                                                         0]
-    ours = slope(lambda x: mmlosses.DiceLoss(activate=False)(x, mask),
-                 pred)[0, 0]
+                                                                           0]
+    ours = slope(lambda x: mmlosses.DiceLoss(activate=False)(x, mask), pred)[0,
+                                                                             0]
     right = 0.002 * 2 * 0.1 / (16 * 0.1**2 + 0.002)**2
     return stock, ours, right
 
@@ -261,6 +276,18 @@ def dice_perfect() -> Shown:
     return stock, ours, right
 
 
+@shows('DiceLoss', mmdet.DiceLoss, 'refuses probabilities by that name',
+       'a perfect prediction costs nothing')
+def dice_probabilities() -> Shown:
+    """``use_sigmoid=False`` is an argument, and not implemented."""
+    mask = torch.ones(1, 16)
+    stock = outcome(lambda: mmdet.DiceLoss(use_sigmoid=False)(mask, mask))
+    ours = mmlosses.DiceLoss(use_sigmoid=False)(mask, mask)
+    right = 0.0
+    return stock, ours, right
+
+
+@formula_of('DBNet')
 def dbnet_dice(pred: Tensor, mask: Tensor) -> Tensor:
     """The loss of MhLiao/DB, from its formula."""
     pred, mask = pred[:, 0], mask[:, 0]
@@ -288,7 +315,7 @@ def dice_channels() -> Shown:
     mask = torch.ones(1, 2, 4, 4)
     pred = torch.cat([torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)], dim=1)
     stock = dbnet_dice(pred, mask)
-    ours = mmlosses.DiceLoss(activate=False, naive_dice=True, eps=1e-6)(pred,
-                                                                        mask)
+    ours = mmlosses.DiceLoss(
+        activate=False, naive_dice=True, eps=1e-6)(pred, mask)
     right = 1 - 2 * 16 / (16 + 32)
     return stock, ours, right

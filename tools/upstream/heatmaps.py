@@ -8,9 +8,9 @@ from mmdet.models import losses as mmdet
 from mmpose.models import losses as mmpose
 from mmpose.models.losses.heatmap_loss import FocalHeatmapLoss
 from torch import Tensor
-from upstream import Shown, outcome, shows, slope
 
 import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope
 
 
 @shows(
@@ -22,8 +22,8 @@ import mmlosses.losses as mmlosses
 def heatmap_gradient() -> Shown:
     """The sigmoid has rounded to 1: a false peak is never taken back."""
     logit, target = torch.tensor([20.]), torch.tensor([0.])
-    stock = slope(
-        lambda x: mmdet.GaussianFocalLoss()(x.sigmoid(), target), logit)
+    stock = slope(lambda x: mmdet.GaussianFocalLoss()(x.sigmoid(), target),
+                  logit)
     ours = slope(
         lambda x: mmlosses.GaussianFocalLoss(use_sigmoid=True)(x, target),
         logit)
@@ -46,9 +46,8 @@ def heatmap_float16() -> Shown:
     return stock, ours, right
 
 
-@shows(
-    'GaussianFocalLoss', mmdet.GaussianFocalLoss, 'pos_inds drops the weight',
-    'the weight 0 takes all out')
+@shows('GaussianFocalLoss', mmdet.GaussianFocalLoss,
+       'pos_inds drops the weight', 'the weight 0 takes all out')
 def heatmap_weight() -> Shown:
     """With ``pos_inds`` the weight is accepted and not used."""
     pred, target = torch.full((2, 3), 0.4), torch.full((2, 3), 0.5)
@@ -86,8 +85,9 @@ def heatmap_nan() -> Shown:
     return stock, ours, right
 
 
-@shows('MSELoss', mmpose.KeypointMSELoss, 'use_target_weight changes nothing',
-       'False ignores the weights: (1 + 1) / 2; True applies them: (1 + 0) / 2')
+@shows(
+    'MSELoss', mmpose.KeypointMSELoss, 'use_target_weight changes nothing',
+    'False ignores the weights: (1 + 1) / 2; True applies them: (1 + 0) / 2')
 def dead_target_weight() -> Shown:
     """The argument is stored and never read."""
     pred, target = torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
@@ -148,6 +148,7 @@ def tags_of_nobody() -> Shown:
     return stock, ours, right
 
 
+@formula_of('CornerNet')
 def cornernet_pull_push(tag0: Tensor, tag1: Tensor,
                         mask: Tensor) -> Tuple[Tensor, Tensor]:
     """Pull and push of princeton-vl/CornerNet, from its formula.
@@ -166,7 +167,8 @@ def cornernet_pull_push(tag0: Tensor, tag1: Tensor,
     return pull[mask == 1].sum(), push[pairs].sum()
 
 
-@shows('CornerNetLoss', cornernet_pull_push, 'no push for a bool mask',
+@shows('AssociativeEmbeddingLoss', cornernet_pull_push,
+       'no push for a bool mask',
        'two images, each with the pair (0, 0.4) both ways: 1 - 0.4')
 def push_bool() -> Shown:
     """The sum of two bools is their "or", which never equals 2."""
@@ -179,7 +181,8 @@ def push_bool() -> Shown:
     return stock, ours, right
 
 
-@shows('CornerNetLoss', cornernet_pull_push, 'push of 1 for one object',
+@shows('AssociativeEmbeddingLoss', cornernet_pull_push,
+       'push of 1 for one object',
        'one object has nobody to be pushed away from')
 def push_alone() -> Shown:
     """What is subtracted for an object alone is divided by 1e-4."""
@@ -192,8 +195,8 @@ def push_alone() -> Shown:
     return stock, ours, right
 
 
-@shows('CornerNetLoss', cornernet_pull_push, 'fails for a batch of one',
-       'the pair (0, 0.4) both ways: 1 - 0.4')
+@shows('AssociativeEmbeddingLoss', cornernet_pull_push,
+       'fails for a batch of one', 'the pair (0, 0.4) both ways: 1 - 0.4')
 def push_batch_of_one() -> Shown:
     """A squeeze drops the axis of the batch."""
     tags = torch.tensor([[[0.], [0.4]]])
@@ -205,13 +208,15 @@ def push_batch_of_one() -> Shown:
     return stock, ours, right
 
 
+@formula_of('CornerNet')
 def cornernet_peak_loss(logit: Tensor) -> Tensor:
     """The loss of a peak in princeton-vl/CornerNet, from its formula."""
     pred = logit.sigmoid().clamp(1e-4, 1 - 1e-4)
     return -(1 - pred)**2 * pred.log()
 
 
-@shows('CornerNetLoss', cornernet_peak_loss, 'missed peaks have no gradient',
+@shows('GaussianFocalLoss', cornernet_peak_loss,
+       'missed peaks have no gradient',
        'where p is small, -log(p) is minus the logit, whose slope is -1')
 def peak_gradient() -> Shown:
     """Below a logit of -9.2 the clamp cuts the gradient of a peak."""
@@ -224,7 +229,8 @@ def peak_gradient() -> Shown:
     return stock, ours, right
 
 
-@shows('CornerNetLoss', cornernet_peak_loss, 'a missed peak costs at most 9.2',
+@shows('GaussianFocalLoss', cornernet_peak_loss,
+       'a missed peak costs at most 9.2',
        'where p is small, -log(p) is minus the logit')
 def peak_value() -> Shown:
     """The clamp makes all peaks alike that are missed by far."""

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from mmpretrain.models.heads import ArcFaceClsHead
 from pytorch_metric_learning import losses as pml
 from torch import Tensor, nn
-from upstream import Shown, outcome, shows, slope
 
 import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope
 
 
 def with_vectors(loss: nn.Module, vectors: Tensor) -> nn.Module:
@@ -26,22 +26,23 @@ def aligned(samples: int = 256) -> Tensor:
 
 
 @shows('ArcFaceLoss', ArcFaceClsHead, 'NaN for a perfect feature',
-       'the angle is 0, so the logits are 64 * cos(0.5) and 64 * cos')
+       'the angle is 0, so the logit of the label is 4 * cos(0.5)')
 def arcface_nan() -> Shown:
     """Rounding takes the cosine past 1, where the arccosine is NaN."""
     vectors, label = aligned(), torch.tensor([0])
-    head = ArcFaceClsHead(num_classes=2, in_channels=32)
+    head = ArcFaceClsHead(num_classes=2, in_channels=32, scale=4.0)
     head.norm_product.weight.data = vectors
     stock = F.cross_entropy(head((vectors[:1], ), label), label)
-    loss = mmlosses.ArcFaceLoss(2, 32, scale=64.0, margin=0.5)
+    loss = mmlosses.ArcFaceLoss(2, 32, scale=4.0, margin=0.5)
     ours = with_vectors(loss, vectors)(vectors[:1], label)
     other = float(vectors[0].double() @ vectors[1].double())
-    right = math.log(1 + math.exp(64 * (other - math.cos(0.5))))
+    right = math.log(1 + math.exp(4 * (other - math.cos(0.5))))
     return stock, ours, right
 
 
-@shows('ArcFaceLoss', pml.ArcFaceLoss, 'margin in degrees, in silence',
-       'the margin of the paper is 0.5 radians; both vectors are 1 away')
+@shows(
+    'ArcFaceLoss', pml.ArcFaceLoss, 'margin in degrees, in silence',
+    '45 degrees from both vectors, plus 0.5 radians from that of the label')
 def arcface_degrees() -> Shown:
     """With the 0.5 of the paper there is next to no margin."""
     features, label = torch.tensor([[1., 1.]]), torch.tensor([0])
@@ -56,6 +57,7 @@ def arcface_degrees() -> Shown:
     return stock, ours, right
 
 
+@formula_of('insightface')
 def straight_through_logit(cosine: Tensor, margin: float = 0.5) -> Tensor:
     """The target's logit in insightface's arcface_torch, from its formula.
 
@@ -65,8 +67,9 @@ def straight_through_logit(cosine: Tensor, margin: float = 0.5) -> Tensor:
     return 32 * (cosine + (moved - cosine).detach())
 
 
-@shows('ArcFaceLoss', straight_through_logit, "gradient is not the loss's",
-       '32 * sin(theta + 0.5) / sin(theta), the slope of 32 * cos(theta + 0.5)')
+@shows(
+    'ArcFaceLoss', straight_through_logit, "gradient is not the loss's",
+    '32 * sin(theta + 0.5) / sin(theta), the slope of 32 * cos(theta + 0.5)')
 def arcface_gradient() -> Shown:
     """The margin is in the loss and not in its gradient."""
     cosine = torch.tensor([math.cos(0.3)], dtype=torch.float64)
@@ -76,6 +79,7 @@ def arcface_gradient() -> Shown:
     return stock, ours, right
 
 
+@formula_of('tutorials')
 def unbounded_margin(cosine: Tensor, margin: float = 0.5) -> Tensor:
     """cos(theta + margin) of ``ArcMarginProduct`` in tutorials."""
     sine = (1 - cosine**2).clamp(min=1e-7).sqrt()
@@ -93,22 +97,22 @@ def arcface_boundary() -> Shown:
     return stock, ours, right
 
 
+@formula_of('tutorials')
 def normface(features: Tensor, vectors: Tensor, labels: Tensor) -> Tensor:
     """NormFace by ``F.normalize``, as in tutorials."""
     cosine = F.linear(F.normalize(features), F.normalize(vectors))
     return F.cross_entropy(16 * cosine, labels)
 
 
-@shows('NormFaceLoss', normface, 'gradient of 1e12 for zeros',
-       'below 1e4: a step that leaves the rest of the batch a say')
+@shows('NormFaceLoss', normface, 'gradient of 1e13 for zeros',
+       'the slope of logits 16 * x, where both classes have 0.5')
 def normface_zero() -> Shown:
     """A dead ReLU emits zeros, whose gradient drowns all others."""
     features, labels = torch.zeros(1, 2), torch.tensor([0])
-    stock = slope(lambda x: normface(x, torch.eye(2), labels),
-                  features).norm() < 1e4
+    stock = slope(lambda x: normface(x, torch.eye(2), labels), features).norm()
     loss = with_vectors(mmlosses.NormFaceLoss(2, 2), torch.eye(2))
-    ours = slope(lambda x: loss(x, labels), features).norm() < 1e4
-    right = True
+    ours = slope(lambda x: loss(x, labels), features).norm()
+    right = 16 * math.hypot(0.5 - 1, 0.5)
     return stock, ours, right
 
 
@@ -124,6 +128,7 @@ def normface_float16() -> Shown:
     return stock, ours, right
 
 
+@formula_of('tutorials')
 def renormed_softmax(features: Tensor, vectors: Tensor,
                      labels: Tensor) -> Tensor:
     """Modified softmax of tutorials, which shrinks and blows up again."""
@@ -136,7 +141,7 @@ def renormed_softmax(features: Tensor, vectors: Tensor,
 def short_vector() -> Shown:
     """A class vector below 1e-5 is not normalised."""
     features, labels = torch.tensor([[3., 0.]]), torch.tensor([0])
-    vectors = torch.tensor([[1e-6, 0.], [0., 1.]])
+    vectors = torch.tensor([[3e-6, 0.], [0., 1.]])
     stock = renormed_softmax(features, vectors, labels)
     ours = with_vectors(mmlosses.ModifiedSoftmaxLoss(2, 2), vectors)(features,
                                                                      labels)
@@ -144,13 +149,15 @@ def short_vector() -> Shown:
     return stock, ours, right
 
 
+@formula_of('tutorials')
 def unsquared_center_loss(features: Tensor, centers: Tensor) -> Tensor:
     """Center loss of tutorials: the distance of the whole batch at once."""
     return features.dist(centers) / (2 * len(features))
 
 
-@shows('CenterLoss', unsquared_center_loss, 'the pull does not grow',
-       'equation 2 of the paper: the gradient is the distance, over the batch')
+@shows(
+    'CenterLoss', unsquared_center_loss, 'the pull does not grow',
+    'equation 2 of the paper: the gradient is the distance, over the batch')
 def center_pull() -> Shown:
     """Samples 1 and 100 away are pulled alike."""
     stock, ours, right = [], [], []
@@ -167,6 +174,7 @@ def center_pull() -> Shown:
     return stock, ours, right
 
 
+@formula_of('pytorch-center-loss')
 def expanded_center_loss(features: Tensor, centers: Tensor) -> Tensor:
     """|x|**2 + |c|**2 - 2xc, as KaiyangZhou/pytorch-center-loss has it."""
     squares = (features**2).sum(dim=1) + (centers**2).sum(dim=1)
@@ -177,8 +185,8 @@ def expanded_center_loss(features: Tensor, centers: Tensor) -> Tensor:
        '0.0625 squared, and halved in the paper')
 def center_cancels() -> Shown:
     """The square of a small distance is lost between large numbers."""
-    features, center = torch.tensor([[3000.0625, 0.]]), torch.tensor(
-        [[3000., 0.]])
+    features, center = torch.tensor([[3000.0625,
+                                      0.]]), torch.tensor([[3000., 0.]])
     stock = 0.5 * expanded_center_loss(features, center)
     loss = mmlosses.CenterLoss(1, 2)
     loss.centers.copy_(center)
@@ -187,8 +195,8 @@ def center_cancels() -> Shown:
     return stock, ours, right
 
 
-def torchsight_ccs(embeddings: Tensor, vectors: Tensor,
-                   iou: Tensor) -> Tensor:
+@formula_of('torchsight')
+def torchsight_ccs(embeddings: Tensor, vectors: Tensor, iou: Tensor) -> Tensor:
     """The soft loss of one image in SetaSouto/torchsight, from its formula."""
     if len(embeddings) == 0:
         return embeddings.new_zeros(1).mean()

@@ -1,15 +1,16 @@
 """Coordinates and other numbers."""
 from __future__ import annotations
 import math
+from typing import Any, Dict
 
 import torch
 from mmdet.models import losses as mmdet
 from mmengine.registry import MODELS
 from mmpose.models import losses as mmpose
 from torch import Tensor
-from upstream import Shown, outcome, shows, slope, waits
 
 import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope, waits
 
 
 @shows('SmoothL1Loss', mmpose.SmoothL1Loss, 'weights the inputs, not the loss',
@@ -32,8 +33,7 @@ def weighted_inputs() -> Shown:
     return stock, ours, right
 
 
-@shows('MSELoss', mmpose.MSELoss, 'squares the weight',
-       '0.5 * (2 - 0) ** 2')
+@shows('MSELoss', mmpose.MSELoss, 'squares the weight', '0.5 * (2 - 0) ** 2')
 def squared_weight() -> Shown:
     """The weight multiplies both sides, so the loss gets its square."""
     pred, target = torch.full((1, 1, 2), 2.0), torch.zeros(1, 1, 2)
@@ -44,16 +44,16 @@ def squared_weight() -> Shown:
     return stock, ours, right
 
 
-@shows(
-    'SmoothL1Loss', mmpose.SoftWeightSmoothL1Loss,
-    'shape of the weight doubles it',
-    'both weights say: the first keypoint counts, the second does not')
+@shows('SmoothL1Loss', mmpose.SoftWeightSmoothL1Loss,
+       'shape of the weight doubles it',
+       'both weights say: the first keypoint counts, the second does not')
 def counted_weights() -> Shown:
     """With ``supervise_empty=False`` it counts the weights as given."""
     pred, target = torch.full((1, 2, 2), 2.0), torch.zeros(1, 2, 2)
     narrow = torch.tensor([[[1.], [0.]]])
     weights = [narrow, narrow.repeat(1, 1, 2)]
-    options = dict(use_target_weight=True, supervise_empty=False)
+    options: Dict[str, Any] = dict(
+        use_target_weight=True, supervise_empty=False)
     stock = [
         mmpose.SoftWeightSmoothL1Loss(**options)(pred, target, weight)
         for weight in weights
@@ -72,12 +72,12 @@ def regression_waits() -> Shown:
     """Every weighted call stops to look for a weight above 0."""
 
     def called(loss: torch.nn.Module) -> str:
-        return waits(lambda: loss(
-            torch.rand(8, 4), torch.rand(8, 4), torch.rand(8, 4)))
+        return waits(
+            lambda: loss(torch.rand(8, 4), torch.rand(8, 4), torch.rand(8, 4)))
 
     stock = [called(mmdet.L1Loss()), called(mmdet.SmoothL1Loss())]
     ours = [called(mmlosses.L1Loss()), called(mmlosses.SmoothL1Loss())]
-    right = ['does not wait', 'does not wait']
+    right = 'does not wait'
     return stock, ours, right
 
 
@@ -91,7 +91,8 @@ def mask_waits() -> Shown:
         return waits(lambda: loss(
             torch.rand(8, 17, 2), torch.rand(8, 17, 2), torch.rand(8, 17, 1)))
 
-    options = dict(use_target_weight=True, supervise_empty=False)
+    options: Dict[str, Any] = dict(
+        use_target_weight=True, supervise_empty=False)
     stock = called(mmpose.SoftWeightSmoothL1Loss(**options))
     ours = called(mmlosses.SmoothL1Loss(**options))
     right = 'does not wait'
@@ -149,6 +150,7 @@ def l2_clamps() -> Shown:
     return stock, ours, right
 
 
+@formula_of('tutorials')
 def masked_smooth_l1(error: Tensor) -> Tensor:
     """The smooth L1 loss of tutorials: two pieces times 0 and 1."""
     error = error.abs()
@@ -167,6 +169,7 @@ def smooth_l1_mask() -> Shown:
     return stock, ours, right
 
 
+@formula_of('Stack Overflow')
 def clipped_angle_loss(pred: Tensor,
                        target: Tensor,
                        delta: float = 0.2) -> Tensor:

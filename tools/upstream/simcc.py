@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from mmpose.models import losses as mmpose
 from torch import Tensor
-from upstream import Shown, outcome, shows, slope
 
 import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope
 
 
 @shows('KLDiscretLoss', mmpose.KLDiscretLoss, 'grows with the batch',
@@ -101,12 +101,13 @@ def js_gradient() -> Shown:
     pred, weight = torch.full((1, 1, 8), 1 / 8), torch.zeros(1, 1)
     stock = slope(lambda x: mmpose.JSDiscretLoss()(x, target, weight), pred)
     ours = slope(
-        lambda x: mmlosses.KLDiscretLoss()(
-            (x, x), (target, target), weight), pred)
+        lambda x: mmlosses.KLDiscretLoss()((x, x), (target, target), weight),
+        pred)
     right = torch.zeros(1, 1, 8)
     return stock, ours, right
 
 
+@formula_of('SimCC')
 def simcc_loss(pred: Tensor, target: Tensor) -> Tensor:
     """One axis in leeyegy/SimCC, from its formula, joint by joint."""
     total = torch.zeros(())
