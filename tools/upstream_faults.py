@@ -87,6 +87,8 @@ def show(value: Any) -> str:
         parts = [show(x) for x in value]
         return parts[0] if len(set(parts)) == 1 else ', '.join(parts)
     if isinstance(value, (int, float)):
+        if math.isnan(value):
+            return 'NaN'
         # Rounding errors differ between machines.
         return '0' if abs(value) < 1e-6 else f'{value:.4g}'
     return str(value)

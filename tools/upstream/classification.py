@@ -106,6 +106,18 @@ def ignored_rows() -> Shown:
 
 
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
+       'fails on labels of weight 0', '(log(2) + 0) / 2')
+def label_of_weight_zero() -> Shown:
+    """A label that does not count must name a class all the same."""
+    logits, labels = torch.zeros(2, 2), torch.tensor([0, 255])
+    weight = torch.tensor([1., 0.])
+    stock = outcome(lambda: mmdet.CrossEntropyLoss()(logits, labels, weight))
+    ours = mmlosses.CrossEntropyLoss()(logits, labels, weight)
+    right = (math.log(2) + 0) / 2
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
        'weighs columns of pixels by class',
        'the class of the mask is 1, whose weight is 3: 3 * log(2)')
 def mask_class_weight() -> Shown:
@@ -186,6 +198,17 @@ def smooth_ignored() -> Shown:
     stock = outcome(lambda: smoothed_cross_entropy(logits, labels, 0.1))
     ours = mmlosses.LabelSmoothLoss(0.1, reduction='sum')(logits, labels)
     right = math.log(3)
+    return stock, ours, right
+
+
+@shows('LabelSmoothLoss', smoothed_cross_entropy, 'fails for one class',
+       'the only class has the probability 1: -log(1)')
+def smooth_one_class() -> Shown:
+    """It shares among the other classes, and there are none."""
+    logits, label = torch.zeros(1, 1), torch.tensor([0])
+    stock = outcome(lambda: smoothed_cross_entropy(logits, label, 0.1))
+    ours = mmlosses.LabelSmoothLoss(0.1)(logits, label)
+    right = 0.0
     return stock, ours, right
 
 

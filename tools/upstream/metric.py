@@ -18,25 +18,20 @@ def with_vectors(loss: nn.Module, vectors: Tensor) -> nn.Module:
     return loss
 
 
-def aligned(samples: int = 256) -> Tensor:
-    """Unit vectors whose product with themselves rounds to more than 1."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = F.normalize(torch.randn(samples, 32, generator=generator))
-    return vectors[(F.linear(vectors, vectors).diagonal() > 1)][:2]
-
-
-@shows('ArcFaceLoss', ArcFaceClsHead, 'NaN for a perfect feature',
-       'the angle is 0, so the logit of the label is 4 * cos(0.5)')
+@shows('ArcFaceLoss', ArcFaceClsHead, 'NaN for perfect features',
+       'the logit of a label is 4 * cos(0 + 0.5), in float64')
 def arcface_nan() -> Shown:
-    """Rounding takes the cosine past 1, where the arccosine is NaN."""
-    vectors, label = aligned(), torch.tensor([0])
-    head = ArcFaceClsHead(num_classes=2, in_channels=32, scale=4.0)
+    """Rounding takes some cosines past 1, where the arccosine is NaN."""
+    vectors, labels = torch.arange(3200.).sin().view(100,
+                                                     32), torch.arange(100)
+    head = ArcFaceClsHead(num_classes=100, in_channels=32, scale=4.0)
     head.norm_product.weight.data = vectors
-    stock = F.cross_entropy(head((vectors[:1], ), label), label)
-    loss = mmlosses.ArcFaceLoss(2, 32, scale=4.0, margin=0.5)
-    ours = with_vectors(loss, vectors)(vectors[:1], label)
-    other = float(vectors[0].double() @ vectors[1].double())
-    right = math.log(1 + math.exp(4 * (other - math.cos(0.5))))
+    stock = F.cross_entropy(head((vectors, ), labels), labels)
+    loss = mmlosses.ArcFaceLoss(100, 32, scale=4.0, margin=0.5)
+    ours = with_vectors(loss, vectors)(vectors, labels)
+    units = F.normalize(vectors.double())
+    logits = 4 * (units @ units.T).fill_diagonal_(math.cos(0.5))
+    right = F.cross_entropy(logits, labels)
     return stock, ours, right
 
 

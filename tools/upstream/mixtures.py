@@ -84,6 +84,22 @@ def propel_gradient() -> Shown:
     return stock, ours, right
 
 
+@shows('PROPELLoss', torchpropel.PROPEL, 'NaN gradient for a scale of 0',
+       'a network that begins at 0 must be able to leave it')
+def propel_zero() -> Shown:
+    """Its square root has an infinite slope at 0, and is multiplied by 0."""
+
+    def gradient(loss: torch.nn.Module) -> str:
+        target = torch.full((1, 1), 0.1)
+        numbers = slope(lambda x: loss(x, target), two_alike(1, 0.0))
+        return 'NaN' if numbers.isnan().any() else 'finite'
+
+    stock = gradient(torchpropel.PROPEL(0.2))
+    ours = gradient(mmlosses.PROPELLoss(0.2))
+    right = 'finite'
+    return stock, ours, right
+
+
 @shows('PROPELLoss', torchpropel.PROPEL, 'logarithm to base 10',
        'the paper has the natural one; the overlap is exp(-1 / 0.16)')
 def propel_logarithm() -> Shown:

@@ -150,6 +150,18 @@ def l2_clamps() -> Shown:
     return stock, ours, right
 
 
+@shows('L2Loss', mmdet.L2Loss, 'writes to the target',
+       'a loss reads its target')
+def l2_writes() -> Shown:
+    """Targets of weight 0 are -1 afterwards, for all who read them next."""
+    stock, ours = torch.zeros(2), torch.zeros(2)
+    weight = torch.tensor([1., 0.])
+    mmdet.L2Loss()(torch.ones(2), stock, weight)
+    MODELS.build(dict(type='mmlosses.L2Loss'))(torch.ones(2), ours, weight)
+    right = torch.zeros(2)
+    return stock, ours, right
+
+
 @formula_of('tutorials')
 def masked_smooth_l1(error: Tensor) -> Tensor:
     """The smooth L1 loss of tutorials: two pieces times 0 and 1."""
