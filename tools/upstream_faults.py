@@ -14,6 +14,7 @@ import inspect
 import math
 import re
 import textwrap
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -134,9 +135,12 @@ def where(fault: Fault) -> str:
     if fault.upstream in FORMULAS:
         return f'`{name}`, see above. {first_sentence(fault.upstream)}'
     file = module.replace('.', '/') + '.py'
-    # A local version such as +cpu says nothing of the code.
-    number = version(package).partition('+')[0]
-    return f'{package} {number}, `{name}` in `{file}`.'
+    return f'{package} {public_version(package)}, `{name}` in `{file}`.'
+
+
+def public_version(package: str) -> str:
+    """A version without a local part such as +cpu, which changes no code."""
+    return version(package).partition('+')[0]
 
 
 def first_sentence(documented: Any) -> str:
@@ -197,6 +201,21 @@ def imports_and_helpers(family: str) -> str:
     return '\n\n\n'.join(['\n'.join(imports), *functions])
 
 
+def summary() -> str:
+    """How many entries each package has, and at which version."""
+    faults = load()
+    counts = Counter([
+        package_of(fault) for fault in faults if fault.upstream not in FORMULAS
+    ])
+    parts = [
+        f'{package} {public_version(package)} ({count})'
+        for package, count in counts.most_common()
+    ]
+    formulas = len(faults) - sum(counts.values())
+    return (f'{len(faults)} faults: {", ".join(parts)}, '
+            f'formulas ({formulas}).\n')
+
+
 def page() -> str:
     """The whole page."""
     rows = ['| loss | package | fault | stock | ours | |', '|' + ' --- |' * 6]
@@ -219,7 +238,9 @@ def page() -> str:
             parts.append(entry(fault, values))
     shared = IMPORTS + '\n\n'.join([inspect.getsource(x) for x in SHARED])
     table = '\n'.join(rows) + '\n'
-    return '\n'.join([HEAD, table, SNIPPETS, f'```py\n{shared}```\n', *parts])
+    return '\n'.join(
+        [HEAD,
+         summary(), table, SNIPPETS, f'```py\n{shared}```\n', *parts])
 
 
 def main() -> None:
