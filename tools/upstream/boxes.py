@@ -1,0 +1,244 @@
+"""Boxes."""
+from __future__ import annotations
+import math
+
+import torch
+import torchvision.ops
+from mmdet.models import losses as mmdet
+
+import mmlosses.losses as mmlosses
+from upstream import Shown, shows, slope, waits
+
+
+@shows(
+    'SIoULoss',
+    mmdet.SIoULoss,
+    'distance cost of the wrong sign',
+    'the formula of the paper, written out; it grows with the distance',
+    tests=['test_boxes.py::test_mmdet_siou_pushes_boxes_apart'])
+def siou_sign() -> Shown:
+    """The loss falls as boxes move apart, so that training pushes them."""
+    moves = [10., 20., 40.]
+    target = torch.tensor([[0., 0., 10., 10.]] * 3)
+    pred = target + torch.tensor([[s, s / 2, s, s / 2] for s in moves])
+    stock = mmdet.SIoULoss(reduction='none')(pred, target)
+    ours = mmlosses.SIoULoss(reduction='none')(pred, target)
+    # No overlap, the same shape; tan(angle) = 1 / 2, so its cost is 0.8.
+    right = [
+        1 + 0.5 *
+        (2 - math.exp(-1.2 * (s / (10 + s))**2) - math.exp(-1.2 *
+                                                           (s / (20 + s))**2))
+        for s in moves
+    ]
+    return stock, ours, right
+
+
+@shows(
+    'SIoULoss', mmdet.SIoULoss, 'gradient pushes boxes apart',
+    'a box to the right of its target must come left: the slope is positive')
+def siou_gradient() -> Shown:
+    """Gradient descent moves a box away from its target."""
+    target = torch.tensor([[0., 0., 10., 10.]])
+    pred = target + torch.tensor([20., 10., 20., 10.])
+
+    def moves(loss: torch.nn.Module) -> str:
+        gradient = slope(lambda box: loss(box, target), pred)
+        return 'together' if gradient[0, 0] + gradient[0, 2] > 0 else 'apart'
+
+    stock = moves(mmdet.SIoULoss())
+    ours = moves(mmlosses.SIoULoss())
+    right = 'together'
+    return stock, ours, right
+
+
+@shows(
+    'CIoULoss',
+    mmdet.CIoULoss,
+    'NaN on a perfect box',
+    'a prediction that is the target costs nothing',
+    tests=['test_boxes.py::test_mmdet_ciou_is_nan_on_a_perfect_box'])
+def ciou_nan() -> Shown:
+    """The weight of the aspect ratio is 0 / 0 where the IoU is 1."""
+    box = torch.tensor([[0., 0., 10., 10.]])
+    stock = mmdet.CIoULoss()(box, box)
+    ours = mmlosses.CIoULoss()(box, box)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('CIoULoss', mmdet.CIoULoss, 'NaN gradient on a perfect box',
+       'nothing in the box is to be NaN after the next step')
+def ciou_nan_gradient() -> Shown:
+    """One perfect box makes every weight of the model NaN."""
+    box = torch.tensor([[0., 0., 10., 10.]])
+
+    def gradient(loss: torch.nn.Module) -> str:
+        numbers = slope(lambda x: loss(x, box), box)
+        return 'NaN' if numbers.isnan().any() else 'finite'
+
+    stock = gradient(mmdet.CIoULoss())
+    ours = gradient(mmlosses.CIoULoss())
+    right = 'finite'
+    return stock, ours, right
+
+
+@shows('CIoULoss', torchvision.ops.complete_box_iou_loss,
+       'aspect ratio without a threshold',
+       'the paper gives it no weight where the IoU is below 0.5')
+def ciou_threshold() -> Shown:
+    """It learns the aspect ratio of boxes that hardly overlap."""
+    pred = torch.tensor([[0., 0., 20., 5.]])
+    target = torch.tensor([[0., 0., 10., 20.]])
+    stock = torchvision.ops.complete_box_iou_loss(pred, target)[0]
+    ours = mmlosses.CIoULoss()(pred, target)
+    # IoU 50 / 250, centres (10, 2.5) and (5, 10), enclosed by 20 x 20.
+    right = 1 - 50 / 250 + (5**2 + 7.5**2) / (20**2 + 20**2)
+    return stock, ours, right
+
+
+@shows(
+    'EIoULoss',
+    mmdet.EIoULoss,
+    "another paper's EIoU",
+    'Efficient IoU: 1 - IoU + centre / diagonal + width + height',
+    tests=['test_boxes.py::test_mmdet_eiou_is_of_another_paper'])
+def eiou_paper() -> Shown:
+    """It is Extended IoU, not the Efficient IoU that users look for."""
+    pred = torch.tensor([[0., 0., 10., 9.]])
+    target = torch.tensor([[0., 0., 10., 10.]])
+    stock = mmdet.EIoULoss()(pred, target)
+    ours = mmlosses.EIoULoss()(pred, target)
+    right = 1 - 0.9 + 0.5**2 / (10**2 + 10**2) + 0 + 1**2 / 10**2
+    return stock, ours, right
+
+
+@shows(
+    'DIoULoss',
+    mmdet.DIoULoss,
+    'float16 overflows at 600 pixels',
+    'the same boxes in float64, by the formula',
+    tests=['test_boxes.py::test_mmdet_overflows_at_600_pixels'])
+def diou_float16() -> Shown:
+    """The area of a large box is infinite, so the IoU is 0, in silence."""
+    target = torch.tensor([[0., 0., 600., 600.]])
+    pred = torch.tensor([[20., 10., 620., 610.]]).half()
+    stock = mmdet.DIoULoss()(pred, target)
+    ours = mmlosses.DIoULoss()(pred, target)
+    overlap = 580 * 590
+    right = (1 - overlap / (2 * 600**2 - overlap) + (20**2 + 10**2) /
+             (620**2 + 610**2))
+    return stock, ours, right
+
+
+@shows(
+    'CIoULoss',
+    mmdet.CIoULoss,
+    'float16 overflows at 600 pixels',
+    'both are squares, so this is the DIoU loss in float64',
+    tests=['test_boxes.py::test_mmdet_overflows_at_600_pixels'])
+def ciou_float16() -> Shown:
+    """The area of a large box is infinite, so the IoU is 0, in silence."""
+    target = torch.tensor([[0., 0., 600., 600.]])
+    pred = torch.tensor([[20., 10., 620., 610.]]).half()
+    stock = mmdet.CIoULoss()(pred, target)
+    ours = mmlosses.CIoULoss()(pred, target)
+    overlap = 580 * 590
+    right = (1 - overlap / (2 * 600**2 - overlap) + (20**2 + 10**2) /
+             (620**2 + 610**2))
+    return stock, ours, right
+
+
+@shows('SIoULoss', mmdet.SIoULoss, 'float16 overflows at 600 pixels',
+       'the formula of the paper in float64')
+def siou_float16() -> Shown:
+    """The area of a large box is infinite, so the IoU is 0, in silence."""
+    target = torch.tensor([[0., 0., 600., 600.]])
+    pred = torch.tensor([[20., 10., 620., 610.]]).half()
+    stock = mmdet.SIoULoss(neg_gamma=True)(pred, target)
+    ours = mmlosses.SIoULoss()(pred, target)
+    overlap = 580 * 590
+    # The angle cost is 0.8 again.
+    distance = (2 - math.exp(-1.2 * (20 / 620)**2) - math.exp(-1.2 *
+                                                              (10 / 610)**2))
+    right = 1 - overlap / (2 * 600**2 - overlap) + 0.5 * distance
+    return stock, ours, right
+
+
+@shows('GIoULoss', mmdet.GIoULoss, '-inf for boxes in float16',
+       'the same boxes in float64, by the formula')
+def giou_float16() -> Shown:
+    """Only the prediction is cast up, so the target's area is infinite."""
+    target = torch.tensor([[0., 0., 600., 600.]]).half()
+    pred = torch.tensor([[20., 10., 620., 610.]]).half()
+    stock = mmdet.GIoULoss()(pred, target)
+    ours = mmlosses.GIoULoss()(pred, target)
+    union = 2 * 600**2 - 580 * 590
+    right = 1 - 580 * 590 / union + (620 * 610 - union) / (620 * 610)
+    return stock, ours, right
+
+
+@shows('IoULoss', mmdet.IoULoss, 'no overlap for boxes in float16',
+       'the same boxes in float64, by the formula')
+def iou_float16() -> Shown:
+    """Only the prediction is cast up, so the target's area is infinite."""
+    target = torch.tensor([[0., 0., 600., 600.]]).half()
+    pred = torch.tensor([[20., 10., 620., 610.]]).half()
+    stock = mmdet.IoULoss()(pred, target)
+    ours = mmlosses.IoULoss()(pred, target)
+    right = -math.log(580 * 590 / (2 * 600**2 - 580 * 590))
+    return stock, ours, right
+
+
+@shows('IoULoss', mmdet.IoULoss, 'IoU rounded before the logarithm',
+       'minus the logarithm of the IoU, 1 - 0.015625 / 100, in float64')
+def iou_rounded() -> Shown:
+    """In float16 the IoU is cast back first: near 1 it has steps of 0.0005."""
+    target = torch.tensor([[0., 0., 100., 100.]])
+    pred = torch.tensor([[0.015625, 0., 100., 100.]]).half()
+    stock = mmdet.IoULoss()(pred, target)
+    ours = mmlosses.IoULoss()(pred, target)
+    right = -math.log(1 - 0.015625 / 100)
+    return stock, ours, right
+
+
+@shows('GIoULoss', mmdet.GIoULoss, 'a weight makes the host wait',
+       'no number of the result depends on the question it asks')
+def boxes_wait() -> Shown:
+    """Every weighted call of a box loss stops to look for a weight above 0.
+
+    So do mmdet's IoU, DIoU, CIoU, EIoU and SIoU losses.
+    """
+
+    def called(loss: torch.nn.Module) -> str:
+        return waits(
+            lambda: loss(torch.rand(8, 4), torch.rand(8, 4), torch.rand(8)))
+
+    names = ['IoU', 'GIoU', 'DIoU', 'CIoU', 'EIoU', 'SIoU']
+    stock = [called(getattr(mmdet, f'{name}Loss')()) for name in names]
+    ours = [called(getattr(mmlosses, f'{name}Loss')()) for name in names]
+    right = 'does not wait'
+    return stock, ours, right
+
+
+@shows('GIoULoss', mmdet.GIoULoss, "a scalar for reduction 'none'",
+       "'none' gives one loss for each box, which samplers index")
+def boxes_none() -> Shown:
+    """Where no weight is above 0, the unreduced loss has no axis."""
+    boxes, weight = torch.tensor([[0., 0., 1., 1.]] * 3), torch.zeros(3)
+    stock = mmdet.GIoULoss(reduction='none')(boxes, boxes, weight).shape
+    ours = mmlosses.GIoULoss(reduction='none')(boxes, boxes, weight).shape
+    right = (3, )
+    return stock, ours, right
+
+
+@shows('GIoULoss', mmdet.GIoULoss, 'NaN where the weight is 0',
+       'the loss of the other box, which is 1 - 80 / 100, over 2 boxes')
+def boxes_nan() -> Shown:
+    """A box of weight 0 that holds NaN or infinity spoils the batch."""
+    target = torch.tensor([[0., 0., 10., 10.]] * 2)
+    pred = torch.tensor([[0., 0., 10., 8.], [0., 0., math.inf, 10.]])
+    weight = torch.tensor([1., 0.])
+    stock = mmdet.GIoULoss()(pred, target, weight)
+    ours = mmlosses.GIoULoss()(pred, target, weight)
+    right = (1 - 80 / 100) / 2
+    return stock, ours, right

@@ -1,0 +1,344 @@
+"""Classes."""
+from __future__ import annotations
+import math
+import subprocess
+import sys
+from typing import Any, Callable, Dict
+
+import torch
+import torch.nn.functional as F
+from mmdet.models import losses as mmdet
+from mmpretrain.models import losses as mmpretrain
+from torch import Tensor
+
+import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope, waits
+
+
+@shows('FocalLoss', mmdet.FocalLoss, 'needs compiled ops of mmcv',
+       'the formula needs a sigmoid and a logarithm')
+def focal_compiled() -> Shown:
+    """Without them no loss of mmdet can be imported, L1 included."""
+
+    def imported(module: str) -> str:
+        code = ('import sys; sys.modules["mmcv._ext"] = None; '
+                f'import {module}')
+        run = subprocess.run([sys.executable, '-c', code], capture_output=True)
+        return 'fails' if run.returncode else 'works'
+
+    stock = imported('mmdet.models.losses')
+    ours = imported('mmlosses.losses')
+    right = 'works'
+    return stock, ours, right
+
+
+@shows('FocalLoss', mmdet.FocalLoss, 'NaN gradient for gamma below 1',
+       'a prediction that is certain and right has nothing to learn')
+def focal_gamma() -> Shown:
+    """The power of 0 has an infinite slope, and is multiplied by 0."""
+    logit, label = torch.tensor([[200., -200.]]), torch.tensor([0])
+    stock = slope(lambda x: mmdet.FocalLoss(gamma=0.5)(x, label), logit)
+    ours = slope(lambda x: mmlosses.FocalLoss(gamma=0.5)(x, label), logit)
+    right = [[0.0, 0.0]]
+    return stock, ours, right
+
+
+@shows('FocalLoss', mmdet.FocalLoss, 'NaN where the weight is 0',
+       'one row of logits 0: 0.25 * 0.5**2 * log(2) and 0.75 * ..., over 4')
+def focal_nan() -> Shown:
+    """A row of weight 0 that holds NaN spoils the batch."""
+    logits = torch.tensor([[0., 0.], [math.nan, 0.]])
+    labels, weight = torch.tensor([0, 1]), torch.tensor([1., 0.])
+    stock = mmdet.FocalLoss()(logits, labels, weight)
+    ours = mmlosses.FocalLoss()(logits, labels, weight)
+    right = (0.25 + 0.75) * 0.5**2 * math.log(2) / 4
+    return stock, ours, right
+
+
+@shows('FocalLoss', mmdet.FocalLoss, 'no softmax',
+       'alpha * (1 - p)**2 * -log(p) with p = 1 / 3')
+def focal_softmax() -> Shown:
+    """``use_sigmoid=False`` is an argument, and an assertion."""
+    logits, label = torch.zeros(1, 3), torch.tensor([0])
+    stock = outcome(lambda: mmdet.FocalLoss(use_sigmoid=False)(logits, label))
+    ours = mmlosses.FocalLoss(use_sigmoid=False)(logits, label)
+    right = 0.25 * (2 / 3)**2 * math.log(3)
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
+       'soft labels divided by classes too',
+       'the mean over 2 samples, as for hard labels and as in torch')
+def soft_labels() -> Shown:
+    """With ``avg_non_ignore`` it divides by the entries of the labels."""
+    logits, labels = torch.zeros(2, 4), torch.full((2, 4), 0.25)
+    stock = mmdet.CrossEntropyLoss(avg_non_ignore=True)(logits, labels)
+    ours = mmlosses.CrossEntropyLoss(avg_non_ignore=True)(logits, labels)
+    right = math.log(4)
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
+       'avg_non_ignore makes the host wait',
+       'a division of tensors needs no number on the host')
+def cross_entropy_waits() -> Shown:
+    """It fetches the number of labels that count."""
+
+    def called(loss: torch.nn.Module) -> str:
+        return waits(
+            lambda: loss(torch.rand(8, 4), torch.zeros(8, dtype=torch.long)))
+
+    stock = called(mmdet.CrossEntropyLoss(avg_non_ignore=True))
+    ours = called(mmlosses.CrossEntropyLoss(avg_non_ignore=True))
+    right = 'does not wait'
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
+       'NaN gradient of ignored rows', 'what is ignored has the gradient 0')
+def ignored_rows() -> Shown:
+    """A row that is ignored still poisons the model if its logits are NaN."""
+    logits, label = torch.tensor([[math.nan, 0.]]), torch.tensor([-100])
+    stock = slope(lambda x: mmdet.CrossEntropyLoss()(x, label), logits)
+    ours = slope(lambda x: mmlosses.CrossEntropyLoss()(x, label), logits)
+    right = [[0.0, 0.0]]
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
+       'fails on labels of weight 0', '(log(2) + 0) / 2')
+def label_of_weight_zero() -> Shown:
+    """A label that does not count must name a class all the same."""
+    logits, labels = torch.zeros(2, 2), torch.tensor([0, 255])
+    weight = torch.tensor([1., 0.])
+    stock = outcome(lambda: mmdet.CrossEntropyLoss()(logits, labels, weight))
+    ours = mmlosses.CrossEntropyLoss()(logits, labels, weight)
+    right = (math.log(2) + 0) / 2
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
+       'weighs columns of pixels by class',
+       'the class of the mask is 1, whose weight is 3: 3 * log(2)')
+def mask_class_weight() -> Shown:
+    """With ``use_mask`` the weight of class n multiplies column n."""
+    logits, masks = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2)
+    labels = torch.tensor([1])
+    options: Dict[str, Any] = dict(use_mask=True, class_weight=[1., 3.])
+    stock = mmdet.CrossEntropyLoss(**options)(logits, masks, labels)
+    ours = mmlosses.CrossEntropyLoss(**options)(logits, masks, labels)
+    right = 3 * math.log(2)
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss, 'refuses avg_factor',
+       'two masks of four pixels, each log(2), divided by 4')
+def mask_avg_factor() -> Shown:
+    """With ``use_mask`` it takes no ``avg_factor`` and no reduction."""
+    logits, masks = torch.zeros(2, 1, 2, 2), torch.ones(2, 2, 2)
+    labels = torch.zeros(2, dtype=torch.long)
+    stock = outcome(lambda: mmdet.CrossEntropyLoss(use_mask=True)
+                    (logits, masks, labels, avg_factor=4))
+    ours = mmlosses.CrossEntropyLoss(use_mask=True)(
+        logits, masks, labels, avg_factor=4)
+    right = 2 * 4 * math.log(2) / 4
+    return stock, ours, right
+
+
+@shows('CrossEntropyLoss', mmdet.CrossEntropyLoss, 'one axis too many',
+       'a loss is a number without axes')
+def mask_shape() -> Shown:
+    """With ``use_mask`` it returns the shape (1,)."""
+    logits, masks = torch.zeros(2, 1, 2, 2), torch.ones(2, 2, 2)
+    labels = torch.zeros(2, dtype=torch.long)
+    stock = mmdet.CrossEntropyLoss(use_mask=True)(logits, masks, labels).shape
+    ours = mmlosses.CrossEntropyLoss(use_mask=True)(logits, masks,
+                                                    labels).shape
+    right = ()
+    return stock, ours, right
+
+
+@shows('LabelSmoothLoss', mmpretrain.LabelSmoothLoss,
+       'NaN for a class ruled out', 'the other two classes share: log(2)')
+def mmpretrain_ruled_out() -> Shown:
+    """A logit of -inf is multiplied by a share of 0."""
+    logits, label = torch.tensor([[0., 0., -math.inf]]), torch.tensor([0])
+    stock = mmpretrain.LabelSmoothLoss(0.0)(logits, label)
+    ours = mmlosses.LabelSmoothLoss(0.0)(logits, label)
+    right = math.log(2)
+    return stock, ours, right
+
+
+@formula_of('tutorials')
+def smoothed_cross_entropy(logits: Tensor, labels: Tensor,
+                           smoothing: float) -> Tensor:
+    """Label smoothing of tutorials: the other classes share the rest."""
+    classes = logits.shape[1]
+    share = torch.full_like(logits, smoothing / (classes - 1.0))
+    share.scatter_(1, labels.unsqueeze(1), 1 - smoothing)
+    return -(share * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+@shows('LabelSmoothLoss', smoothed_cross_entropy, 'NaN for a class ruled out',
+       'the other two classes share: log(2)')
+def ruled_out() -> Shown:
+    """A logit of -inf is multiplied by a share of 0."""
+    logits, label = torch.tensor([[0., 0., -math.inf]]), torch.tensor([0])
+    stock = smoothed_cross_entropy(logits, label, 0.0)
+    ours = mmlosses.LabelSmoothLoss(0.0)(logits, label)
+    right = math.log(2)
+    return stock, ours, right
+
+
+@shows('LabelSmoothLoss', smoothed_cross_entropy, 'fails on ignored labels',
+       'as in torch, an ignored label adds nothing to the sum: log(3)')
+def smooth_ignored() -> Shown:
+    """The label -100 is an index like any other."""
+    logits, labels = torch.zeros(2, 3), torch.tensor([0, -100])
+    stock = outcome(lambda: smoothed_cross_entropy(logits, labels, 0.1))
+    ours = mmlosses.LabelSmoothLoss(0.1, reduction='sum')(logits, labels)
+    right = math.log(3)
+    return stock, ours, right
+
+
+@shows('LabelSmoothLoss', smoothed_cross_entropy, 'fails for one class',
+       'the only class has the probability 1: -log(1)')
+def smooth_one_class() -> Shown:
+    """It shares among the other classes, and there are none."""
+    logits, label = torch.zeros(1, 1), torch.tensor([0])
+    stock = outcome(lambda: smoothed_cross_entropy(logits, label, 0.1))
+    ours = mmlosses.LabelSmoothLoss(0.1)(logits, label)
+    right = 0.0
+    return stock, ours, right
+
+
+@formula_of('DBNet')
+def dbnet_balanced_bce(pred: Tensor,
+                       target: Tensor,
+                       negative_ratio: float = 3.0) -> Tensor:
+    """The loss of MhLiao/DB, from its formula: all positives and the hardest
+    of the negatives."""
+    positive, negative = target.byte(), (1 - target).byte()
+    positives = int(positive.sum())
+    negatives = min(int(negative.sum()), int(positives * negative_ratio))
+    loss = F.binary_cross_entropy(pred, target, reduction='none')
+    hardest = (loss * negative).flatten().topk(negatives)[0]
+    total = (loss * positive).sum() + hardest.sum()
+    if positives:
+        return total / (positives + negatives + 1e-6)
+    return loss.sum() / (int(negative.sum()) + 1e-6)
+
+
+@shows('BalancedBCELoss', dbnet_balanced_bce, 'soft labels divided by 1e-6',
+       'every loss is log(2), so any mean of them is')
+def soft_mask() -> Shown:
+    """A label of 0.5 is neither positive nor negative when cast to bytes."""
+    logits, target = torch.zeros(1, 1, 10, 20), torch.full((1, 1, 10, 20), 0.5)
+    stock = dbnet_balanced_bce(logits.sigmoid(), target)
+    ours = mmlosses.BalancedBCELoss()(logits, target)
+    right = math.log(2)
+    return stock, ours, right
+
+
+@shows('BalancedBCELoss', dbnet_balanced_bce,
+       'confident errors have no gradient',
+       'one positive of logit -200: log(1 + exp(200)) has the slope -1')
+def saturated_mask() -> Shown:
+    """It takes probabilities, which a sigmoid has rounded to 0."""
+    logit, target = torch.tensor([[[[-200.]]]]), torch.ones(1, 1, 1, 1)
+    stock = slope(lambda x: dbnet_balanced_bce(x.sigmoid(), target), logit)
+    ours = slope(lambda x: mmlosses.BalancedBCELoss()(x, target), logit)
+    right = -1.0
+    return stock, ours, right
+
+
+@shows('BalancedBCELoss', dbnet_balanced_bce, 'counts on the host',
+       'a mask of the hardest needs no number on the host')
+def mining_waits() -> Shown:
+    """It waits for the device to learn how many to keep."""
+
+    def called(loss: Callable[..., Tensor]) -> str:
+        return waits(
+            lambda: loss(torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8)))
+
+    stock = called(dbnet_balanced_bce)
+    ours = called(mmlosses.BalancedBCELoss())
+    right = 'does not wait'
+    return stock, ours, right
+
+
+@shows(
+    'DiceLoss',
+    mmdet.DiceLoss,
+    'false positives cost nothing',
+    'd/dp of 1 - 0.002 / (16 * p**2 + 0.002) at p = 0.1, for one of 16 pixels',
+    tests=['test_dice.py::test_empty_masks_in_mmdet'])
+def dice_empty() -> Shown:
+    """For an empty mask the loss is 1 and its gradient 0."""
+    pred, mask = torch.full((1, 16), 0.1), torch.zeros(1, 16)
+    stock = slope(lambda x: mmdet.DiceLoss(activate=False)(x, mask), pred)[0,
+                                                                           0]
+    ours = slope(lambda x: mmlosses.DiceLoss(activate=False)(x, mask), pred)[0,
+                                                                             0]
+    right = 0.002 * 2 * 0.1 / (16 * 0.1**2 + 0.002)**2
+    return stock, ours, right
+
+
+@shows(
+    'DiceLoss',
+    mmdet.DiceLoss,
+    'empty and right costs 1',
+    'nothing is there, and nothing is predicted',
+    tests=['test_dice.py::test_empty_masks_in_mmdet'])
+def dice_perfect() -> Shown:
+    """A picture without an object has the highest loss there is."""
+    pred, mask = torch.zeros(1, 16), torch.zeros(1, 16)
+    stock = mmdet.DiceLoss(activate=False)(pred, mask)
+    ours = mmlosses.DiceLoss(activate=False)(pred, mask)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('DiceLoss', mmdet.DiceLoss, 'refuses probabilities by that name',
+       'a perfect prediction costs nothing')
+def dice_probabilities() -> Shown:
+    """``use_sigmoid=False`` is an argument, and not implemented."""
+    mask = torch.ones(1, 16)
+    stock = outcome(lambda: mmdet.DiceLoss(use_sigmoid=False)(mask, mask))
+    ours = mmlosses.DiceLoss(use_sigmoid=False)(mask, mask)
+    right = 0.0
+    return stock, ours, right
+
+
+@formula_of('DBNet')
+def dbnet_dice(pred: Tensor, mask: Tensor) -> Tensor:
+    """The loss of MhLiao/DB, from its formula."""
+    pred, mask = pred[:, 0], mask[:, 0]
+    overlap = (pred * mask).sum()
+    loss = 1 - 2 * overlap / (pred.sum() + mask.sum() + 1e-6)
+    assert loss <= 1
+    return loss
+
+
+@shows('DiceLoss', dbnet_dice, 'fails on large masks in float16',
+       'a perfect prediction costs nothing')
+def dice_float16() -> Shown:
+    """The sums overflow; the NaN then fails an assertion."""
+    mask = torch.ones(1, 1, 640, 640).half()
+    stock = outcome(lambda: dbnet_dice(mask, mask))
+    ours = mmlosses.DiceLoss(activate=False, naive_dice=True)(mask, mask)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('DiceLoss', dbnet_dice, 'drops channels after the first',
+       'the second channel is all wrong, which is half of all pixels')
+def dice_channels() -> Shown:
+    """Only the first channel is compared."""
+    mask = torch.ones(1, 2, 4, 4)
+    pred = torch.cat([torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)], dim=1)
+    stock = dbnet_dice(pred, mask)
+    ours = mmlosses.DiceLoss(
+        activate=False, naive_dice=True, eps=1e-6)(pred, mask)
+    right = 1 - 2 * 16 / (16 + 32)
+    return stock, ours, right

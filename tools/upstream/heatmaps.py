@@ -1,0 +1,241 @@
+"""Heatmaps and the tags of their peaks."""
+from __future__ import annotations
+import math
+from typing import Tuple
+
+import torch
+from mmdet.models import losses as mmdet
+from mmpose.models import losses as mmpose
+from mmpose.models.losses.heatmap_loss import FocalHeatmapLoss
+from torch import Tensor
+
+import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope
+
+
+@shows(
+    'GaussianFocalLoss',
+    mmdet.GaussianFocalLoss,
+    'confident errors have no gradient',
+    'where p is 1, -log(1 - p) is the logit itself, whose slope is 1',
+    tests=['test_classification.py::test_heatmap_gradient_lives_at_any_logit'])
+def heatmap_gradient() -> Shown:
+    """The sigmoid has rounded to 1: a false peak is never taken back."""
+    logit, target = torch.tensor([20.]), torch.tensor([0.])
+    stock = slope(lambda x: mmdet.GaussianFocalLoss()(x.sigmoid(), target),
+                  logit)
+    ours = slope(
+        lambda x: mmlosses.GaussianFocalLoss(use_sigmoid=True)(x, target),
+        logit)
+    right = 1.0
+    return stock, ours, right
+
+
+@shows(
+    'GaussianFocalLoss',
+    mmdet.GaussianFocalLoss,
+    'infinite for 1 in float16',
+    'the stock loss in float32, -log(1e-12)',
+    tests=['test_classification.py::test_heatmap_of_exactly_0_and_1'])
+def heatmap_float16() -> Shown:
+    """Its 1e-12 is 0 in float16, as a sigmoid under autocast gives it."""
+    pred, target = torch.tensor([1.]).half(), torch.tensor([0.]).half()
+    stock = mmdet.GaussianFocalLoss()(pred, target)
+    ours = mmlosses.GaussianFocalLoss()(pred, target)
+    right = -math.log(1e-12)
+    return stock, ours, right
+
+
+@shows('GaussianFocalLoss', mmdet.GaussianFocalLoss,
+       'pos_inds drops the weight', 'the weight 0 takes all out')
+def heatmap_weight() -> Shown:
+    """With ``pos_inds`` the weight is accepted and not used."""
+    pred, target = torch.full((2, 3), 0.4), torch.full((2, 3), 0.5)
+    options = dict(
+        pos_inds=torch.tensor([1]),
+        pos_labels=torch.tensor([2]),
+        weight=torch.zeros(2, 3),
+        avg_factor=1)
+    stock = mmdet.GaussianFocalLoss()(pred, target, **options)
+    ours = mmlosses.GaussianFocalLoss()(pred, target, **options)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('GaussianFocalLoss', mmdet.GaussianFocalLoss,
+       'gamma=0 makes peaks negatives too',
+       'a peak has the first case of the equation only')
+def heatmap_gamma() -> Shown:
+    """(1 - 1) ** 0 is 1, so a peak costs what a negative costs as well."""
+    pred, target = torch.tensor([0.9]), torch.tensor([1.])
+    stock = mmdet.GaussianFocalLoss(gamma=0.0)(pred, target)
+    ours = mmlosses.GaussianFocalLoss(gamma=0.0)(pred, target)
+    right = -(1 - 0.9)**2 * math.log(0.9)
+    return stock, ours, right
+
+
+@shows('GaussianFocalLoss', FocalHeatmapLoss, 'NaN for a perfect peak',
+       '(1 - 1) ** 2 * log(1)')
+def heatmap_nan() -> Shown:
+    """The logarithm of the other case is -inf, and is multiplied by 0."""
+    pred, target = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    stock = FocalHeatmapLoss()(pred, target)
+    ours = mmlosses.GaussianFocalLoss()(pred, target)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows(
+    'MSELoss', mmpose.KeypointMSELoss, 'use_target_weight changes nothing',
+    'False ignores the weights: (1 + 1) / 2; True applies them: (1 + 0) / 2')
+def dead_target_weight() -> Shown:
+    """The argument is stored and never read."""
+    pred, target = torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    weight = torch.tensor([[1., 0.]])
+    stock = [
+        mmpose.KeypointMSELoss(use_target_weight=use)(pred, target, weight)
+        for use in (False, True)
+    ]
+    ours = [
+        mmlosses.MSELoss(use_target_weight=use)(pred, target, weight)
+        for use in (False, True)
+    ]
+    right = [1.0, 0.5]
+    return stock, ours, right
+
+
+@shows('AssociativeEmbeddingLoss', mmdet.AssociativeEmbeddingLoss,
+       'each channel of a tag an object',
+       'one object has nobody to be pushed away from')
+def tags_of_two_channels() -> Shown:
+    """A tag of two channels is taken for two objects, pushed apart."""
+    tags = torch.full((1, 2, 4, 4), 0.3)
+    match = [[[[0, 0], [3, 3]]]]
+    stock = mmdet.AssociativeEmbeddingLoss()(tags, tags, match)[1]
+    ours = mmlosses.AssociativeEmbeddingLoss()(tags, tags, match)[1]
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('AssociativeEmbeddingLoss', mmpose.AssociativeEmbeddingLoss,
+       'a constant push by themselves',
+       'the three tags are 100 apart, so far that nothing is left to push')
+def tags_pushed_from_themselves() -> Shown:
+    """Each object is pushed from itself: 1 / (N - 1) that no tag changes."""
+    tags = torch.tensor([0., 100., 200.]).view(1, 1, 1, 3)
+    indices = torch.tensor([[[[0, 1]], [[1, 1]], [[2, 1]]]])
+    match = [[[[0, n], [0, n]] for n in range(3)]]
+    stock = mmpose.AssociativeEmbeddingLoss(push_loss_factor=1.0)(tags,
+                                                                  indices)[1]
+    ours = mmlosses.AssociativeEmbeddingLoss(push_weight=1.0)(tags, tags,
+                                                              match)[1]
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('AssociativeEmbeddingLoss', mmpose.AssociativeEmbeddingLoss,
+       'no gradient without people',
+       'all tags get the gradient 0, so that DistributedDataParallel goes on')
+def tags_of_nobody() -> Shown:
+    """In a picture of nobody the loss hangs on no tag, and backward fails."""
+    tags = torch.zeros(1, 1, 2, 2)
+    nobody = torch.zeros(1, 0, 1, 2, dtype=torch.long)
+    stock = outcome(lambda: slope(
+        lambda x: mmpose.AssociativeEmbeddingLoss()(x, nobody)[0], tags))
+    ours = slope(
+        lambda x: mmlosses.AssociativeEmbeddingLoss()(x, tags, [[]])[0], tags)
+    right = torch.zeros(1, 1, 2, 2)
+    return stock, ours, right
+
+
+@formula_of('CornerNet')
+def cornernet_pull_push(tag0: Tensor, tag1: Tensor,
+                        mask: Tensor) -> Tuple[Tensor, Tensor]:
+    """Pull and push of princeton-vl/CornerNet, from its formula.
+
+    The push sums over all pairs, those of an object with itself included, and
+    subtracts 1 / N from each. Twice 1 in the mask makes a pair.
+    """
+    number = mask.sum(dim=1, keepdim=True).float()
+    tag0, tag1 = tag0.squeeze(), tag1.squeeze()
+    mean = (tag0 + tag1) / 2
+    pull = ((tag0 - mean)**2 + (tag1 - mean)**2) / (number + 1e-4)
+    pairs = (mask.unsqueeze(1) + mask.unsqueeze(2)).eq(2)
+    number = number.unsqueeze(2)
+    near = (1 - (mean.unsqueeze(1) - mean.unsqueeze(2)).abs()).relu()
+    push = (near - 1 / (number + 1e-4)) / (number * (number - 1) + 1e-4)
+    return pull[mask == 1].sum(), push[pairs].sum()
+
+
+@shows('AssociativeEmbeddingLoss', cornernet_pull_push,
+       'no push for a bool mask',
+       'two images, each with the pair (0, 0.4) both ways: 1 - 0.4')
+def push_bool() -> Shown:
+    """The sum of two bools is their "or", which never equals 2."""
+    tags = torch.tensor([[[0.], [0.4]], [[0.], [0.4]]])
+    mask = torch.tensor([[True, True], [True, True]])
+    stock = cornernet_pull_push(tags, tags, mask)[1]
+    ours = mmlosses.AssociativeEmbeddingLoss(push_weight=1.0)(tags, tags,
+                                                              mask)[1]
+    right = 2 * (1 - 0.4)
+    return stock, ours, right
+
+
+@shows('AssociativeEmbeddingLoss', cornernet_pull_push,
+       'push of 1 for one object',
+       'one object has nobody to be pushed away from')
+def push_alone() -> Shown:
+    """What is subtracted for an object alone is divided by 1e-4."""
+    tags = torch.tensor([[[0.3], [0.]], [[0.7], [0.]]])
+    mask = torch.tensor([[1, 0], [1, 0]], dtype=torch.uint8)
+    stock = cornernet_pull_push(tags, tags, mask)[1]
+    ours = mmlosses.AssociativeEmbeddingLoss(push_weight=1.0)(tags, tags,
+                                                              mask)[1]
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('AssociativeEmbeddingLoss', cornernet_pull_push,
+       'fails for a batch of one', 'the pair (0, 0.4) both ways: 1 - 0.4')
+def push_batch_of_one() -> Shown:
+    """A squeeze drops the axis of the batch."""
+    tags = torch.tensor([[[0.], [0.4]]])
+    mask = torch.tensor([[1, 1]], dtype=torch.uint8)
+    stock = outcome(lambda: cornernet_pull_push(tags, tags, mask)[1])
+    ours = mmlosses.AssociativeEmbeddingLoss(push_weight=1.0)(tags, tags,
+                                                              mask)[1]
+    right = 1 - 0.4
+    return stock, ours, right
+
+
+@formula_of('CornerNet')
+def cornernet_peak_loss(logit: Tensor) -> Tensor:
+    """The loss of a peak in princeton-vl/CornerNet, from its formula."""
+    pred = logit.sigmoid().clamp(1e-4, 1 - 1e-4)
+    return -(1 - pred)**2 * pred.log()
+
+
+@shows('GaussianFocalLoss', cornernet_peak_loss,
+       'missed peaks have no gradient',
+       'where p is small, -log(p) is minus the logit, whose slope is -1')
+def peak_gradient() -> Shown:
+    """Below a logit of -9.2 the clamp cuts the gradient of a peak."""
+    logit, target = torch.tensor([-15.]), torch.tensor([1.])
+    stock = slope(cornernet_peak_loss, logit)
+    ours = slope(
+        lambda x: mmlosses.GaussianFocalLoss(use_sigmoid=True)(x, target),
+        logit)
+    right = -1.0
+    return stock, ours, right
+
+
+@shows('GaussianFocalLoss', cornernet_peak_loss,
+       'a missed peak costs at most 9.2',
+       'where p is small, -log(p) is minus the logit')
+def peak_value() -> Shown:
+    """The clamp makes all peaks alike that are missed by far."""
+    logit, target = torch.tensor([-15.]), torch.tensor([1.])
+    stock = cornernet_peak_loss(logit)
+    ours = mmlosses.GaussianFocalLoss(use_sigmoid=True)(logit, target)
+    right = 15.0
+    return stock, ours, right

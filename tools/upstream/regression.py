@@ -1,0 +1,230 @@
+"""Coordinates and other numbers."""
+from __future__ import annotations
+import math
+from typing import Any, Dict
+
+import torch
+from mmdet.models import losses as mmdet
+from mmengine.registry import MODELS
+from mmpose.models import losses as mmpose
+from torch import Tensor
+
+import mmlosses.losses as mmlosses
+from upstream import Shown, formula_of, outcome, shows, slope, waits
+
+
+@shows('SmoothL1Loss', mmpose.SmoothL1Loss, 'weights the inputs, not the loss',
+       'half of the weight is half of the loss')
+def weighted_inputs() -> Shown:
+    """The weight multiplies both sides, and so moves where the square ends.
+
+    WingLoss and SoftWingLoss do it too.
+    """
+    pred, target = torch.tensor([[[4., 4.]]]), torch.zeros(1, 1, 2)
+    half, one = torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 2)
+
+    def ratio(loss: torch.nn.Module) -> Tensor:
+        return loss(pred, target, half) / loss(pred, target, one)
+
+    kinds = [mmpose.SmoothL1Loss, mmpose.WingLoss, mmpose.SoftWingLoss]
+    stock = [ratio(kind(use_target_weight=True)) for kind in kinds]
+    ours = ratio(mmlosses.SmoothL1Loss(use_target_weight=True))
+    right = 0.5
+    return stock, ours, right
+
+
+@shows('MSELoss', mmpose.MSELoss, 'squares the weight', '0.5 * (2 - 0) ** 2')
+def squared_weight() -> Shown:
+    """The weight multiplies both sides, so the loss gets its square."""
+    pred, target = torch.full((1, 1, 2), 2.0), torch.zeros(1, 1, 2)
+    weight = torch.full((1, 1, 2), 0.5)
+    stock = mmpose.MSELoss(use_target_weight=True)(pred, target, weight)
+    ours = mmlosses.MSELoss(use_target_weight=True)(pred, target, weight)
+    right = 0.5 * (2 - 0)**2
+    return stock, ours, right
+
+
+@shows('SmoothL1Loss', mmpose.SoftWeightSmoothL1Loss,
+       'shape of the weight doubles it',
+       'both weights say: the first keypoint counts, the second does not')
+def counted_weights() -> Shown:
+    """With ``supervise_empty=False`` it counts the weights as given."""
+    pred, target = torch.full((1, 2, 2), 2.0), torch.zeros(1, 2, 2)
+    narrow = torch.tensor([[[1.], [0.]]])
+    weights = [narrow, narrow.repeat(1, 1, 2)]
+    options: Dict[str, Any] = dict(
+        use_target_weight=True, supervise_empty=False)
+    stock = [
+        mmpose.SoftWeightSmoothL1Loss(**options)(pred, target, weight)
+        for weight in weights
+    ]
+    ours = [
+        mmlosses.SmoothL1Loss(**options)(pred, target, weight)
+        for weight in weights
+    ]
+    right = [2 - 0.5, 2 - 0.5]
+    return stock, ours, right
+
+
+@shows('L1Loss', mmdet.L1Loss, 'a weight makes the host wait',
+       'no number of the result depends on the question it asks')
+def regression_waits() -> Shown:
+    """Every weighted call stops to look for a weight above 0."""
+
+    def called(loss: torch.nn.Module) -> str:
+        return waits(
+            lambda: loss(torch.rand(8, 4), torch.rand(8, 4), torch.rand(8, 4)))
+
+    stock = [called(mmdet.L1Loss()), called(mmdet.SmoothL1Loss())]
+    ours = [called(mmlosses.L1Loss()), called(mmlosses.SmoothL1Loss())]
+    right = 'does not wait'
+    return stock, ours, right
+
+
+@shows('SmoothL1Loss', mmpose.SoftWeightSmoothL1Loss,
+       'its mask makes the host wait',
+       'no number of the result depends on the shape it asks for')
+def mask_waits() -> Shown:
+    """It indexes with a mask, whose size the host must know."""
+
+    def called(loss: torch.nn.Module) -> str:
+        return waits(lambda: loss(
+            torch.rand(8, 17, 2), torch.rand(8, 17, 2), torch.rand(8, 17, 1)))
+
+    options: Dict[str, Any] = dict(
+        use_target_weight=True, supervise_empty=False)
+    stock = called(mmpose.SoftWeightSmoothL1Loss(**options))
+    ours = called(mmlosses.SmoothL1Loss(**options))
+    right = 'does not wait'
+    return stock, ours, right
+
+
+@shows('L1Loss', mmdet.L1Loss, "a scalar for reduction 'none'",
+       "'none' gives one loss for each number")
+def regression_none() -> Shown:
+    """Where no weight is above 0, the unreduced loss has no axis."""
+    pred, weight = torch.ones(3, 4), torch.zeros(3, 4)
+    stock = mmdet.L1Loss(reduction='none')(pred, pred, weight).shape
+    ours = mmlosses.L1Loss(reduction='none')(pred, pred, weight).shape
+    right = (3, 4)
+    return stock, ours, right
+
+
+@shows('L1Loss', mmdet.L1Loss, 'NaN where the weight is 0',
+       '(3 + 0) / 2: what is not annotated does not count')
+def regression_nan() -> Shown:
+    """An element of weight 0 that holds NaN makes the loss NaN.
+
+    So do mmpose's losses.
+    """
+    pred, target = torch.tensor([3., 1.]), torch.tensor([0., math.nan])
+    weight = torch.tensor([1., 0.])
+    stock = [
+        mmdet.L1Loss()(pred, target, weight),
+        mmpose.L1Loss(use_target_weight=True)(pred, target, weight),
+    ]
+    ours = mmlosses.L1Loss()(pred, target, weight)
+    right = (3 + 0) / 2
+    return stock, ours, right
+
+
+@shows('SmoothL1Loss', mmdet.SmoothL1Loss, 'refuses beta=0',
+       'without a square it is the absolute error, as in torch')
+def beta_zero() -> Shown:
+    """``beta=0`` is the L1 loss in torch, and an assertion here."""
+    pred, target = torch.tensor([3.]), torch.tensor([0.])
+    stock = outcome(lambda: mmdet.SmoothL1Loss(beta=0.0)(pred, target))
+    ours = mmlosses.SmoothL1Loss(beta=0.0)(pred, target)
+    right = abs(3.0 - 0.0)
+    return stock, ours, right
+
+
+@shows('L2Loss', mmdet.L2Loss, 'clamps the prediction to 1',
+       'the squared error, (3 - 0) ** 2')
+def l2_clamps() -> Shown:
+    """The loss of this name is one of similarities: it clamps to [0, 1]."""
+    pred, target = torch.full((2, 2), 3.0), torch.zeros(2, 2)
+    stock = mmdet.L2Loss()(pred, target)
+    ours = MODELS.build(dict(type='mmlosses.L2Loss'))(pred, target)
+    right = (3.0 - 0.0)**2
+    return stock, ours, right
+
+
+@shows('L2Loss', mmdet.L2Loss, 'writes to the target',
+       'a loss reads its target')
+def l2_writes() -> Shown:
+    """Targets of weight 0 are -1 afterwards, for all who read them next."""
+    stock, ours = torch.zeros(2), torch.zeros(2)
+    weight = torch.tensor([1., 0.])
+    mmdet.L2Loss()(torch.ones(2), stock, weight)
+    MODELS.build(dict(type='mmlosses.L2Loss'))(torch.ones(2), ours, weight)
+    right = torch.zeros(2)
+    return stock, ours, right
+
+
+@formula_of('tutorials')
+def masked_smooth_l1(error: Tensor) -> Tensor:
+    """The smooth L1 loss of tutorials: two pieces times 0 and 1."""
+    error = error.abs()
+    near = (error < 1).to(error.dtype)
+    return near * 0.5 * error**2 + (1 - near) * (error - 0.5)
+
+
+@shows('SmoothL1Loss', masked_smooth_l1, 'infinity times 0 in float16',
+       '|1000| - 0.5')
+def smooth_l1_mask() -> Shown:
+    """The square overflows where it is not used, and 0 * inf is NaN."""
+    pred = torch.tensor([1000.]).half()
+    stock = masked_smooth_l1(pred)
+    ours = mmlosses.SmoothL1Loss()(pred, torch.zeros(1).half())
+    right = 1000 - 0.5
+    return stock, ours, right
+
+
+@formula_of('Stack Overflow')
+def clipped_angle_loss(pred: Tensor,
+                       target: Tensor,
+                       delta: float = 0.2) -> Tensor:
+    """theta ** (1 + delta) by the clipped arccosine, as asked and answered on
+    Stack Overflow."""
+    cosine = (pred * target).sum(dim=-1).clamp(1e-6, 1 - 1e-6)
+    return torch.acos(cosine)**(1 + delta)
+
+
+@shows('AngularLoss', clipped_angle_loss, 'flat beyond 90 degrees',
+       'theta ** 1.2')
+def angle_flat() -> Shown:
+    """The clip makes all obtuse angles one, with a gradient of 0."""
+    theta = torch.tensor([math.radians(120), math.radians(170)])
+    pred = torch.stack([theta.cos(), theta.sin()], dim=-1)
+    target = torch.tensor([[1., 0.], [1., 0.]])
+    stock = clipped_angle_loss(pred, target)
+    ours = mmlosses.AngularLoss(reduction='none')(pred, target)
+    right = [math.radians(120)**1.2, math.radians(170)**1.2]
+    return stock, ours, right
+
+
+@shows('AngularLoss', clipped_angle_loss, 'no gradient beyond 90 degrees',
+       '1.2 * theta ** 0.2, across the direction of the prediction')
+def angle_gradient() -> Shown:
+    """A prediction that points the wrong way is never turned."""
+    theta = math.radians(120)
+    pred = torch.tensor([[math.cos(theta), math.sin(theta)]])
+    target = torch.tensor([[1., 0.]])
+    stock = slope(lambda x: clipped_angle_loss(x, target), pred).norm()
+    ours = slope(lambda x: mmlosses.AngularLoss()(x, target), pred).norm()
+    right = 1.2 * theta**0.2
+    return stock, ours, right
+
+
+@shows('AngularLoss', clipped_angle_loss, 'a long prediction costs nothing',
+       'theta ** 1.2: an angle has no length')
+def angle_length() -> Shown:
+    """A prediction ten times as long is nearly free at 80 degrees."""
+    theta = math.radians(80)
+    pred = torch.tensor([[10 * math.cos(theta), 10 * math.sin(theta)]])
+    target = torch.tensor([[1., 0.]])
+    stock = clipped_angle_loss(pred, target)
+    ours = mmlosses.AngularLoss()(pred, target)
+    right = theta**1.2
+    return stock, ours, right
