@@ -426,8 +426,8 @@ class SIoULoss(BoxLoss):
         - The distance cost of mmdet has the wrong sign, unless
           ``neg_gamma=True``: it falls as the boxes move apart, and training
           pushes them.
-        - The sine of twice the angle comes without an arcsine, whose
-          gradient is infinite at 90 degrees.
+        - The sine of twice the angle comes without the paper's arcsine,
+          whose gradient is infinite at 90 degrees.
         - mmdet's overflows in half precision: the area of a box of 600
           pixels is infinite.
 

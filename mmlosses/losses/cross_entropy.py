@@ -328,7 +328,8 @@ class LabelSmoothLoss(ClassificationLoss):
 
     Differs from upstream:
         - A logit of -inf without a share of the label gives no NaN.
-        - Ignored labels and class weights work, as in torch.
+        - Ignored labels and class weights work. ``'mean'`` divides by all
+          labels, torch's by the weights of those that count.
         - One class gives 0 instead of a division by zero.
 
     Example:

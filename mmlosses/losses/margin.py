@@ -256,7 +256,7 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
     Differs from upstream:
         - Code that normalises with ``renorm(2, 1, 1e-5).mul(1e5)`` leaves a
           class vector shorter than 1e-5 as short as it is, and is 0.1 % off
-          at the length 1e-4. This class divides by the length.
+          at the length 1e-4. This class divides by a length from 1e-6.
 
     Example:
         In the ReID head of mmdet, which calls it with features and labels:

@@ -107,7 +107,8 @@ class L1Loss(BaseLoss):
         - mmpose multiplies prediction and target by the weight, which is the
           same for L1 with weights that are not negative.
         - mmdet and mmpose return NaN where an element of weight 0 holds NaN.
-        - mmdet returns a scalar for ``'none'`` where no weight is above 0.
+        - mmdet returns a scalar for ``'none'`` where no weight is above 0, for
+          which it waits for the device.
 
     Example:
         In a config that inherits one of mmdet's CenterNet configs:
