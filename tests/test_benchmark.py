@@ -73,6 +73,14 @@ def test_bytes_count_a_storage_once():
         return (new[:50] * new[50:]).sum() + (new * new).sum()
 
     assert benchmark.saved_bytes(Call(views, x)) == (400, 400)
+
+    def within(x):
+        """Differentiates in its forward pass, which keeps nothing."""
+        z = x.detach().requires_grad_()
+        slope, = torch.autograd.grad((z.exp() * z.sin()).sum(), z)
+        return (x * slope).sum()
+
+    assert benchmark.saved_bytes(Call(within, x))[0] == 400
     linear = torch.nn.Linear(100, 1)
     assert benchmark.saved_bytes(Call(linear, x))[0] == 0
 
