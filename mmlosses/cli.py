@@ -5,7 +5,7 @@ import difflib
 import re
 import sys
 from contextlib import contextmanager
-from typing import Any, Iterable, Iterator, List
+from typing import Any, Iterable, Iterator, List, Type
 
 # What a mistake in a config or on the command line ends in.
 MISTAKES = (AssertionError, AttributeError, ImportError, KeyError, OSError,
@@ -30,11 +30,16 @@ def read_config(path: str) -> Any:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn a user's mistake into one line and exit status 1."""
+def one_line_errors(*kinds: Type[BaseException]) -> Iterator[None]:
+    """Turn a user's mistake into one line and exit status 1.
+
+    Args:
+        *kinds (type): The errors that are mistakes. Default: all that a
+            config or a command line may end in.
+    """
     try:
         yield
-    except MISTAKES as error:
+    except kinds or MISTAKES as error:
         sys.exit(f'error: {explain(error)}')
 
 
