@@ -2,14 +2,18 @@
 from __future__ import annotations
 import argparse
 import difflib
+import os.path as osp
+import pickle
 import re
 import sys
+import traceback
 from contextlib import contextmanager
 from typing import Any, Iterable, Iterator, List, Type
 
 # What a mistake in a config or on the command line ends in.
-MISTAKES = (AssertionError, AttributeError, ImportError, KeyError, OSError,
-            SyntaxError, TypeError, ValueError)
+MISTAKES = (AssertionError, AttributeError, EOFError, ImportError, KeyError,
+            OSError, SyntaxError, TypeError, ValueError,
+            pickle.UnpicklingError)
 
 
 def key_value(text: str) -> str:
@@ -56,8 +60,27 @@ def explain(error: BaseException) -> str:
                              registered(kind) + beside(name)))
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.strerror}: {error.filename}'
-    text = ' '.join(text.split())
-    return text or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if text.startswith('Caught '):  # a traceback of a data loader's worker
+        text = text.strip().splitlines()[-1]
+    text = ' '.join(text.split()) or type(error).__name__
+    path = file_of(error)
+    return f'{path}: {text}' if path else text
+
+
+def file_of(error: BaseException) -> str | None:
+    """The file that could not be read; parsers do not name it."""
+    module = type(error).__module__.partition('.')[0]
+    if not (isinstance(error, (EOFError, UnicodeDecodeError))
+            or module in ('json', 'pickle', '_pickle', 'yaml')):
+        return None
+    paths = [
+        value for frame, _ in traceback.walk_tb(error.__traceback__)
+        for value in frame.f_locals.values()
+        if isinstance(value, str) and osp.isfile(value)
+    ]
+    return paths[-1] if paths else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

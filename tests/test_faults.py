@@ -1,11 +1,14 @@
 """Trainings that are killed, files that are damaged, disks that are full."""
 import os
 import os.path as osp
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 
+import mmengine
+import numpy as np
 import pytest
 import torch
 from helpers import ROOT, needs_dotted_paths
@@ -263,3 +266,93 @@ def test_a_config_in_a_checkpoint_does_not_run(undisturbed, tmp_path, config):
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / 'executed').exists()
     assert_same_training(tmp_path / LAST, undisturbed / LAST)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with room for two checkpoints and the best, and not for three."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=260k', 'tmpfs', str(disk)]
+    try:
+        done = subprocess.run(mount, stderr=subprocess.PIPE)
+    except FileNotFoundError:
+        pytest.skip('there is no mount')
+    if done.returncode != 0:
+        pytest.skip('only root may mount a small disk')
+    yield disk
+    subprocess.run(['umount', str(disk)], check=True)
+
+
+@slow
+def test_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, small_disk,
+                                                      config):
+    """With more room, the training goes on."""
+    keep = ('--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=-1')
+    done = train(config, small_disk, *keep)
+    assert done.returncode == 1
+    assert done.stderr == ('error: No space left on device: '
+                           f'{small_disk / LAST}\n')
+    saved = ['best_accuracy_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
+    assert sorted(x.name for x in small_disk.glob('*.pth*')) == saved
+    for name in saved[1:]:
+        assert_same_training(small_disk / name, undisturbed / name)
+    subprocess.run(
+        ['mount', '-o', 'remount,size=2m',
+         str(small_disk)], check=True)
+    done = train(config, small_disk, '--resume', *keep)
+    assert done.returncode == 0, done.stderr
+    assert_same_training(small_disk / LAST, undisturbed / LAST)
+
+
+@pytest.mark.parametrize('content, name, words', [
+    (None, 'ann.json', 'No such file or directory'),
+    ('folder', 'ann.json', 'Is a directory'),
+    (b'{"metainfo": {}, "data_list": [', 'ann.json', 'Expecting value'),
+    (b'', 'ann.json', 'Expecting value'),
+    (bytes(range(256)), 'ann.json', 'decode'),
+    (b'[1, 2]', 'ann.json', 'should be a dict'),
+    (b'{"images": []}', 'ann.json', 'data_list'),
+    (b'\x80\x04', 'ann.pkl', 'pickle'),
+    (b'', 'ann.pkl', 'Ran out of input'),
+    (b'a: [', 'ann.yaml', 'expected'),
+])
+def test_unreadable_annotation_ends_in_one_line(content, name, words, tool,
+                                                tmp_path):
+    ann_file = tmp_path / name
+    if content == 'folder':
+        ann_file.mkdir()
+    elif content is not None:
+        ann_file.write_bytes(content)
+    line = last_words(tool.main, annotated(tmp_path, ann_file), '--work-dir',
+                      tmp_path / 'work')
+    assert words in line and (str(ann_file) in line
+                              or words in ('should be a dict', 'data_list'))
+
+
+def annotated(folder, ann_file):
+    """A config whose training reads an annotation."""
+    return write_config(
+        folder, f"""
+train_dataloader['dataset'] = dict(
+    _delete_=True,
+    type='mmengine.dataset.BaseDataset',
+    ann_file={str(ann_file)!r})
+""")
+
+
+def test_a_payload_in_an_annotation_does_not_run(tool, tmp_path):
+    """Where arrays and plain values are all that there is, it is read."""
+    ann_file = tmp_path / 'ann.pkl'
+    content = dict(
+        metainfo=dict(classes=('a', )),
+        data_list=[dict(boxes=np.eye(4), size=np.float32(3), tags={1, 2})])
+    ann_file.write_bytes(pickle.dumps(content))
+    with tool.trusted_files():
+        assert str(mmengine.load(ann_file)) == str(content)
+    content['data_list'].append(Payload(tmp_path / 'executed'))
+    ann_file.write_bytes(pickle.dumps(content))
+    line = last_words(tool.main, annotated(tmp_path, ann_file), '--work-dir',
+                      tmp_path / 'work')
+    assert 'it holds posix.mkdir' in line and str(ann_file) in line
+    assert not (tmp_path / 'executed').exists()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import gc
 import inspect
+import logging
 import os
 import os.path as osp
 from typing import Any, Dict, Sequence
@@ -184,4 +185,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    # On a full disk, each line of the log would end in a traceback.
+    logging.raiseExceptions = False
     main()
