@@ -8,12 +8,15 @@ import re
 import sys
 import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Type
+
+import yaml
 
 # What a mistake in a config or on the command line ends in.
 MISTAKES = (AssertionError, AttributeError, EOFError, ImportError, KeyError,
             OSError, SyntaxError, TypeError, ValueError,
-            pickle.UnpicklingError)
+            pickle.UnpicklingError, yaml.YAMLError)
 
 
 def key_value(text: str) -> str:
@@ -31,6 +34,10 @@ def read_config(path: str) -> Any:
     except SyntaxError as error:
         raise ValueError(
             f'{path}, line {error.lineno}: {error.msg}') from error
+    except (ImportError, OSError, TypeError, ValueError, yaml.YAMLError):
+        raise
+    except Exception as error:  # A config is a program.
+        raise ValueError(f'{path}: {type(error).__name__}: {error}') from error
 
 
 @contextmanager
@@ -78,9 +85,9 @@ def file_of(error: BaseException) -> str | None:
     paths = [
         value for frame, _ in traceback.walk_tb(error.__traceback__)
         for value in frame.f_locals.values()
-        if isinstance(value, str) and osp.isfile(value)
+        if isinstance(value, (str, Path)) and osp.isfile(value)
     ]
-    return paths[-1] if paths else None
+    return str(paths[-1]) if paths else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

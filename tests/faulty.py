@@ -46,3 +46,10 @@ class Kill(Hook):
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+
+class SaveFirst(Hook):
+    """Saves what a training begins with, after it has resumed."""
+
+    def before_train(self, runner):
+        runner.save_checkpoint(runner.work_dir, 'first.pth')

@@ -1,10 +1,14 @@
 """Every loss trains under DistributedDataParallel as in one process."""
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.distributed as dist
 from cases import CASES
+from helpers import ROOT, needs_dotted_paths
 from mmengine.model import MMDistributedDataParallel
 from ranks import needs_ranks, run_ranks
 from torch import nn
@@ -263,3 +267,72 @@ def test_ranks_without_samples_neither_hang_nor_diverge(ranks, case, number):
         assert torch.isfinite(gradient).all() and gradient.any(), name
         for other in others:
             assert torch.equal(other[name], gradient), name
+
+
+CONFIG = """
+_base_ = {base!r}
+model = dict(channels=(8, 8))
+train_dataloader = dict(batch_size=10, dataset=dict(num_scenes=40))
+val_dataloader = dict(dataset=dict(num_scenes=20))
+train_cfg = dict(max_epochs=3)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
+custom_hooks = [dict(type='faulty.SaveFirst')]
+"""
+
+
+def train_digits(config, world, epoch, last=None):
+    """Train in a number of processes, and return a checkpoint.
+
+    It goes on from ``last``, and what it began with must be the same.
+    """
+    work_dir = config.parent / f'{epoch}'
+    command = [sys.executable]
+    if world > 1:
+        command += ['-m', 'torch.distributed.run', '--standalone']
+        command += [f'--nproc_per_node={world}']
+    command += [ROOT / 'tools/train.py', config, '--work-dir', work_dir]
+    if world > 1:
+        command += ['--launcher', 'pytorch']
+    if last is not None:
+        command += ['--resume', last]
+    path = os.pathsep.join([os.path.dirname(__file__), str(ROOT)])
+    done = subprocess.run([str(word) for word in command],
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE,
+                          universal_newlines=True,
+                          env=dict(os.environ, PYTHONPATH=path))
+    assert done.returncode == 0, done.stderr
+    if last is not None:
+        begun, expected = load(work_dir / 'first.pth'), load(last)
+        assert begun['param_schedulers'] == expected['param_schedulers']
+        for key in ('state_dict', 'optimizer'):
+            torch.testing.assert_close(
+                begun[key], expected[key], rtol=0, atol=0)
+    return work_dir / f'epoch_{epoch}.pth'
+
+
+def load(path):
+    return torch.load(path, weights_only=False)
+
+
+@needs_dotted_paths
+@pytest.mark.slow
+@pytest.mark.parametrize('name, buffer', [
+    ('center_softmax', 'head.loss_module.centers'),
+    ('boxes_wiou', 'head.loss_module.mean_iou_loss'),
+])
+def test_a_training_resumes_on_another_number_of_ranks(name, buffer, tmp_path):
+    """An epoch on 2 ranks, one on 1, one on 2: the state goes with it."""
+    pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
+    config = tmp_path / 'config.py'
+    base = ROOT / 'configs' / 'digits' / f'{name}.py'
+    config.write_text(CONFIG.format(base=str(base)))
+    paths = [train_digits(config, 2, 1)]
+    paths.append(train_digits(config, 1, 2, paths[-1]))
+    paths.append(train_digits(config, 2, 3, paths[-1]))
+    one, two, three = [load(path)['state_dict'][buffer] for path in paths]
+    assert not torch.equal(one, two) and not torch.equal(two, three)
+    # 40 scenes in batches of 10, by 2 ranks, by 1, by 2.
+    losses = load(paths[-1])['message_hub']['log_scalars']['train/loss']
+    assert len(losses.data[0]) == 2 + 4 + 2
+    assert torch.tensor(losses.data[0]).isfinite().all()

@@ -1,11 +1,14 @@
 """Trainings that are killed, files that are damaged, disks that are full."""
+import importlib
 import os
 import os.path as osp
 import pickle
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import mmengine
 import numpy as np
@@ -297,9 +300,9 @@ def test_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, small_disk,
     assert sorted(x.name for x in small_disk.glob('*.pth*')) == saved
     for name in saved[1:]:
         assert_same_training(small_disk / name, undisturbed / name)
-    subprocess.run(
-        ['mount', '-o', 'remount,size=2m',
-         str(small_disk)], check=True)
+    subprocess.run(['mount', '-o', 'remount,size=2m',
+                    str(small_disk)],
+                   check=True)
     done = train(config, small_disk, '--resume', *keep)
     assert done.returncode == 0, done.stderr
     assert_same_training(small_disk / LAST, undisturbed / LAST)
@@ -313,9 +316,9 @@ def test_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, small_disk,
     (bytes(range(256)), 'ann.json', 'decode'),
     (b'[1, 2]', 'ann.json', 'should be a dict'),
     (b'{"images": []}', 'ann.json', 'data_list'),
-    (b'\x80\x04', 'ann.pkl', 'pickle'),
+    (b'garbage', 'ann.pkl', 'truncated'),
     (b'', 'ann.pkl', 'Ran out of input'),
-    (b'a: [', 'ann.yaml', 'expected'),
+    (b'a: [', 'ann.yaml', 'while parsing'),
 ])
 def test_unreadable_annotation_ends_in_one_line(content, name, words, tool,
                                                 tmp_path):
@@ -356,3 +359,61 @@ def test_a_payload_in_an_annotation_does_not_run(tool, tmp_path):
                       tmp_path / 'work')
     assert 'it holds posix.mkdir' in line and str(ann_file) in line
     assert not (tmp_path / 'executed').exists()
+
+
+@pytest.mark.parametrize('name, content, words', [
+    ('config.py', b'\xff\xfe', 'config.py'),
+    ('config.py', b'model = dict(', 'config.py, line 1'),
+    ('config.py', b'model = 1 / 0', 'division by zero'),
+    ('config.json', b'{', 'config.json: Expecting'),
+    ('config.yaml', b'a: [', 'config.yaml: while parsing'),
+    ('config.py', None, 'Is a directory'),
+])
+@pytest.mark.parametrize('name_of_tool', ['train', 'check_config'])
+def test_unreadable_config_ends_in_one_line(name_of_tool, name, content, words,
+                                            tool, tmp_path):
+    main = importlib.import_module(name_of_tool).main
+    config = tmp_path / name
+    if content is None:
+        config.mkdir()
+    else:
+        config.write_bytes(content)
+    assert words in last_words(main, config)
+
+
+def test_digits_table_says_which_config_did_not_train(tmp_path):
+    page = Path(ROOT) / 'configs' / 'digits' / 'README.md'
+    before = page.read_text()
+    config = write_config(tmp_path, "model['type'] = 'nothing.Here'")
+    done = run('digits_table.py', config)
+    assert done.returncode == 1
+    line, = done.stderr.splitlines()
+    assert line.startswith(f'error: {config} did not train: ')
+    assert page.read_text() == before
+
+
+def test_damaged_record_of_real_pictures_is_named(tmp_path):
+    (tmp_path / 'test_coco.json').write_text('{}')
+    record = tmp_path / 'real_pictures.json'
+    record.write_text('{"SimCC": {"stock": [1')
+    done = run('real_pictures.py', tmp_path, '--out', tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f'error: {record}: Expecting')
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_page_is_whole_or_the_one_before(tool, tmp_path):
+    """Where a write ends in the middle."""
+    from pages import write_block
+    page = tmp_path / 'page.md'
+    write_block(page, 'numbers', 'before')
+    before = page.read_text()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            write_block(page, 'numbers', 'x' * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert page.read_text() == before
+    assert os.listdir(tmp_path) == ['page.md']
