@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Type
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 # What a mistake in a config or on the command line ends in.
 MISTAKES = (AssertionError, AttributeError, EOFError, ImportError, KeyError,
