@@ -84,8 +84,8 @@ def file_of(error: BaseException) -> str | None:
         return None
     paths = [
         value for frame, _ in traceback.walk_tb(error.__traceback__)
-        for value in frame.f_locals.values()
-        if isinstance(value, (str, Path)) and osp.isfile(value)
+        for name, value in frame.f_locals.items() if name != '__file__'
+        and isinstance(value, (str, Path)) and osp.isfile(value)
     ]
     return str(paths[-1]) if paths else None
 

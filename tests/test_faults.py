@@ -182,6 +182,8 @@ def damage(kind, path):
         path.write_bytes(b'')
     elif kind == 'garbage':
         path.write_bytes(bytes(range(256)) * 100)
+    elif kind == 'script':
+        torch.jit.save(torch.jit.script(torch.nn.Identity()), str(path))
     elif kind == 'list':
         torch.save([1, 2], path)
     elif kind in checkpoint:
@@ -201,6 +203,7 @@ def damage(kind, path):
     ('empty', 'damaged'),
     ('garbage', 'damaged'),
     ('list', 'no checkpoint'),
+    ('script', 'no checkpoint'),
     ('meta', 'has no meta'),
     ('message_hub', 'has no message_hub'),
     ('other model', 'missing keys'),
@@ -294,8 +297,9 @@ def test_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, small_disk,
     keep = ('--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=-1')
     done = train(config, small_disk, *keep)
     assert done.returncode == 1
-    assert done.stderr == ('error: No space left on device: '
-                           f'{small_disk / LAST}\n')
+    assert done.stderr.splitlines()[-1] == (
+        f'error: No space left on device: {small_disk / LAST}')
+    assert 'Traceback' not in done.stderr
     saved = ['best_accuracy_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
     assert sorted(x.name for x in small_disk.glob('*.pth*')) == saved
     for name in saved[1:]:
@@ -387,7 +391,7 @@ def test_digits_table_says_which_config_did_not_train(tmp_path):
     config = write_config(tmp_path, "model['type'] = 'nothing.Here'")
     done = run('digits_table.py', config)
     assert done.returncode == 1
-    line, = done.stderr.splitlines()
+    line = done.stderr.splitlines()[-1]
     assert line.startswith(f'error: {config} did not train: ')
     assert page.read_text() == before
 
@@ -398,8 +402,10 @@ def test_damaged_record_of_real_pictures_is_named(tmp_path):
     record.write_text('{"SimCC": {"stock": [1')
     done = run('real_pictures.py', tmp_path, '--out', tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith(f'error: {record}: Expecting')
-    assert len(done.stderr.splitlines()) == 1
+    # Imports may warn before.
+    assert done.stderr.splitlines()[-1].startswith(
+        f'error: {record}: Expecting')
+    assert 'Traceback' not in done.stderr
 
 
 def test_a_page_is_whole_or_the_one_before(tool, tmp_path):

@@ -36,11 +36,11 @@ def reason(cause: BaseException) -> str:
     """What is wrong with a checkpoint, without torch's advice to trust it."""
     text = explain(cause)
     held = re.search(r'GLOBAL (\S+)|it holds (\S+)', text)
-    if held:
+    if held and 'TorchScript' not in text:
         return f'it holds {held[1] or held[2]}, which could run code'
     if isinstance(cause, (EOFError, pickle.UnpicklingError)) or re.search(
-            "PytorchStreamReader|Invalid magic number|No state_dict|'list'",
-            text):
+            "PytorchStreamReader|Invalid magic number|No state_dict|'list'"
+            '|TorchScript', text):
         return 'it is damaged, or no checkpoint'
     if isinstance(cause, KeyError):
         return f'it has no {text}'
