@@ -2,14 +2,21 @@
 from __future__ import annotations
 import argparse
 import difflib
+import os.path as osp
+import pickle
 import re
 import sys
+import traceback
 from contextlib import contextmanager
-from typing import Any, Iterable, Iterator, List
+from pathlib import Path
+from typing import Any, Iterable, Iterator, List, Type
+
+import yaml  # type: ignore[import-untyped]
 
 # What a mistake in a config or on the command line ends in.
-MISTAKES = (AssertionError, AttributeError, ImportError, KeyError, OSError,
-            SyntaxError, TypeError, ValueError)
+MISTAKES = (AssertionError, AttributeError, EOFError, ImportError, KeyError,
+            OSError, SyntaxError, TypeError, ValueError,
+            pickle.UnpicklingError, yaml.YAMLError)
 
 
 def key_value(text: str) -> str:
@@ -27,14 +34,23 @@ def read_config(path: str) -> Any:
     except SyntaxError as error:
         raise ValueError(
             f'{path}, line {error.lineno}: {error.msg}') from error
+    except (ImportError, OSError, TypeError, ValueError, yaml.YAMLError):
+        raise
+    except Exception as error:  # A config is a program.
+        raise ValueError(f'{path}: {type(error).__name__}: {error}') from error
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn a user's mistake into one line and exit status 1."""
+def one_line_errors(*kinds: Type[BaseException]) -> Iterator[None]:
+    """Turn a user's mistake into one line and exit status 1.
+
+    Args:
+        *kinds (type): The errors that are mistakes. Default: all that a
+            config or a command line may end in.
+    """
     try:
         yield
-    except MISTAKES as error:
+    except kinds or MISTAKES as error:
         sys.exit(f'error: {explain(error)}')
 
 
@@ -51,8 +67,27 @@ def explain(error: BaseException) -> str:
                              registered(kind) + beside(name)))
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.strerror}: {error.filename}'
-    text = ' '.join(text.split())
-    return text or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if text.startswith('Caught '):  # a traceback of a data loader's worker
+        text = text.strip().splitlines()[-1]
+    text = ' '.join(text.split()) or type(error).__name__
+    path = file_of(error)
+    return f'{path}: {text}' if path else text
+
+
+def file_of(error: BaseException) -> str | None:
+    """The file that could not be read; parsers do not name it."""
+    module = type(error).__module__.partition('.')[0]
+    if not (isinstance(error, (EOFError, UnicodeDecodeError))
+            or module in ('json', 'pickle', '_pickle', 'yaml')):
+        return None
+    paths = [
+        value for frame, _ in traceback.walk_tb(error.__traceback__)
+        for name, value in frame.f_locals.items() if name != '__file__'
+        and isinstance(value, (str, Path)) and osp.isfile(value)
+    ]
+    return str(paths[-1]) if paths else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ import sys
 import pytest
 import torch
 from helpers import ROOT, needs_dotted_paths
-from mmengine.utils import digit_version
 
 pytestmark = needs_dotted_paths
 
@@ -101,26 +100,6 @@ def test_two_processes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert 'Epoch(train) [4][2/2]' in done.stdout
     assert len(re.findall('^PCK: ', done.stdout, re.MULTILINE)) == 1
-
-
-def test_a_checkpoint_cannot_run_code(trained, tmp_path):
-    """What resuming trusts beside tensors is a list of types."""
-
-    class Payload:
-
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / 'executed'), )
-
-    if digit_version(torch.__version__) < digit_version('2.6.0'):
-        pytest.skip('torch loads whole pickles before 2.6')
-    work_dir, _ = trained
-    checkpoint = torch.load(work_dir / 'epoch_2.pth', weights_only=False)
-    checkpoint['payload'] = Payload()
-    torch.save(checkpoint, tmp_path / 'bad.pth')
-    done = train(CONFIG, '--work-dir', tmp_path, '--resume',
-                 tmp_path / 'bad.pth', '--cfg-options', *SHORT)
-    assert done.returncode != 0
-    assert not (tmp_path / 'executed').exists()
 
 
 @pytest.mark.parametrize('args, words', [

@@ -329,7 +329,7 @@ def require(package: str, config: str) -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config, after what it needs, and take on its scope."""
     if osp.isfile(args.config):
-        with open(args.config, encoding='utf-8') as file:
+        with open(args.config, encoding='utf-8', errors='replace') as file:
             for package in sorted(set(re.findall(r'\b(\w+)::', file.read()))):
                 require(package, args.config)
     cfg = read_config(args.config)

@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from mmengine.config import Config
+from pages import write_whole
+
+from mmlosses.cli import one_line_errors, read_config
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / 'configs/digits'
@@ -38,7 +40,7 @@ command `python tools/train.py CONFIG`, on the CPU of the machine it ran on.
 
 def train(config: Path) -> Tuple[bool, str]:
     """Train a config: whether it passes its bar, and its row."""
-    cfg = Config.fromfile(str(config))
+    cfg = read_config(str(config))
     with tempfile.TemporaryDirectory() as work_dir:
         begin = time.perf_counter()
         done = subprocess.run([
@@ -47,9 +49,12 @@ def train(config: Path) -> Tuple[bool, str]:
             str(config), '--work-dir', work_dir
         ],
                               stdout=subprocess.PIPE,
-                              universal_newlines=True,
-                              check=True)
+                              stderr=subprocess.PIPE,
+                              universal_newlines=True)
         seconds = time.perf_counter() - begin
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines() or [str(done.returncode)]
+        raise ValueError(f'{config} did not train: {words[-1]}')
     metrics = dict(re.findall(r'^(\w+): ([\d.]+)$', done.stdout, re.MULTILINE))
     name = cfg.default_hooks.checkpoint.save_best
     chance, reached = metrics[f'{name}_chance'], metrics[name]
@@ -88,11 +93,12 @@ def main() -> None:
             failed.append(config.stem)
         rows = read_rows()
         rows[config.stem] = row
-        PAGE.write_text(HEAD + '\n'.join(rows[name]
-                                         for name in sorted(rows)) + '\n')
+        lines = [rows[name] for name in sorted(rows)]
+        write_whole(PAGE, HEAD + '\n'.join(lines) + '\n')
     if failed:
         sys.exit(f'below their bar: {", ".join(failed)}')
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors():
+        main()

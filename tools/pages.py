@@ -11,4 +11,16 @@ def write_block(page: Path, name: str, text: str) -> None:
     if begin in before:
         before, _, rest = before.partition(begin)
         after = rest.partition(end)[2]
-    page.write_text(f'{before}{begin}\n{text}\n{end}{after}')
+    write_whole(page, f'{before}{begin}\n{text}\n{end}{after}')
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole, or leave the one that is there as it is."""
+    part = path.with_name(f'{path.name}.part')
+    try:
+        part.write_text(text)
+        part.replace(path)
+    except OSError:
+        if part.exists():
+            part.unlink()
+        raise

@@ -23,7 +23,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.hub import get_config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from pages import write_block
+from pages import write_block, write_whole
+
+from mmlosses.cli import one_line_errors
 
 FOLDER = Path(__file__).resolve().parent.parent / 'configs'
 Change = Callable[[Any], None]
@@ -288,7 +290,7 @@ def main() -> None:
             for label, ours in (('stock', False), ('mmlosses', True))
         }
         print(row(name, curves[name]), flush=True)
-        record.write_text(json.dumps(curves, indent=1) + '\n')
+        write_whole(record, json.dumps(curves, indent=1) + '\n')
     curves = {name: curves[name] for name in KINDS if name in curves}
     draw(curves, args.out / 'real_pictures.png')
     head = ('| kind | stock, first loss | last | mmlosses, first loss | last '
@@ -299,4 +301,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors(OSError, UnicodeDecodeError, json.JSONDecodeError):
+        main()

@@ -3,20 +3,18 @@ from __future__ import annotations
 import argparse
 import gc
 import inspect
+import logging
 import os
 import os.path as osp
-import pickle
-from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Dict, Sequence
 
-import numpy as np
 import torch
+from checkpoints import (CarefulRunner, CheckpointError, SameCurveHook,
+                         latest_checkpoint, take_seed, trusted_files)
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.dist import is_distributed, is_main_process
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
-from mmengine.utils import digit_version
 
 from mmlosses.cli import did_you_mean, key_value, one_line_errors, read_config
 from mmlosses.hooks.curves import TIMERS
@@ -24,7 +22,7 @@ from mmlosses.hooks.curves import TIMERS
 CURVES = 'mmlosses.CurvesHook'
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
@@ -62,7 +60,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=0,
         help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -83,16 +81,25 @@ def load_config(args: argparse.Namespace) -> Config:
             raise ValueError(f'--amp cannot be used with {wrapper}')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-        if cfg.load_from is not None and not osp.isfile(cfg.load_from):
-            raise FileNotFoundError(
-                f'there is no checkpoint {cfg.load_from} to resume')
+    resume_from(args.resume, cfg)
     hooks = cfg.get('custom_hooks') or []
     if not any(hook.get('type') == CURVES for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type=CURVES)]
     return cfg
+
+
+def resume_from(wish: str | None, cfg: Config) -> None:
+    """Put in the checkpoint to go on from, where there is one."""
+    if wish is None and cfg.get('resume') and not cfg.get('load_from'):
+        wish = 'auto'
+    if wish == 'auto':
+        cfg.resume = False
+        wish = latest_checkpoint(cfg.work_dir)
+    if wish is not None:
+        if not osp.isfile(wish):
+            raise FileNotFoundError(f'there is no checkpoint {wish} to resume')
+        cfg.resume, cfg.load_from = True, wish
+        take_seed(cfg)
 
 
 def check_settings(options: Dict[str, Any], cfg: Config) -> None:
@@ -122,7 +129,7 @@ def build_runner(cfg: Config) -> Runner:
     """Build everything that a config names, before anything is trained."""
     if cfg.launcher == 'pytorch' and get_device() == 'cpu':
         distribute_on_cpu(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = CarefulRunner.from_cfg(cfg)
     if runner._train_loop is None:
         raise ValueError(f'{cfg.filename} configures no training: it needs '
                          'train_cfg, train_dataloader and optim_wrapper')
@@ -130,39 +137,8 @@ def build_runner(cfg: Config) -> Runner:
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.train_loop
     runner.val_loop
+    runner.register_hook(SameCurveHook())
     return runner
-
-
-@contextmanager
-def checkpoints_of_mmengine() -> Iterator[None]:
-    """Let torch load what mmengine saves beside tensors, and nothing else.
-
-    Since torch 2.6 it refuses all but tensors, unless told which types to
-    trust. mmengine 0.10.7 saves the history of its log too and does not tell;
-    onedl-mmengine tells, and loads what is refused all the same.
-    """
-    if (digit_version(torch.__version__) < digit_version('2.6.0')
-            or 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' in os.environ):
-        yield
-        return
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    array = np.zeros(1)
-    # NumPy 2 renamed the module of the functions that rebuild its values.
-    rebuild: List[Any] = [x.__reduce__()[0] for x in (array, array[0])]
-    numbers = [type(np.dtype(code)) for code in '?bhilqBHILQefd']
-    # The second names what it stands for in the checkpoint.
-    history = [HistoryBuffer, (history_statistic, 'builtins.getattr')]
-    allowed = [*history, np.ndarray, np.dtype, *rebuild, *numbers]
-    with torch.serialization.safe_globals(allowed):
-        yield
-
-
-def history_statistic(owner: type, name: str) -> Callable:
-    """The only use that a checkpoint has for ``getattr``."""
-    if owner is not HistoryBuffer or name.startswith('_'):
-        raise pickle.UnpicklingError(
-            f'a checkpoint has no business with {owner}.{name}')
-    return getattr(owner, name)
 
 
 def final_metrics(runner: Runner) -> Dict[str, float]:
@@ -179,10 +155,12 @@ def final_metrics(runner: Runner) -> Dict[str, float]:
 
 def train(args: argparse.Namespace) -> Dict[str, float]:
     """Train, and return the metrics of the last validation."""
-    with one_line_errors():
-        runner = build_runner(load_config(args))
-    with checkpoints_of_mmengine():
-        runner.train()
+    with trusted_files():
+        with one_line_errors():
+            runner = build_runner(load_config(args))
+        # What is wrong with the model or the data needs to show where.
+        with one_line_errors(CheckpointError, OSError):
+            runner.train()
     return final_metrics(runner)
 
 
@@ -197,9 +175,9 @@ def leave_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train, and end with the metrics of the last validation."""
-    metrics = train(parse_args())
+    metrics = train(parse_args(argv))
     if is_main_process():
         for name, value in metrics.items():
             print(f'{name}: {value:.4f}')
@@ -207,4 +185,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    # On a full disk, each line of the log would end in a traceback.
+    logging.raiseExceptions = False
     main()

@@ -32,7 +32,8 @@ class CurvesHook(Hook):
         >>> custom_hooks = [dict(type='mmlosses.CurvesHook')]
     """
 
-    priority = 'VERY_LOW'
+    # Before the hook that saves: a checkpoint has all of a validation or none.
+    priority = 'LOW'
 
     def __init__(self, filename: str = 'curves.png') -> None:
         self.filename = filename
@@ -75,7 +76,13 @@ class CurvesHook(Hook):
                 label=name)
         val_iters = runner.message_hub.runtime_info.get(INFO_KEY, [])
         for name, values in metrics.items():
-            right.plot(val_iters[-len(values):], values, 'o-', label=name)
+            # A training that was begun without this hook has more of them.
+            count = min(len(val_iters), len(values))
+            right.plot(
+                val_iters[len(val_iters) - count:],
+                values[len(values) - count:],
+                'o-',
+                label=name)
         for axes, title in ((left, 'training loss'), (right, 'validation')):
             axes.set(title=title, xlabel='iteration')
             axes.grid(alpha=0.3)
