@@ -3,10 +3,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from mmengine.registry import DefaultScope
 
 # The contract is a module of the package: show what its asserts compared.
 pytest.register_assert_rewrite('mmlosses.testing')
+
+# pytest --hypothesis-profile=thorough tests/test_properties.py takes minutes.
+settings.register_profile('thorough', max_examples=1000, deadline=None)
 
 try:
     import mmcv.ops  # noqa: F401

@@ -17,9 +17,9 @@ def metric_inputs(batch):
 def arcface_inputs(batch):
     """The first features point away from their class vector, so that their
     angle and the margin add up to more than pi."""
-    torch.manual_seed(0)
-    weight = ArcFaceLoss(CLASSES, CHANNELS).weight.detach()
-    torch.manual_seed(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weight = ArcFaceLoss(CLASSES, CHANNELS).weight.detach()
     features, labels = metric_inputs(batch)
     labels = (labels + 2) % CLASSES
     features[:1] = -weight[labels[:1]] + 0.01 * features[:1]
