@@ -32,9 +32,9 @@ def no_default_scope():
 def coco():
     """A folder with a few COCO pictures and ``test_coco.json``."""
     folder = Path(
-        os.environ.get('MMLOSSES_COCO',
-                       Path(__file__).resolve().parents[1] /
-                       'shared/data/coco'))
+        os.environ.get(
+            'MMLOSSES_COCO',
+            Path(__file__).resolve().parents[1] / 'shared/data/coco'))
     if not (folder / 'test_coco.json').is_file():
         pytest.skip(f'no COCO pictures in {folder}: set MMLOSSES_COCO to a '
                     'folder with pictures and test_coco.json')

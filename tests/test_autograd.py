@@ -6,7 +6,6 @@ from cases import CASES
 from test_properties import couples_samples
 from torch import nn
 
-from mmlosses import losses
 from mmlosses.losses.reduction import map_tensors
 
 every_loss = pytest.mark.parametrize(

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 # The last batch of an epoch is smaller than the others.
 BATCHES = (3, 5, 2, 4)
 
+
 @pytest.fixture
 def dynamo():
     """A compiler that has seen nothing yet."""
