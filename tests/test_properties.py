@@ -98,6 +98,8 @@ def may_be_negative(loss):
         return 'torchpropel takes the target for one-dimensional'
     if isinstance(loss, losses.IoULoss) and loss.eps > 1:
         return 'no IoU is above 1, the least that it is then taken for'
+    if getattr(loss, 'use_mask', False):
+        return 'the targets of the case are labels, a mask is from 0 to 1'
     return None
 
 
