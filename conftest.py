@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 pytest.register_assert_rewrite('mmlosses.testing')
 
 # pytest --hypothesis-profile=thorough tests/test_properties.py takes minutes.
-settings.register_profile('thorough', max_examples=1000, deadline=None)
+settings.register_profile('thorough', max_examples=1600, deadline=None)
 
 try:
     import mmcv.ops  # noqa: F401

@@ -50,9 +50,9 @@ def nothing(loss):
 
 
 def drawn(exclude=nothing, cases=CASES):
-    """Draw the rest of a test: a fifth as often as other tests do."""
+    """Draw the rest of a test, an eighth as often as other tests do."""
     few = settings(
-        max_examples=max(settings.default.max_examples // 5, 1), deadline=None)
+        max_examples=max(settings.default.max_examples // 8, 1), deadline=None)
 
     def decorate(test):
         return pytest.mark.parametrize(
