@@ -563,10 +563,10 @@ def test_any_layout_of_memory(case, data):
         same(one, other, rtol=rtol)
 
 
-@drawn()
+@drawn(exclude=target_has_no_gradient)
 def test_gradients_asked_of_any_input(case, data):
     """The same value and gradients, whoever else asks for one."""
-    call = data.draw(calls(case, EXACT_DTYPES))
+    call = data.draw(calls(case, EXACT_DTYPES, target_has_no_gradient))
     weight, _ = data.draw(weights(call.shape, 0.1, [call.dtype]))
     reduction = data.draw(st.sampled_from(REDUCTIONS))
 
