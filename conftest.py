@@ -3,10 +3,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from mmengine.registry import DefaultScope
 
 # The contract is a module of the package: show what its asserts compared.
 pytest.register_assert_rewrite('mmlosses.testing')
+
+# pytest --hypothesis-profile=thorough tests/test_properties.py takes minutes.
+settings.register_profile('thorough', max_examples=1600, deadline=None)
 
 try:
     import mmcv.ops  # noqa: F401
@@ -28,9 +32,9 @@ def no_default_scope():
 def coco():
     """A folder with a few COCO pictures and ``test_coco.json``."""
     folder = Path(
-        os.environ.get('MMLOSSES_COCO',
-                       Path(__file__).resolve().parents[1] /
-                       'shared/data/coco'))
+        os.environ.get(
+            'MMLOSSES_COCO',
+            Path(__file__).resolve().parents[1] / 'shared/data/coco'))
     if not (folder / 'test_coco.json').is_file():
         pytest.skip(f'no COCO pictures in {folder}: set MMLOSSES_COCO to a '
                     'folder with pictures and test_coco.json')

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlosses.registry import MODELS
+from .buffers import set_buffer
 from .features import (FeatureLoss, check_features, check_softmax,
                        make_class_vectors)
 from .labels import check_label_range
@@ -216,7 +217,7 @@ class CenterLoss(FeatureLoss):
                 dist.all_reduce(total)
             centers = self.centers.to(total.dtype)
             step = center_step(centers, total[:, :-1], total[:, -1])
-            self.centers.copy_(centers - self.alpha * step)
+            set_buffer(self, 'centers', centers - self.alpha * step)
 
 
 @MODELS.register_module(name=['CenterSoftmaxLoss', 'centerloss'])

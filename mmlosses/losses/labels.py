@@ -45,7 +45,10 @@ def check_label_range(labels: Tensor,
         return
     if labels.device.type != 'cpu' or labels.numel() == 0:
         return
-    low, high = int(labels.min()), int(labels.max())
+    try:
+        low, high = int(labels.min()), int(labels.max())
+    except RuntimeError:  # of torch.func.vmap, where a tensor stands for many
+        return
     if low < 0 or high >= classes:
         raise ValueError(f'{name} must be from 0 to {classes - 1}, got '
                          f'{low if low < 0 else high}')

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .box_geometry import BoxLoss, BoxPair, box_pair, squared_length
+from .buffers import set_buffer
 from .reduction import autocast_off, upcast
 
 VERSIONS = (1, 2, 3)
@@ -204,4 +205,5 @@ class WIoULoss(BoxLoss):
             mean = self.mean_iou_loss.to(loss.dtype)
             moved = mean + self.momentum * (
                 total[0] / total[1].clamp(min=1) - mean)
-            self.mean_iou_loss.copy_(torch.where(total[1] > 0, moved, mean))
+            set_buffer(self, 'mean_iou_loss',
+                       torch.where(total[1] > 0, moved, mean))

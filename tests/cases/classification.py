@@ -47,7 +47,7 @@ def call_cross_entropy(loss, pred, target, weight=None, *args, **kwargs):
         return loss(pred, target, weight, *args, **kwargs)
     if weight is not None:
         kwargs['target_weight'] = weight
-    roi_class = torch.ones(len(pred), dtype=torch.long)
+    roi_class = torch.ones(len(pred), dtype=torch.long, device=pred.device)
     return loss(pred, target, roi_class, *args, **kwargs)
 
 

@@ -17,9 +17,9 @@ def metric_inputs(batch):
 def arcface_inputs(batch):
     """The first features point away from their class vector, so that their
     angle and the margin add up to more than pi."""
-    torch.manual_seed(0)
-    weight = ArcFaceLoss(CLASSES, CHANNELS).weight.detach()
-    torch.manual_seed(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weight = ArcFaceLoss(CLASSES, CHANNELS).weight.detach()
     features, labels = metric_inputs(batch)
     labels = (labels + 2) % CLASSES
     features[:1] = -weight[labels[:1]] + 0.01 * features[:1]
@@ -30,7 +30,7 @@ def logit_inputs(batch):
     """Scaled cosines, one near -1, and labels, one of the background."""
     cosine = torch.rand(batch, CLASSES + 1) * 1.8 - 0.9
     cosine[1:2, 1] = -0.99
-    return 32 * cosine, torch.tensor([5, 1, 2])[:batch]
+    return 32 * cosine, torch.tensor([5, 1, 2])[torch.arange(batch) % 3]
 
 
 def center_perfect(batch):
@@ -44,16 +44,17 @@ def moved(loss):
     return loss.centers
 
 
-def class_vectors(dtype=torch.float32):
+def class_vectors(dtype=torch.float32, device=None):
     """The weight vectors of a classifier, the same each time."""
-    numbers = torch.arange(CLASSES * CHANNELS, dtype=dtype)
+    numbers = torch.arange(CLASSES * CHANNELS, dtype=dtype, device=device)
     return numbers.reshape(CLASSES, CHANNELS).mul(1.7).sin()
 
 
 def ccs_call(loss, pred, target, *args, **kwargs):
     """The call of CCSLoss, with class weights of the classifier's dtype."""
     double = pred.dtype == torch.float64
-    vectors = class_vectors(torch.float64 if double else torch.float32)
+    vectors = class_vectors(torch.float64 if double else torch.float32,
+                            pred.device)
     return loss(pred, vectors, target, *args, **kwargs)
 
 

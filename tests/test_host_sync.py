@@ -1,0 +1,164 @@
+"""No loss waits for the device, neither forward nor backward.
+
+FakeTensorMode, which is in the contract, refuses operators whose result or
+shape depends on data. A copy between devices waits too, and it lets that
+pass. Here the device is ``meta``, which needs none.
+"""
+import contextlib
+import dataclasses
+
+import pytest
+import torch
+from cases import CASES
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmlosses.losses.reduction import map_tensors
+
+DEVICE = torch.device('meta')
+
+WAITS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+
+
+class HostSync(RuntimeError):
+    """The host would have to wait for the device."""
+
+
+class NoHostSync(TorchDispatchMode):
+    """Raise for each operator that waits for the device."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name
+        waits = any([tag in func.tags for tag in WAITS])
+        if name in ('aten::index', 'aten::index_put', 'aten::index_put_'):
+            # It has the tag for masks: those give a shape of their own.
+            waits = any([
+                index is not None and index.dtype in (torch.bool, torch.uint8)
+                for index in args[1]
+            ])
+        if waits:
+            raise HostSync(f'{name} depends on data')
+        kwargs = kwargs or {}
+        if name == 'aten::_to_copy':
+            devices = {args[0].device, kwargs.get('device', args[0].device)}
+        elif name == 'aten::copy_':
+            devices = {args[0].device, args[1].device}
+        else:
+            devices = set()
+        if len(devices) > 1:
+            raise HostSync(f'{name} copies between devices')
+        return func(*args, **kwargs)
+
+
+class NoHostData(TorchFunctionMode):
+    """Raise for a tensor made of numbers, which are copied to the device."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor):
+            raise HostSync(f'{func.__name__} copies its numbers')
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def no_host_sync():
+    with NoHostSync(), NoHostData():
+        yield
+
+
+def on_device(tensors):
+    return map_tensors(lambda x: x.detach().to(DEVICE), tensors)
+
+
+VARIANTS = [
+    pytest.param(
+        dataclasses.replace(
+            case, kwargs={
+                **case.kwargs,
+                **kwargs
+            }, training=True),
+        id=f'{case.loss.__name__}-{name}') for case in CASES
+    for name, kwargs in [('default', {})] +
+    [(name, kwargs) for name, (_, kwargs) in case.arguments.items()]
+]
+
+
+@pytest.mark.parametrize('case', VARIANTS)
+def test_no_loss_waits_for_the_device(case):
+    pred, target = [on_device(tensors) for tensors in case.sample()]
+    pred = map_tensors(torch.Tensor.requires_grad_, pred)
+    weight = on_device(case.random_weight())
+    loss = case.build().to(DEVICE)
+    leaves = list(pred) if isinstance(pred, tuple) else [pred]
+    factor = on_device(torch.tensor(7.0))
+    for args in ((), (weight, factor)):
+        with no_host_sync():
+            got = case.run(loss, pred, target, *args)
+            torch.autograd.grad(got.sum(), leaves + list(loss.parameters()))
+
+
+class WaitsInBackward(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * float(grad.sum())
+
+
+def assign_by_mask(x):
+    x = x * 1
+    x[x > 0] = 0
+    return x
+
+
+SYNCS = {
+    'item': lambda x: x * x.sum().item(),
+    'float': lambda x: x * float(x.detach().sum()),
+    'if': lambda x: x if x.sum() > 0 else -x,
+    'any': lambda x: x if torch.any(x > 0) else -x,
+    'tolist': lambda x: x.sum() + len(x.tolist()),
+    'equal': lambda x: x * torch.equal(x, x),
+    'allclose': lambda x: x * torch.allclose(x, x),
+    'nonzero': lambda x: x.nonzero(),
+    'where with one argument': lambda x: x[torch.where(x > 0)],
+    'indexing by a mask': lambda x: x[x > 0],
+    'assignment by a mask': assign_by_mask,
+    'masked_select': lambda x: x.masked_select(x > 0),
+    'unique': lambda x: x.unique(),
+    'repeat_interleave': lambda x: x.repeat_interleave((x > 0).long()),
+    'slice of a length': lambda x: x[:(x > 0).sum()],
+    'cpu': lambda x: x.cpu(),
+    'to the device': lambda x: x * torch.ones(3).to(x.device),
+    'tensor of a list':
+    lambda x: x * torch.tensor([1., 2., 3.], device=DEVICE),
+    'new_tensor': lambda x: x * x.new_tensor(2.0),
+    'numpy': lambda x: x.detach().cpu().numpy(),
+    'backward': WaitsInBackward.apply,
+}
+
+NO_SYNCS = {
+    'arithmetic': lambda x: torch.where(x > 0, x, 2 * x).sum(),
+    'reduction': lambda x: x / x.detach().abs().amax(),
+    'indexing by integers': lambda x: x[torch.arange(2, device=DEVICE)],
+    'gather': lambda x: x.gather(0,
+                                 x.detach().argsort()),
+    'a new tensor': lambda x: x * torch.full((3, ), 2.0, device=DEVICE),
+    'a new dtype': lambda x: x.double().sum(),
+}
+
+
+@pytest.mark.parametrize('function', SYNCS.values(), ids=SYNCS)
+def test_a_wait_is_caught(function):
+    x = torch.zeros(3, device=DEVICE, requires_grad=True)
+    with pytest.raises(HostSync), no_host_sync():
+        function(x).sum().backward()
+
+
+@pytest.mark.parametrize('function', NO_SYNCS.values(), ids=NO_SYNCS)
+def test_what_does_not_wait_passes(function):
+    x = torch.zeros(3, device=DEVICE, requires_grad=True)
+    with no_host_sync():
+        function(x).sum().backward()
+    assert x.grad is not None

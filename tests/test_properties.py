@@ -1,0 +1,612 @@
+"""What holds for every loss, whatever it is called with.
+
+Hypothesis draws the arguments of the loss, the batch, its dtype and numbers,
+the weight and the reduction. ``--hypothesis-profile=thorough`` tries far more
+of them.
+"""
+import dataclasses
+import functools
+from typing import Any, Callable, List
+
+import pytest
+import torch
+from cases import CASES
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mmlosses import losses
+from mmlosses.losses import BaseLoss
+from mmlosses.losses.reduction import EPS, compute_dtype, map_tensors
+from mmlosses.testing import LossCase
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Those in which two ways to compute a number can be compared.
+EXACT_DTYPES = DTYPES[2:]
+WEIGHT_DTYPES = (*DTYPES, torch.int64, torch.bool)
+REDUCTIONS = ('mean', 'sum', 'none')
+
+# Built once: they keep no state in evaluation mode, and seeding is slow.
+LOSSES = {}
+
+
+def build(case, kwargs, dtype=torch.float32):
+    key = case.loss, repr(kwargs), dtype
+    if key not in LOSSES:
+        LOSSES[key] = case.build(**kwargs).eval().to(dtype)
+    return LOSSES[key]
+
+
+def arguments(case, exclude):
+    """The arguments of a loss: the default ones, or one of them another."""
+    both = [kwargs for pair in case.arguments.values() for kwargs in pair]
+    return [
+        kwargs for kwargs in [{}, *both] if not exclude(build(case, kwargs))
+    ]
+
+
+def nothing(loss):
+    """Excluded where a property holds for all losses."""
+    return None
+
+
+def drawn(exclude=nothing, cases=CASES):
+    """Draw the rest of a test, an eighth as often as other tests do."""
+    few = settings(
+        max_examples=max(settings.default.max_examples // 8, 1), deadline=None)
+
+    def decorate(test):
+        return pytest.mark.parametrize(
+            'case', [case for case in cases if arguments(case, exclude)],
+            ids=lambda case: case.loss.__name__)(
+                few(given(data=st.data())(test)))
+
+    return decorate
+
+
+# What a property does not hold for, by what the formula says.
+
+
+def couples_samples(loss):
+    """Why the loss of a sample depends on the other samples of the batch."""
+    if isinstance(loss, losses.BalancedBCELoss):
+        return 'negatives are mined among those of the whole batch'
+    if isinstance(loss, losses.CornerNetLoss):
+        return 'divides by the peaks and the objects of the batch'
+    if isinstance(loss, losses.DiceLoss) and loss.batch:
+        return 'the sums of the overlap go over the batch'
+    return None
+
+
+def mean_grows_with_batch(loss):
+    """Why the mean changes where each sample is there twice."""
+    if isinstance(loss,
+                  (losses.AssociativeEmbeddingLoss, losses.CornerNetLoss)):
+        return 'adds the pull and push of the images, as CornerNet does'
+    if isinstance(loss, losses.KLDiscretLoss) and not loss.size_average:
+        return 'adds the samples, as mmpose 1.x does'
+    if isinstance(loss, losses.BalancedBCELoss):
+        if isinstance(loss.fallback, int):
+            return 'keeps a number of negatives that does not grow'
+    if isinstance(loss, losses.DiceLoss) and loss.batch:
+        return 'adds eps once to the sums over the batch'
+    return None
+
+
+def may_be_negative(loss):
+    """Why the loss has no lower bound of 0."""
+    if isinstance(loss, losses.PROPELLoss) and loss.compat is not None:
+        return 'torchpropel takes the target for one-dimensional'
+    if isinstance(loss, losses.IoULoss) and loss.eps > 1:
+        return 'no IoU is above 1, the least that it is then taken for'
+    if getattr(loss, 'use_mask', False):
+        return 'the targets of the case are labels, a mask is from 0 to 1'
+    return None
+
+
+def target_has_no_gradient(loss):
+    """Why the gradient of the target need not be finite."""
+    if isinstance(loss, losses.BalancedBCELoss) and not loss.use_sigmoid:
+        return "torch's own, log(1 - p) - log p, is infinite for p = 0 and 1"
+    return None
+
+
+def takes_probabilities(loss):
+    """Whether predictions are probabilities, and not free numbers."""
+    if getattr(loss, 'activated', False):
+        return True
+    of_maps = (losses.GaussianFocalLoss, losses.BalancedBCELoss,
+               losses.DiceLoss)
+    return isinstance(
+        loss,
+        of_maps) and not (loss.use_sigmoid and getattr(loss, 'activate', True))
+
+
+def takes_any_target(loss):
+    """Whether targets are numbers without bounds."""
+    regression = (losses.L1Loss, losses.MSELoss, losses.SmoothL1Loss,
+                  losses.AngularLoss, losses.PROPELLoss)
+    return isinstance(loss, regression) or hasattr(loss, 'box_loss')
+
+
+@dataclasses.dataclass
+class Call:
+    """A loss and what it is called with."""
+    case: LossCase = dataclasses.field(repr=False)
+    kwargs: dict
+    dtype: torch.dtype
+    pred: Any
+    target: Any
+
+    @property
+    def loss(self) -> BaseLoss:
+        return build(self.case, self.kwargs, compute_dtype(self.dtype))
+
+    def __call__(self, *args, reduction='none', **kwargs):
+        pred = kwargs.pop('pred', self.pred)
+        target = kwargs.pop('target', self.target)
+        return self.case.run(
+            self.loss,
+            pred,
+            target,
+            *args,
+            reduction_override=reduction,
+            **kwargs)
+
+    @property
+    def batch(self):
+        return len(as_list(self.pred)[0])
+
+    @functools.cached_property
+    def shape(self):
+        """Of the unreduced loss, which arguments of the loss may change."""
+        with torch.no_grad():
+            return tuple(self().shape)
+
+
+def seed_with(number):
+    """As ``torch.manual_seed``, which takes longer than most losses."""
+    torch.default_generator.manual_seed(number)
+
+
+def as_list(tensors) -> List[torch.Tensor]:
+    return list(tensors) if isinstance(tensors, (tuple, list)) else [tensors]
+
+
+def floating(tensors) -> List[torch.Tensor]:
+    return [x for x in as_list(tensors) if x.is_floating_point()]
+
+
+def gradients(value, tensors):
+    """The gradients of a value, 0 where it does not depend on a tensor."""
+    got = torch.autograd.grad(value.sum(), tensors, allow_unused=True)
+    return [
+        torch.zeros_like(x) if grad is None else grad
+        for x, grad in zip(tensors, got)
+    ]
+
+
+def map_floats(function: Callable, tensors):
+    return map_tensors(lambda x: function(x)
+                       if x.is_floating_point() else x, tensors)
+
+
+def leaf(tensors):
+    return map_floats(lambda x: x.detach().clone().requires_grad_(), tensors)
+
+
+def same(got, expected, exact=False, rtol=None):
+    """Compare numbers, up to the rounding of their dtype or to the bit."""
+    double = got.dtype == torch.float64
+    rtol = rtol or (1e-9 if double else 1e-4)
+    if exact:
+        rtol = 0
+    # Terms cancel: small numbers are the differences of greater ones.
+    atol = rtol * max(1.0, float(
+        expected.detach().abs().max())) if expected.numel() else 0
+    torch.testing.assert_close(got, expected, rtol=rtol, atol=atol)
+
+
+@st.composite
+def calls(draw,
+          case,
+          dtypes=DTYPES,
+          exclude=nothing,
+          least=0,
+          extreme=False,
+          **kwargs):
+    """A call of a loss, with one of its arguments other than the default."""
+    kwargs = {**draw(st.sampled_from(arguments(case, exclude))), **kwargs}
+    dtype = draw(st.sampled_from(dtypes))
+    batch = draw(st.integers(least, 7))
+    scale = draw(st.sampled_from([1.0, 0.01, 5.0, 300.0]))
+    seed = draw(st.integers(0, 2**16))
+    seed_with(seed)
+    pred, target = case.inputs(batch)
+    loss = build(case, kwargs)
+    seed_with(seed + 1)
+    numbers = draw(st.lists(extremes, max_size=3)) if extreme else []
+
+    def disturb(x):
+        for number in numbers:
+            chosen = torch.rand_like(x) < 0.3
+            x = torch.where(chosen, torch.full_like(x, number), x)
+        return x
+
+    pred = map_tensors(lambda x: disturb(x * scale), pred)
+    if takes_probabilities(loss):
+        pred = map_tensors(torch.sigmoid, pred)
+    elif takes_any_target(loss):
+        target = map_tensors(disturb, target)
+    limit = min(torch.finfo(dtype).max, torch.finfo(torch.float32).max)
+    pred, target = [
+        map_floats(lambda x: x.detach().clamp(-limit, limit).to(dtype), x)
+        for x in (pred, target)
+    ]
+    return Call(case, kwargs, dtype, pred, target)
+
+
+# Whatever half precision holds, and what the square of still is a number.
+extremes = st.one_of(
+    st.floats(width=16, allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.0, 1e-7, 1e-20, 1e-38, 1e9, -1e9]))
+
+
+@st.composite
+def weights(draw, shape, least=0.0, dtypes=WEIGHT_DTYPES):
+    """A weight of any shape that is broadcast, and the same written out."""
+    axes = list(shape[:draw(st.integers(0, len(shape)))])
+    axes = [size if draw(st.booleans()) else 1 for size in axes]
+    axes += [1] * draw(st.integers(0, 2))
+    seed_with(draw(st.integers(0, 2**16)))
+    weight = least + 2 * torch.rand(axes)
+    if least == 0:
+        weight = weight * (torch.rand(axes) < 0.7)
+    weight = weight.to(draw(st.sampled_from(dtypes)))
+    full = weight.reshape(axes[:len(shape)] + [1] * (len(shape) - len(axes)))
+    return weight, full.expand(shape)
+
+
+def factors(number):
+    """Every kind of ``avg_factor``."""
+    kinds = [number, float(number)]
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64,
+                  torch.int32, torch.int64):
+        one = torch.tensor(number, dtype=dtype)
+        kinds += [one, one.reshape(1)]
+    return st.sampled_from(kinds)
+
+
+@drawn()
+def test_a_weight_multiplies_the_elements(case, data):
+    """Of any shape and dtype; so does its gradient; 0 removes."""
+    call = data.draw(calls(case, EXACT_DTYPES))
+    least = 0.1 if couples_samples(call.loss) else 0.0
+    dtypes = DTYPES if least else WEIGHT_DTYPES
+    weight, full = data.draw(weights(call.shape, least, dtypes))
+    pred = leaf(call.pred)
+    elements, got = call(pred=pred), call(weight, pred=pred)
+    assert elements.shape == got.shape == call.shape
+    expected = elements * full.to(elements.dtype)
+    same(got, expected)
+    for one, other in zip(
+            gradients(got, as_list(pred)), gradients(expected, as_list(pred))):
+        same(one, other)
+    same(call(weight, pred=pred, reduction='sum'), expected.sum())
+
+
+@drawn()
+def test_linear_in_the_weight(case, data):
+    """For every reduction, as long as no weight is 0."""
+    call = data.draw(calls(case, EXACT_DTYPES))
+    reduction = data.draw(st.sampled_from(REDUCTIONS))
+    (_, one), (_, other) = [
+        data.draw(weights(call.shape, 0.1, [call.dtype])) for _ in range(2)
+    ]
+    pred = leaf(call.pred)
+    got = call(2 * one + 3 * other, pred=pred, reduction=reduction)
+    expected = (2 * call(one, pred=pred, reduction=reduction) +
+                3 * call(other, pred=pred, reduction=reduction))
+    same(got, expected)
+    for a, b in zip(
+            gradients(got, as_list(pred)), gradients(expected, as_list(pred))):
+        same(a, b)
+
+
+@drawn()
+def test_samples_in_another_order(case, data):
+    """The elements and gradients move with them, the mean stays."""
+    call = data.draw(calls(case, EXACT_DTYPES, least=2))
+    order = torch.tensor(data.draw(st.permutations(range(call.batch))))
+    weight, full = data.draw(weights(call.shape, 0.1, [call.dtype]))
+    pred = leaf(call.pred)
+    moved, target = [
+        map_tensors(lambda x: x.detach()[order], x)
+        for x in (call.pred, call.target)
+    ]
+    moved = leaf(moved)
+    elements = call(full, pred=pred)
+    got = call(full[order], pred=moved, target=target)
+    same(got, elements[order])
+    for one, other in zip(
+            gradients(got, as_list(moved)), gradients(elements,
+                                                      as_list(pred))):
+        same(one, other[order])
+    same(
+        call(full[order], pred=moved, target=target, reduction='mean'),
+        call(full, pred=pred, reduction='mean'))
+
+
+@drawn(exclude=mean_grows_with_batch)
+def test_the_mean_of_a_batch_that_is_repeated(case, data):
+    call = data.draw(calls(case, EXACT_DTYPES, mean_grows_with_batch, least=1))
+    times = data.draw(st.integers(2, 3))
+    _, weight = data.draw(weights(call.shape, 0.1, [call.dtype]))
+    pred, target = [
+        map_tensors(lambda x: torch.cat([x] * times), x)
+        for x in (call.pred, call.target)
+    ]
+    got = call(
+        torch.cat([weight] * times),
+        pred=pred,
+        target=target,
+        reduction='mean')
+    # Beside the number of what is not ignored there is mmdet's epsilon.
+    same(
+        got,
+        call(weight, reduction='mean'),
+        rtol=1e-4 if got.dtype == torch.float32 else EPS)
+
+
+@drawn(exclude=couples_samples)
+def test_a_sample_alone(case, data):
+    """An element does not depend on the samples beside it."""
+    call = data.draw(calls(case, EXACT_DTYPES, couples_samples, least=1))
+    elements = call()
+    for i in range(call.batch):
+        pred, target = [
+            map_tensors(lambda x: x[i:i + 1], x)
+            for x in (call.pred, call.target)
+        ]
+        same(call(pred=pred, target=target), elements[i:i + 1])
+
+
+@drawn(may_be_negative, [case for case in CASES if case.non_negative])
+def test_never_negative(case, data):
+    call = data.draw(
+        calls(
+            case, exclude=may_be_negative, extreme=True,
+            **case.perfect_kwargs))
+    got = call()
+    # Rounding, of numbers up to 1 that are subtracted.
+    assert (got >= -1e-6).all(), got
+
+
+@drawn(cases=[case for case in CASES if case.perfect])
+def test_zero_at_the_optimum(case, data):
+    seed_with(data.draw(st.integers(0, 2**16)))
+    pred, target = case.perfect(data.draw(st.integers(0, 7)))
+    dtype = data.draw(st.sampled_from(EXACT_DTYPES))
+    pred, target = [
+        map_floats(lambda x: x.detach().to(dtype), x) for x in (pred, target)
+    ]
+    call = Call(case, case.perfect_kwargs, dtype, leaf(pred), target)
+    got = call()
+    assert (got.abs() < 1e-6).all(), got
+    for grad in gradients(got, as_list(call.pred)):
+        assert (grad.abs() < 1e-5).all(), grad
+
+
+@drawn()
+def test_everything_is_finite(case, data):
+    """The value and all gradients, for any numbers and any weight."""
+    call = data.draw(calls(case, extreme=True))
+    reduction = data.draw(st.sampled_from(REDUCTIONS))
+    # Numbers of half precision, whose gradients may be more than it holds.
+    dtype = compute_dtype(call.dtype)
+    weight, _ = data.draw(weights(call.shape, dtypes=[dtype]))
+    if data.draw(st.booleans()):
+        weight = -weight
+    pred, target = [
+        leaf(map_floats(lambda x: x.to(dtype), x))
+        for x in (call.pred, call.target)
+    ]
+    tensors = [*as_list(pred), *call.loss.parameters()]
+    if not target_has_no_gradient(call.loss):
+        tensors += floating(target)
+    tensors.append(weight.requires_grad_())
+    got = call(weight, pred=pred, target=target, reduction=reduction)
+    assert got.isfinite().all(), got
+    for grad in gradients(got, tensors):
+        assert grad.isfinite().all(), grad
+    if call.batch == 0 and reduction != 'none':
+        assert got == 0
+
+
+@drawn()
+def test_half_precision_is_computed_in_float32(case, data):
+    """To the bit, under autocast too; float64 stays."""
+    call = data.draw(calls(case))
+    dtype = compute_dtype(call.dtype)
+    pred, target = [
+        map_floats(lambda x: x.to(dtype), x) for x in (call.pred, call.target)
+    ]
+    expected = call(pred=pred, target=target)
+    with torch.autocast(
+            'cpu', dtype=torch.bfloat16, enabled=data.draw(st.booleans())):
+        got = call()
+    assert got.dtype == dtype
+    same(got, expected, exact=True)
+
+
+@drawn()
+def test_any_kind_of_avg_factor(case, data):
+    call = data.draw(calls(case))
+    weight, _ = data.draw(weights(call.shape))
+    number = data.draw(st.integers(0, 100))
+    factor = data.draw(factors(number))
+    got = call(weight, factor, reduction='mean')
+    assert got.ndim == 0
+    same(got, call(weight, reduction='sum') / (number + EPS))
+
+
+@drawn()
+def test_calls_repeat_to_the_bit_and_change_no_input(case, data):
+    call = data.draw(calls(case, extreme=True))
+    weight, _ = data.draw(weights(call.shape))
+    number = data.draw(st.integers(1, 100))
+    factor = data.draw(factors(number))
+    reduction = data.draw(st.sampled_from(['mean', 'none']))
+    pred = leaf(call.pred)
+    given = [*as_list(pred), *as_list(call.target), weight]
+    if isinstance(factor, torch.Tensor):
+        given.append(factor)
+    before = [x.detach().clone() for x in given]
+    results = []
+    for _ in range(2):
+        got = call(weight, factor, pred=pred, reduction=reduction)
+        results.append([got, *gradients(got, as_list(pred))])
+    for one, other in zip(*results):
+        assert torch.equal(one, other)
+    for one, other in zip(before, given):
+        assert torch.equal(one, other.detach()), 'an input was modified'
+
+
+def poison(tensors, removed, number):
+    """Put a number for what is removed, and no class for its label."""
+
+    def poisoned(x):
+        x = x.detach().clone()
+        if x.shape[:removed.ndim] != removed.shape or x.dtype == torch.bool:
+            return x
+        x[removed] = number if x.is_floating_point() else -1000
+        return x
+
+    return map_tensors(poisoned, tensors)
+
+
+@drawn()
+def test_weight_zero_removes_whatever_is_there(case, data):
+    """NaN and infinity, and labels of no class."""
+    call = data.draw(calls(case, least=1))
+    # Parts of a sample, where they are the leading axes of the prediction.
+    ndim = 1
+    lead = [
+        x.shape[:len(call.shape)] == call.shape for x in as_list(call.pred)
+    ]
+    if all(lead) and not hasattr(call.loss, 'dim'):
+        ndim = data.draw(st.integers(1, len(call.shape)))
+    seed_with(data.draw(st.integers(0, 2**16)))
+    removed = torch.rand(call.shape[:ndim]) < 0.5
+    weight = torch.rand(call.shape[:ndim]).add(0.1).masked_fill(removed, 0)
+    number = data.draw(
+        st.sampled_from([float('nan'),
+                         float('inf'), -float('inf')]))
+    pred, bad_pred = leaf(call.pred), call.pred
+    target = call.target
+    which = data.draw(st.sampled_from(['pred', 'target', 'both']))
+    if which != 'target':
+        bad_pred = poison(call.pred, removed, number)
+    if which != 'pred':
+        target = poison(call.target, removed, number)
+    bad_pred = leaf(bad_pred)
+    expected = call(weight, pred=pred)
+    got = call(weight, pred=bad_pred, target=target)
+    assert (got[removed] == 0).all()
+    same(got, expected, exact=True)
+    for one, other in zip(
+            gradients(got, as_list(bad_pred)),
+            gradients(expected, as_list(pred))):
+        same(one, other, exact=True)
+
+
+def interleaved(x):
+    return torch.stack([x, x], dim=-1)[..., 0]
+
+
+def transposed(x):
+    return x.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+def shifted(x):
+    return torch.cat([x.flatten()[:1], x.flatten()])[-x.numel():].reshape(
+        x.shape) if x.numel() else x
+
+
+def expanded(x):
+    return x[:1].expand(x.shape)
+
+
+LAYOUTS = [interleaved, transposed, shifted, expanded]
+
+
+@drawn()
+def test_any_layout_of_memory(case, data):
+    call = data.draw(calls(case))
+    _, weight = data.draw(weights(call.shape, dtypes=[torch.float32]))
+
+    def lay(x):
+        return data.draw(st.sampled_from(LAYOUTS))(x.detach())
+
+    pred, target = map_tensors(lay, call.pred), map_tensors(lay, call.target)
+    pred = map_tensors(torch.Tensor.requires_grad_, pred)
+    plain = leaf(map_tensors(torch.Tensor.contiguous, pred))
+    got = call(weight, pred=pred, target=target)
+    expected = call(
+        weight.contiguous(),
+        pred=plain,
+        target=map_tensors(torch.Tensor.contiguous, target))
+    same(got, expected)
+    rtol = {torch.float16: 1e-2, torch.bfloat16: 1e-1}.get(call.dtype)
+    for one, other in zip(
+            gradients(got, as_list(pred)), gradients(expected,
+                                                     as_list(plain))):
+        same(one, other, rtol=rtol)
+
+
+@drawn(exclude=target_has_no_gradient)
+def test_gradients_asked_of_any_input(case, data):
+    """The same value and gradients, whoever else asks for one."""
+    call = data.draw(calls(case, EXACT_DTYPES, target_has_no_gradient))
+    weight, _ = data.draw(weights(call.shape, 0.1, [call.dtype]))
+    reduction = data.draw(st.sampled_from(REDUCTIONS))
+
+    def run(asked):
+        inputs = [
+            leaf(x) if ask else x
+            for x, ask in zip((call.pred, call.target, weight), asked)
+        ]
+        pred, target, given = inputs
+        got = call(given, pred=pred, target=target, reduction=reduction)
+        leaves = [floating(x) if ask else [] for x, ask in zip(inputs, asked)]
+        flat = [x for each in leaves for x in each]
+        grads = iter(gradients(got, flat) if flat else [])
+        return got, [[next(grads) for _ in each] for each in leaves]
+
+    expected, all_grads = run((True, True, True))
+    asked = tuple([data.draw(st.booleans()) for _ in range(3)])
+    got, grads = run(asked)
+    same(got, expected, exact=True)
+    for ask, some, every in zip(asked, grads, all_grads):
+        for one, other in zip(some, every):
+            same(one, other)
+
+
+@drawn()
+def test_a_weight_of_a_wrong_shape_is_refused(case, data):
+    call = data.draw(calls(case, least=1))
+    shape = data.draw(
+        st.lists(st.integers(0, 8), min_size=1, max_size=4).map(tuple))
+    padded = shape
+    while len(padded) > len(call.shape) and padded[-1] == 1:
+        padded = padded[:-1]
+    fits = len(padded) <= len(call.shape) and all(
+        [a in (1, b) for a, b in zip(padded, call.shape)])
+    assume(not fits)
+    # Shapes that only some heads pass.
+    assume(shape != (*call.shape, 4))
+    assume(not (
+        len(shape) == 1 and shape[0] == torch.Size(call.shape).numel()))
+    assume(not (hasattr(call.loss, 'dim') and len(shape) == len(call.shape) +
+                1))
+    with pytest.raises(ValueError, match='weight'):
+        call(torch.ones(shape))
