@@ -142,7 +142,7 @@ KINDS = {
     Kind(
         POSE + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py',
         simcc,
-        lr=5.0),
+        lr=1.0),
     'RLE head, PROPEL':
     Kind(REGRESSION + 'td-reg_res50_rle-8xb64-210e_coco-256x192.py', propel,
          False),
