@@ -1,0 +1,69 @@
+"""Losses whose derivative is computed with them.
+
+Autograd keeps every intermediate result of a formula and passes over all of
+them once more. Where a loss is called on millions of numbers, the derivative
+by hand takes fewer passes, and is all that has to be kept.
+"""
+from __future__ import annotations
+from typing import Any, Callable, Tuple
+
+import torch
+from torch import Tensor
+
+from .labels import is_compiling
+from .reduction import pad_right
+
+Formula = Callable[..., Tensor]
+FormulaWithSlope = Callable[..., Tuple[Tensor, Tensor]]
+
+
+def with_slope(formula: Formula, fast: FormulaWithSlope, pred: Tensor,
+               *constants: Tensor) -> Tensor:
+    """Compute a formula, with its derivative where that is all one needs.
+
+    Args:
+        formula (Callable): Makes the loss of each element from ``pred`` and
+            ``constants``. It is what a compiler fuses, and what a second
+            derivative or that of a constant is taken of.
+        fast (Callable): Makes of the same arguments the same loss and its
+            derivative, in the shape of ``pred``. An element of the loss
+            depends on its own part of ``pred`` only.
+        pred (Tensor): The prediction.
+        constants (Tensor): The targets.
+
+    Returns:
+        Tensor: The loss of each element.
+    """
+    plain = (
+        is_compiling() or not torch.is_grad_enabled()
+        or not pred.requires_grad
+        or torch._C._are_functorch_transforms_active()
+        or any([constant.requires_grad for constant in constants]))
+    if plain:
+        return formula(pred, *constants)
+    return WithSlope.apply(formula, fast, pred, *constants)
+
+
+class WithSlope(torch.autograd.Function):
+    """Keeps the derivative of a loss, see :func:`with_slope`."""
+
+    @staticmethod
+    def forward(ctx: Any, formula: Formula, fast: FormulaWithSlope,
+                pred: Tensor, *constants: Tensor) -> Tensor:
+        """Compute the loss and its derivative."""
+        loss, slope = fast(pred, *constants)
+        ctx.formula = formula
+        ctx.save_for_backward(slope, pred, *constants)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
+        """Multiply by the derivative."""
+        slope, pred, *constants = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # A second derivative is wanted, and the first has no graph.
+            loss = ctx.formula(pred, *constants)
+            grad, = torch.autograd.grad(loss, pred, grad, create_graph=True)
+        else:
+            grad = slope * pad_right(grad, slope.ndim)
+        return (None, None, grad, *[None for _ in constants])
