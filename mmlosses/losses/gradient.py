@@ -42,9 +42,8 @@ def with_slope(formula: Formula, fast: FormulaWithSlope, pred: Tensor,
     Returns:
         Tensor: The loss of each element.
     """
-    wanted = torch.is_grad_enabled() and pred.requires_grad
     others = any([constant.requires_grad for constant in constants])
-    if not wanted or others or is_transformed():
+    if others or is_transformed():
         return formula(pred, *constants)
     return WithSlope.apply(formula, fast, pred, *constants)
 
