@@ -88,13 +88,12 @@ def box_pair(pred: Tensor, target: Tensor, eps: float = 1e-6) -> BoxPair:
         BoxPair: The boxes, and what there is to know about them.
     """
     # Coordinates first: whole rows of them are added much faster.
-    pred, target = [
-        boxes.movedim(-1, 0).contiguous() for boxes in (pred, target)
+    (low, high), (target_low, target_high) = [
+        boxes.movedim(-1, 0).contiguous().split(2) for boxes in (pred, target)
     ]
-    size, target_size = [(boxes[2:] - boxes[:2]).clamp(min=0)
-                         for boxes in (pred, target)]
-    error = pred - target
-    return BoxPair(error[:2], error[2:], size, target_size, eps)
+    return BoxPair(low - target_low, high - target_high,
+                   (high - low).clamp(min=0),
+                   (target_high - target_low).clamp(min=0), eps)
 
 
 def squared_length(vectors: Tensor) -> Tensor:
