@@ -113,10 +113,10 @@ def angle_power_with_slope(pred: Tensor, target: Tensor, exponent: float,
     steep = steep.div_(angle.clamp_(min=torch.finfo(angle.dtype).tiny))
     square = (p_cos * p_cos).addcmul_(p_sin, p_sin).mul_(scales[0])
     steep = steep.div_(square).masked_fill_(zero, 0)
-    slope = torch.empty_like(pred)
-    torch.mul(p_sin, steep, out=slope[..., 0])
-    torch.mul(p_cos, steep.neg_(), out=slope[..., 1])
-    return power, slope
+    # In the memory of the target's copy.
+    torch.mul(p_sin, steep, out=t_cos)
+    torch.mul(p_cos, steep.neg_(), out=t_sin)
+    return power, units[1].movedim(0, -1)
 
 
 @MODELS.register_module(name=['AngularLoss', 'AngleDistanceLoss'])
