@@ -18,7 +18,7 @@ from ranks import needs_ranks, run_ranks
 from mmlosses.losses import (ArcFaceLogitLoss, ArcFaceLoss, CCSLoss,
                              CenterLoss, CenterSoftmaxLoss,
                              ModifiedSoftmaxLoss, NormFaceLoss, angular_margin,
-                             ccs_loss, center_loss)
+                             ccs, ccs_loss, center_loss)
 from mmlosses.testing import CONTRACT
 
 CLASSES, CHANNELS = 10, 6
@@ -692,6 +692,30 @@ def test_ignored_anchors_may_hold_nan(scene):
     got.backward()
     torch.testing.assert_close(got, expected)
     assert spoilt.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('soft', [False, True])
+@pytest.mark.parametrize('detach_weight', [False, True])
+def test_chosen_rows_are_the_mask(scene, soft, detach_weight, monkeypatch):
+    anchors, embeddings, class_weights, annotations = scene
+    annotations[2, 0] = annotations[0, 0]
+    embeddings[0, 0] = 0
+    loss = CCSLoss(soft, detach_weight, loss_weight=3.0, reduction='none')
+    results = []
+    for _ in range(2):
+        leaves = [
+            x.clone().requires_grad_() for x in (embeddings, class_weights)
+        ]
+        got = loss.forward_anchors(anchors, *leaves, annotations)
+        got.square().sum().backward()
+        gradients = [
+            torch.zeros_like(x) if x.grad is None else x.grad for x in leaves
+        ]
+        results.append([got, *gradients])
+        monkeypatch.setattr(ccs, 'shapes_may_depend_on', lambda _: False)
+    for rows, mask in zip(*results):
+        torch.testing.assert_close(rows, mask)
+    assert (results[0][0] > 0).tolist() == [True, False, True]
 
 
 def test_anchors_compile_to_one_graph(scene):
