@@ -17,6 +17,12 @@ Formula = Callable[..., Tensor]
 FormulaWithSlope = Callable[..., Tuple[Tensor, Tensor]]
 
 
+def only_backward() -> bool:
+    """Whether a loss is computed for a backward pass, and nothing else."""
+    return (torch.is_grad_enabled() and not is_compiling()
+            and not torch._C._are_functorch_transforms_active())
+
+
 def with_slope(formula: Formula, fast: FormulaWithSlope, pred: Tensor,
                *constants: Tensor) -> Tensor:
     """Compute a formula, with its derivative where that is all one needs.
@@ -34,11 +40,8 @@ def with_slope(formula: Formula, fast: FormulaWithSlope, pred: Tensor,
     Returns:
         Tensor: The loss of each element.
     """
-    plain = (
-        is_compiling() or not torch.is_grad_enabled()
-        or not pred.requires_grad
-        or torch._C._are_functorch_transforms_active()
-        or any([constant.requires_grad for constant in constants]))
+    plain = (not only_backward() or not pred.requires_grad
+             or any([constant.requires_grad for constant in constants]))
     if plain:
         return formula(pred, *constants)
     return WithSlope.apply(formula, fast, pred, *constants)
