@@ -18,7 +18,7 @@ from ranks import needs_ranks, run_ranks
 from mmlosses.losses import (ArcFaceLogitLoss, ArcFaceLoss, CCSLoss,
                              CenterLoss, CenterSoftmaxLoss,
                              ModifiedSoftmaxLoss, NormFaceLoss, angular_margin,
-                             ccs_loss, center_loss, class_entropy)
+                             ccs, ccs_loss, center_loss, class_entropy)
 from mmlosses.testing import CONTRACT
 
 CLASSES, CHANNELS = 10, 6
@@ -632,6 +632,39 @@ def test_ccs_gradient_of_class_weights(sample):
         CCSLoss(detach_weight=detach)(features, vectors, labels).backward()
         assert features.grad.abs().min() > 0
         assert (vectors.grad is None) == detach
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize('rows, block', [(0, 4), (1, 4), (8, 4), (9, 4)])
+def test_ccs_by_hand_is_the_formula(rows, block, dtype, monkeypatch):
+    monkeypatch.setattr(ccs, 'BLOCK', block)
+    torch.manual_seed(0)
+    one, other = torch.randn(2, rows, 5, dtype=dtype)
+    sizes = (0, 1e-9, 1e9, 1e30, 1, 1, 1), (1, 1, 1, 1, 0, 1e-9, 1e9)
+    for row, (size, value) in enumerate(zip(*sizes)):
+        one[row:row + 1] *= size
+        other[row:row + 1] *= value
+    one[8:] = 3 * other[8:]
+    one.requires_grad_()
+    weight = torch.rand(rows, dtype=dtype)
+    fast, plain = ccs.fast_ccs_loss(one, other), ccs_loss(one, other)
+    torch.testing.assert_close(fast, plain)
+    expected, = torch.autograd.grad(plain, one, weight)
+    for _ in range(2):
+        found, = torch.autograd.grad(fast, one, weight, retain_graph=True)
+        assert found.isfinite().all()
+        torch.testing.assert_close(found, expected)
+
+
+def test_second_derivative_of_ccs():
+    one = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    other = torch.randn(3, 4, dtype=torch.float64)
+
+    def value(one):
+        return ccs.fast_ccs_loss(one, other)
+
+    assert torch.autograd.gradcheck(value, one)
+    assert torch.autograd.gradgradcheck(value, one)
 
 
 def test_ccs_of_zeros_is_finite():

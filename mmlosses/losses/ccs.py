@@ -1,6 +1,6 @@
 """The cosine of embeddings to the weight vectors of a classifier."""
 from __future__ import annotations
-from typing import Dict, Sequence
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -8,9 +8,10 @@ from torch import Tensor
 from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .labels import check_label_range, check_sample_labels
-from .margin import unit_vectors
+from .numeric import safe_length, unit_vectors
 from .reduction import (align_weight, autocast_off, check_floating,
                         check_reduction, reduce_loss, upcast)
+from .slope import only_backward
 
 
 def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
@@ -34,6 +35,53 @@ def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
     """
     cosine = (unit_vectors(embeddings) * unit_vectors(vectors)).sum(dim=-1)
     return (1 - cosine) / 2
+
+
+def fast_ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
+    """The same as :func:`ccs_loss`, of (N, D), without large copies."""
+    if (not only_backward() or not embeddings.requires_grad
+            or vectors.requires_grad):
+        return ccs_loss(embeddings, vectors)
+    return RowLoss.apply(embeddings, vectors)
+
+
+# So many rows, and what is computed of them, stay in a processor's cache.
+BLOCK = 2048
+
+
+class RowLoss(torch.autograd.Function):
+    """Keeps nothing as large as its inputs, see :func:`fast_ccs_loss`."""
+
+    @staticmethod
+    def forward(ctx: Any, embeddings: Tensor, vectors: Tensor) -> Tensor:
+        """Compute the loss, block by block."""
+        loss = torch.cat([
+            ccs_loss(*rows)
+            for rows in zip(embeddings.split(BLOCK), vectors.split(BLOCK))
+        ])
+        ctx.save_for_backward(embeddings, vectors, loss)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None]:
+        """The part of the unit vector across the embedding, turned back."""
+        embeddings, vectors, loss = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # A second derivative is wanted, and the first has no graph.
+            again = ccs_loss(embeddings, vectors)
+            slope, = torch.autograd.grad(
+                again, embeddings, grad, create_graph=True)
+            return slope, None
+        cosine, grad = [x.unsqueeze(1) for x in (1 - 2 * loss, grad)]
+        slope = torch.empty_like(embeddings)
+        parts = [
+            x.split(BLOCK) for x in (embeddings, vectors, cosine, grad, slope)
+        ]
+        for some, others, along, factor, out in zip(*parts):
+            length = safe_length(some)
+            across = (some / length).mul_(along).sub_(unit_vectors(others))
+            torch.mul(across, factor / (2 * length), out=out)
+        return slope, None
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -173,7 +221,7 @@ class CCSLoss(BaseLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of each embedding and its class vector: (N,)."""
-        return ccs_loss(pred, target)
+        return fast_ccs_loss(pred, target)
 
     def forward(self,
                 embeddings: Tensor,

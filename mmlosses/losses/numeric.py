@@ -39,6 +39,11 @@ def unit_vectors(vectors: Tensor) -> Tensor:
     Returns:
         Tensor: The vectors of length 1, or of nearly none.
     """
+    return vectors / safe_length(vectors)
+
+
+def safe_length(vectors: Tensor) -> Tensor:
+    """What :func:`unit_vectors` divides by: the length, or 1 without any."""
     square = (vectors * vectors).sum(dim=-1, keepdim=True)
     safe = torch.where(square > MIN_NORM**2, square, torch.ones_like(square))
-    return vectors / safe.sqrt()
+    return safe.sqrt()
