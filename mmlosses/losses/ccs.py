@@ -46,7 +46,7 @@ def fast_ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
 
 
 # So many rows, and what is computed of them, stay in a processor's cache.
-BLOCK = 2048
+BLOCK = 4096
 
 
 class RowLoss(torch.autograd.Function):

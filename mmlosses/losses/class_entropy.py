@@ -66,9 +66,9 @@ def fast_class_entropy(queries: Tensor,
     return ClassEntropy.apply(*args)
 
 
-# So many class vectors, and what is computed of them, stay in a processor's
-# cache, and a matrix product of as many is as fast as of all.
-BLOCK = 4096
+# Copies are made of so many classes at a time. Smaller blocks would fit a
+# cache, but each one makes threads wait for one another.
+BLOCK = 16_384
 
 
 class ClassEntropy(torch.autograd.Function):
