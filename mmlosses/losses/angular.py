@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
+from .gradient import with_slope
 from .reduction import check_same_shape
-from .slope import with_slope
 
 # Shorter vectors are zero: their gradient, 1 / length, would not be finite.
 SHORTEST = 16 * torch.finfo(torch.float32).tiny

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .labels import check_label_range, check_sample_labels, is_compiling
-from .margin import MIN_NORM, unit_vectors
+from .numeric import safe_length, unit_vectors
 from .reduction import (align_weight, autocast_off, check_floating,
                         check_reduction, reduce_loss, upcast)
 
@@ -34,13 +34,7 @@ def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
     """
     # Of the embeddings only the length, which is all that has to be kept.
     cosine = (embeddings * unit_vectors(vectors)).sum(dim=-1)
-    return (1 - cosine / safe_length(embeddings)) / 2
-
-
-def safe_length(vectors: Tensor) -> Tensor:
-    """The length of vectors; 1 of those that have nearly none."""
-    square = (vectors * vectors).sum(dim=-1)
-    return (square + (square <= MIN_NORM**2)).sqrt()
+    return (1 - cosine / safe_length(embeddings).squeeze(-1)) / 2
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
