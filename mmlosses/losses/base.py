@@ -143,7 +143,7 @@ class BaseLoss(nn.Module):
                 zero = self._zero_gradient if late else self._zero
                 pred, target = zero(pred, removed), zero(target, removed)
             loss = self.elementwise(pred, target)
-            if late:
+            if removed is not None and late:
                 loss = torch.where(removed, loss.new_zeros(()), loss)
             loss, denominator = self.weigh(loss, weight, target)
             loss = self.reduce(loss, reduction, denominator, avg_factor)
@@ -173,11 +173,14 @@ class BaseLoss(nn.Module):
 
     def _zero_gradient(self, tensors: Tensors, removed: Tensor) -> Tensors:
         """Put 0 for labels, and let no gradient reach what is removed."""
-        return map_tensors(
-            lambda tensor: without_gradient(
-                tensor, self.expand_to_input(removed, tensor))
-            if tensor.is_floating_point() else self._zero(tensor, removed),
-            tensors)
+
+        def zero(tensor: Tensor) -> Tensor:
+            expanded = self.expand_to_input(removed, tensor)
+            if tensor.is_floating_point():
+                return without_gradient(tensor, expanded)
+            return tensor.masked_fill(expanded, 0)
+
+        return map_tensors(zero, tensors)
 
     def extra_repr(self) -> str:
         """Name what tells two losses of one class apart in a printed model."""

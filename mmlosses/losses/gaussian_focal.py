@@ -1,7 +1,7 @@
 """Focal loss of heatmaps with Gaussian peaks."""
 from __future__ import annotations
 from functools import partial
-from typing import Any, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ def gaussian_focal_loss(pred: Tensor,
         Tensor: The loss of each element.
     """
     if use_sigmoid and positives is None:
-        arguments = dict(
+        arguments: Dict[str, Any] = dict(
             alpha=alpha,
             gamma=gamma,
             pos_weight=pos_weight,
@@ -187,10 +187,8 @@ class GaussianFocalLoss(BaseLoss):
 
     def elementwise(self, pred: Tensor, target: Tensors) -> Tensor:
         """The loss of each element of the heatmap."""
-        heatmap, *positives = [
-            each.to(pred.dtype)
-            for each in (target if isinstance(target, tuple) else (target, ))
-        ]
+        both = [target] if isinstance(target, Tensor) else target
+        heatmap, *positives = [each.to(pred.dtype) for each in both]
         return gaussian_focal_loss(pred, heatmap,
                                    positives[0] if positives else None,
                                    self.alpha, self.gamma, self.pos_weight,

@@ -473,7 +473,8 @@ class ArcFaceLogitLoss(BaseLoss):
 
     Args:
         scale (float): Factor s by which the head multiplied its cosines: the
-            ``tempearture`` of ``NormedLinear``. Default: 32.0.
+            ``tempearture`` of ``NormedLinear``, which the fork of mmdet
+            spells ``temperature``. Default: 32.0.
         margin (float): Margin m in radians. Default: 0.5.
         boundary (str): ``'keep'``, ``'continuous'``, ``'easy'`` or
             ``'none'``, see :class:`ArcFaceLoss`. Default: ``'keep'``.
