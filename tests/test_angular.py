@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmlosses.losses import AngularLoss, angular_loss
+from mmlosses.losses.angular import angle_power, angle_power_with_slope
 
 DEGREES = [0.1, 1, 10, 45, 80, 89.9]
 
@@ -213,6 +214,51 @@ def test_compiles_to_one_graph(kwargs):
             weight = torch.ones(3, 2, 1)
         torch.testing.assert_close(
             compiled(pred, target, weight), loss(pred, target, weight))
+
+
+def directions(number=4000, seed=0):
+    """Vectors of any angle and of lengths from 1e-36 to 1e36, or 0."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = 2 * math.pi * torch.rand(number, generator=generator).double()
+    length = 10**(72 * torch.rand(number, generator=generator).double() - 36)
+    length[::50] = 0
+    return (length * torch.stack([angle.cos(), angle.sin()])).T.float()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('period', ['full', 'half'])
+@pytest.mark.parametrize('delta', [0, 0.2, 1.5])
+def test_derivative_by_hand_is_that_of_the_formula(delta, period, dtype):
+    pred = directions().to(dtype)
+    target = directions(seed=1).to(dtype)
+    target[1::4] = pred[1::4] * 0.5
+    target[2::4] = pred[2::4] * -0.5
+    # So close that rounding in the cross product counts.
+    target[3::4] = pred[3::4] * (1 + 1e-6 * target[3::4].sign())
+    arguments = 1 + delta, 0.5 if period == 'half' else 1.0
+    got, slope = angle_power_with_slope(pred, target, *arguments)
+    pred.requires_grad_()
+    expected = angle_power(pred, target, *arguments)
+    gradient, = torch.autograd.grad(expected.sum(), pred)
+    # Turning to either side is right where they are exactly opposite.
+    assert torch.equal(got, expected)
+    assert slope.isfinite().all()
+    furthest = (math.pi * arguments[1])**arguments[0]
+    sure = (expected > 1e-3) & (expected < furthest - 1e-3)
+    size = pred.detach().abs().amax(dim=-1, keepdim=True)
+    torch.testing.assert_close(
+        (slope * size)[sure], (gradient * size)[sure], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('dim', [-1, 1])
+def test_second_derivatives_and_gradients_of_targets(dim):
+    pred, target = torch.randn(2, 3, 2, 2, dtype=torch.float64)
+    pred.requires_grad_()
+    loss = AngularLoss(dim=dim, reduction='none')
+    assert torch.autograd.gradcheck(lambda x: loss(x, target), pred)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, target), pred)
+    assert torch.autograd.gradcheck(lambda x: loss(pred, x),
+                                    target.requires_grad_())
 
 
 def test_integer_and_double_targets():

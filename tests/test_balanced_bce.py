@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlosses.losses import BalancedBCELoss, binary_cross_entropy
+from mmlosses.losses import BalancedBCELoss, balanced_bce, binary_cross_entropy
 
 
 def bce(logit, label):
@@ -146,6 +146,50 @@ def test_ties_keep_exactly_as_many(per_image):
     assert torch.equal(got, again)
 
 
+def by_sorting(loss, candidate, number):
+    """The same choice by a stable sort, which is simple and slow."""
+    key = loss.masked_fill(~candidate, -math.inf)
+    order = key.sort(dim=1, descending=True, stable=True).indices
+    places = torch.arange(loss.shape[1]).expand_as(order)
+    rank = torch.zeros_like(order).scatter(1, order, places)
+    return candidate & (rank < number)
+
+
+def awkward_losses(rows, columns, dtype):
+    """Negative and equal ones, zeros of both signs, infinities and NaN."""
+    loss = torch.randn(rows, columns, dtype=dtype)
+    loss[:, ::3] = 0.5
+    kinds = (-0.0, 0.0, math.inf, math.nan, -math.nan, 1e-45, -1e-45)
+    for place, value in enumerate(kinds):
+        loss[place % rows, place:columns // 2:len(kinds)] = value
+    return loss
+
+
+# A few numbers, the digits of 16 bits, and blocks that cut through ties.
+@pytest.mark.parametrize('columns, block', [(0, 2**17), (1, 2**17),
+                                            (100, 2**17), (100, 50), (1000, 1),
+                                            (70_000, 2**17)])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
+def test_the_hardest_are_those_of_a_sort(columns, block, dtype, monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(balanced_bce, 'BLOCK', block)
+    loss = awkward_losses(3, columns, dtype)
+    candidate = torch.rand(3, columns) > 0.3
+    for number in (0, 1, 3, columns // 4, columns // 2, columns, math.inf):
+        number = torch.full((3, 1), number, dtype=torch.float64)
+        got = balanced_bce.hardest(loss, candidate, number)
+        assert torch.equal(got, by_sorting(loss, candidate, number))
+
+
+def test_the_hardest_of_numbers_that_differ_in_the_last_bit():
+    bits = 0x3f800000 + torch.randperm(70_000, dtype=torch.int32)
+    loss = bits.view(torch.float32).unsqueeze(0)
+    candidate = torch.ones_like(loss, dtype=torch.bool)
+    number = torch.tensor([[1234]])
+    got = balanced_bce.hardest(loss, candidate, number)
+    assert torch.equal(got[0], bits >= 0x3f800000 + 70_000 - 1234)
+
+
 def test_only_the_kept_have_a_gradient():
     logits = torch.tensor([[3., 0., -1., 2., -4.]], requires_grad=True)
     target = torch.tensor([[0., 1., 0., 0., 0.]])
@@ -228,6 +272,38 @@ def test_probabilities_beyond_the_bounds():
     got = binary_cross_entropy(
         torch.tensor([-1., 0., 1., 7.]), torch.tensor([0., 1., 1., 0.]), False)
     torch.testing.assert_close(got, torch.tensor([0., 100., 0., 100.]))
+
+
+def test_target_gradient_of_probabilities():
+    """log(1 - p) - log p, each from -100; torch's own is infinite."""
+    pred = torch.tensor([0., 1., 0.25, 1e-40], requires_grad=True)
+    target = torch.tensor([0., 1., 0.5, 0.3], requires_grad=True)
+    got = binary_cross_entropy(pred, target, False)
+    expected = F.binary_cross_entropy(pred, target, reduction='none')
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    (0 * got).sum().backward(retain_graph=True)
+    assert (pred.grad == 0).all() and (target.grad == 0).all()
+    slope, = torch.autograd.grad(got.sum(), target, retain_graph=True)
+    torch.testing.assert_close(slope,
+                               torch.tensor([100., -100,
+                                             math.log(3), 100]))
+    for one, other in zip(
+            torch.autograd.grad(got.sum(), pred),
+            torch.autograd.grad(expected.sum(), pred)):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_second_derivatives_of_probabilities_and_targets():
+    pred, target = [
+        torch.rand(5, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    ]
+
+    def value(pred, target):
+        return binary_cross_entropy(pred, target, False)
+
+    assert torch.autograd.gradcheck(value, (pred, target))
+    assert torch.autograd.gradgradcheck(value, (pred, target))
 
 
 @pytest.mark.parametrize('kwargs', [

@@ -322,6 +322,17 @@ def test_half_precision_at_image_scale(form, dtype):
     assert torch.isfinite(half.grad).all() and (half.grad != 0).any()
 
 
+@pytest.mark.parametrize('alpha', [0.5, 1, 1.5, 2, 3])
+def test_powers_of_no_overlap_have_all_derivatives(alpha):
+    target = torch.tensor([[0., 0, 10, 10]])
+    pred = (target + 9).requires_grad_()
+    for shift in (0, 20):  # from a small IoU to none
+        loss = AlphaIoULoss(alpha)(pred + shift, target)
+        first, = torch.autograd.grad(loss, pred, create_graph=True)
+        second, = torch.autograd.grad(first.sum(), pred)
+        assert first.isfinite().all() and second.isfinite().all()
+
+
 coordinate = st.floats(-1e4, 1e4, width=32)
 
 

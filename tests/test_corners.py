@@ -126,6 +126,20 @@ def test_maps_and_gathered_tags_agree():
     torch.testing.assert_close(loss(tl, br, match), loss(tag0, tag1, mask))
 
 
+def test_maps_are_not_kept_for_the_backward_pass():
+    tag0, tag1, match = maps_and_match(channels=2)
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.untyped_storage().data_ptr())
+        return tensor
+
+    maps = [x.detach().requires_grad_() for x in (tag0, tag1)]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        AssociativeEmbeddingLoss()(*maps, match)
+    assert not {x.untyped_storage().data_ptr() for x in maps} & set(kept)
+
+
 @pytest.mark.parametrize('match', [[[], []], [[]]])
 def test_no_object_is_a_zero_with_a_graph(match):
     tl = torch.randn(len(match), 1, 4, 4, requires_grad=True)

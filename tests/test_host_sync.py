@@ -10,9 +10,11 @@ import dataclasses
 import pytest
 import torch
 from cases import CASES
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmlosses.losses import CCSLoss
 from mmlosses.losses.reduction import map_tensors
 
 DEVICE = torch.device('meta')
@@ -94,6 +96,29 @@ def test_no_loss_waits_for_the_device(case):
         with no_host_sync():
             got = case.run(loss, pred, target, *args)
             torch.autograd.grad(got.sum(), leaves + list(loss.parameters()))
+
+
+def anchors_of_ccs(device):
+    """Anchors, embeddings, class weights and annotations."""
+    return [
+        torch.ones(shape, device=device)
+        for shape in ((2, 9, 4), (2, 9, 6), (5, 6), (2, 3, 5))
+    ]
+
+
+def test_anchors_are_not_counted_on_a_device():
+    """On a CPU they are, as there is nothing to wait for."""
+    with no_host_sync():
+        assert CCSLoss().forward_anchors(*anchors_of_ccs(DEVICE)).shape == ()
+    with pytest.raises(HostSync), no_host_sync():
+        CCSLoss().forward_anchors(*anchors_of_ccs('cpu'))
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_anchors_are_not_counted_where_there_are_no_numbers(device):
+    with FakeTensorMode():
+        got = CCSLoss().forward_anchors(*anchors_of_ccs(device))
+    assert got.shape == ()
 
 
 class WaitsInBackward(torch.autograd.Function):

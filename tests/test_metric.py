@@ -18,7 +18,7 @@ from ranks import needs_ranks, run_ranks
 from mmlosses.losses import (ArcFaceLogitLoss, ArcFaceLoss, CCSLoss,
                              CenterLoss, CenterSoftmaxLoss,
                              ModifiedSoftmaxLoss, NormFaceLoss, angular_margin,
-                             ccs_loss, center_loss)
+                             ccs, ccs_loss, center_loss, class_entropy)
 from mmlosses.testing import CONTRACT
 
 CLASSES, CHANNELS = 10, 6
@@ -286,6 +286,78 @@ def test_only_the_angle_counts(loss, size, seed):
     # Another class vector's length or a NaN in another row stays there.
     features[0] = float('nan')
     torch.testing.assert_close(module(features, labels)[1:], got[1:])
+
+
+def doubled(logits):
+    """A margin with a derivative that is easy to see."""
+    return 2 * logits - 1
+
+
+def awkward_queries(kind, classes):
+    """Queries and class vectors, where a softmax is at its limits."""
+    queries, vectors = torch.randn(5, 3), torch.randn(classes, 3)
+    if kind == 'zeros':
+        queries[0], vectors[0] = 0, 0
+    elif kind == 'tiny':
+        queries, vectors = 1e-20 * queries, 1e-8 * vectors
+    elif kind == 'large':
+        queries, vectors = 1e3 * queries, 1e3 * vectors
+    elif kind == 'equal':
+        queries, vectors = torch.ones(5, 3), torch.ones(classes, 3)
+    return queries.double(), vectors.double()
+
+
+# A single class, and blocks that end with the classes or beyond them.
+@pytest.mark.parametrize('classes, block', [(1, 4), (7, 3), (8, 4), (9, 99)])
+@pytest.mark.parametrize('kind', ['random', 'zeros', 'tiny', 'large', 'equal'])
+@pytest.mark.parametrize('normalize', [False, True])
+@pytest.mark.parametrize('move', [None, doubled])
+def test_entropy_by_hand_is_the_formula(classes, block, kind, normalize, move,
+                                        monkeypatch):
+    monkeypatch.setattr(class_entropy, 'BLOCK', block)
+    torch.manual_seed(0)
+    labels = torch.randint(classes, (5, ))
+    inputs = [x.requires_grad_() for x in awkward_queries(kind, classes)]
+    weight = torch.rand(5).double()
+    fast = class_entropy.fast_class_entropy(*inputs, labels, normalize, move)
+    plain = class_entropy.class_entropy(*inputs, labels, normalize, move)
+    torch.testing.assert_close(fast, plain)
+    assert (fast >= 0).all()
+    expected = torch.autograd.grad(plain, inputs, weight)
+    for _ in range(2):
+        found = torch.autograd.grad(fast, inputs, weight, retain_graph=True)
+        torch.testing.assert_close(found, expected)
+    for i in range(2):  # The other one does not learn.
+        alone = [x if i == j else x.detach() for j, x in enumerate(inputs)]
+        fast = class_entropy.fast_class_entropy(*alone, labels, normalize,
+                                                move)
+        found, = torch.autograd.grad(fast, inputs[i], weight)
+        torch.testing.assert_close(found, expected[i])
+
+
+def test_entropy_keeps_one_number_for_each_logit():
+    queries, vectors = torch.randn(50, 4), torch.randn(300, 4)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+            lambda x: kept.append(x.numel()), lambda x: x):
+        class_entropy.fast_class_entropy(queries.requires_grad_(), vectors,
+                                         torch.arange(50), True, doubled)
+    assert sum(kept) == 50 * 300 + 300 + 50 + 50 + 50 * 4 + 300 * 4
+
+
+@pytest.mark.parametrize('normalize', [False, True])
+def test_derivatives_of_the_entropy(normalize):
+    queries, vectors = [
+        x.requires_grad_() for x in awkward_queries('random', 4)
+    ]
+
+    def value(queries, vectors):
+        return class_entropy.fast_class_entropy(queries, vectors,
+                                                torch.arange(5) % 4, normalize,
+                                                doubled)
+
+    assert torch.autograd.gradcheck(value, (queries, vectors))
+    assert torch.autograd.gradgradcheck(value, (queries, vectors))
 
 
 def test_margin_makes_it_harder(sample):
@@ -692,6 +764,30 @@ def test_ignored_anchors_may_hold_nan(scene):
     got.backward()
     torch.testing.assert_close(got, expected)
     assert spoilt.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('soft', [False, True])
+@pytest.mark.parametrize('detach_weight', [False, True])
+def test_chosen_rows_are_the_mask(scene, soft, detach_weight, monkeypatch):
+    anchors, embeddings, class_weights, annotations = scene
+    annotations[2, 0] = annotations[0, 0]
+    embeddings[0, 0] = 0
+    loss = CCSLoss(soft, detach_weight, loss_weight=3.0, reduction='none')
+    results = []
+    for _ in range(2):
+        leaves = [
+            x.clone().requires_grad_() for x in (embeddings, class_weights)
+        ]
+        got = loss.forward_anchors(anchors, *leaves, annotations)
+        got.square().sum().backward()
+        gradients = [
+            torch.zeros_like(x) if x.grad is None else x.grad for x in leaves
+        ]
+        results.append([got, *gradients])
+        monkeypatch.setattr(ccs, 'shapes_may_depend_on', lambda _: False)
+    for rows, mask in zip(*results):
+        torch.testing.assert_close(rows, mask)
+    assert (results[0][0] > 0).tolist() == [True, False, True]
 
 
 def test_anchors_compile_to_one_graph(scene):

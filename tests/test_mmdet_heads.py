@@ -1,5 +1,6 @@
 """The adapter heads in the detectors of mmdet, named by their configs."""
 import copy
+import inspect
 import math
 from pathlib import Path
 
@@ -292,8 +293,13 @@ def with_classifier(detector, layer, loss='mmdet.CrossEntropyLoss', **kwargs):
 
 
 def test_cosine_linear_is_the_stock_layer_without_bias(faster_rcnn):
-    stock = mmdet.models.layers.NormedLinear(
-        *FC_CLS, tempearture=16, bias=False)
+    layer = mmdet.models.layers.NormedLinear
+    # onedl-mmdetection corrects the spelling.
+    scale, = [
+        name for name in inspect.signature(layer).parameters
+        if name in ('tempearture', 'temperature')
+    ]
+    stock = layer(*FC_CLS, bias=False, **{scale: 16})
     expected, expected_norm = with_classifier(faster_rcnn, stock)
     got, norm = with_classifier(faster_rcnn, CosineLinear(*FC_CLS, scale=16))
     assert got == pytest.approx(expected, rel=1e-4)

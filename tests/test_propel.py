@@ -248,6 +248,43 @@ def test_any_raw_scale_is_finite(raw, scale):
     assert torch.isfinite(pred.grad).all()
 
 
+@pytest.mark.parametrize('std', [0.0, 1e-12, 1e15, 1e25])
+@pytest.mark.parametrize('distance', [1e3, 1e8, 1e14])
+def test_far_components_are_finite_in_float32(distance, std):
+    """A pair whose overlap is nothing has no gradient, not 0 times inf."""
+    mean = torch.tensor([[[0.01], [1.0]]]) * torch.tensor([1, distance])[:,
+                                                                         None]
+    pred = torch.cat([mean, torch.full_like(mean, std)], -1).requires_grad_()
+    target = torch.zeros(1, 1)
+    got = propel_loss(pred, target)
+    gradient, = torch.autograd.grad(got.sum(), pred)
+    assert torch.isfinite(got).all() and torch.isfinite(gradient).all()
+    exact = pred.detach().double().requires_grad_()
+    expected = propel_loss(exact, target.double())
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gradient.double(),
+        *torch.autograd.grad(expected.sum(), exact),
+        rtol=1e-5,
+        atol=1e-10)
+
+
+@pytest.mark.parametrize('components', [2, 3, 4, 7])
+def test_every_pair_counts_once(components):
+    """Against all ordered pairs, the own ones included."""
+    mean, std, target = mixture(1, components, 2)
+    f = torch.distributions.Normal
+    between = f(mean[0, :, None],
+                (std[0, :, None]**2 + std[0]**2).sqrt()).log_prob(mean[0])
+    own = f(target[0], math.sqrt(2)).log_prob(target[0])
+    across = f(target[0], (1 + std[0]**2).sqrt()).log_prob(mean[0])
+    expected = torch.log(own.sum().exp() +
+                         between.sum(-1).exp().mean()) - torch.log(
+                             2 * across.sum(-1).exp().mean())
+    got = propel_loss(torch.cat([mean, std], -1), target, 1.0)
+    torch.testing.assert_close(got[0], expected, rtol=1e-10, atol=0)
+
+
 def test_deviations_shrinking_to_zero():
     """The loss rises to that of the least deviation, and stays there."""
     std = torch.logspace(-8, 0, 9)

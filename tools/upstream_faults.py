@@ -22,7 +22,6 @@ from typing import Any, Dict, List, Tuple
 import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
-
 from upstream import FAULTS, FORMULAS, SHARED, Fault
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,13 +1,15 @@
 """Angle between predicted and true directions."""
 from __future__ import annotations
+import functools
 import math
-from typing import Sequence
+from typing import Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
+from .gradient import with_slope
 from .reduction import check_same_shape
 
 # Shorter vectors are zero: their gradient, 1 / length, would not be finite.
@@ -53,8 +55,18 @@ def angular_loss(pred: Tensor,
     Returns:
         Tensor: The loss of each vector.
     """
-    pred = pred.movedim(dim, -1)
-    target = target.movedim(dim, -1).to(pred.dtype)
+    exponent, factor = 1 + delta, 0.5 if period == 'half' else 1.0
+    return with_slope(
+        functools.partial(angle_power, exponent=exponent, factor=factor),
+        functools.partial(
+            angle_power_with_slope, exponent=exponent, factor=factor),
+        pred.movedim(dim, -1),
+        target.movedim(dim, -1).to(pred.dtype))
+
+
+def angle_power(pred: Tensor, target: Tensor, exponent: float,
+                factor: float) -> Tensor:
+    """(factor * angle) ** exponent of vectors on the last axis."""
     scales = [unit_scale(x) for x in (pred, target)]
     zero = (scales[0] == 0) | (scales[1] == 0)
     # Replaced before the angle: the gradient of atan2(0, 0) is not finite.
@@ -70,9 +82,41 @@ def angular_loss(pred: Tensor,
     # Not atan2 of abs(cross), which has no gradient at 180 degrees, where
     # turning to either side is downhill.
     theta = torch.atan2(cross, dot).abs()
-    if period == 'half':
-        theta = theta / 2
-    return theta**(1 + delta)
+    return (factor * theta)**exponent
+
+
+def angle_power_with_slope(pred: Tensor, target: Tensor, exponent: float,
+                           factor: float) -> Tuple[Tensor, Tensor]:
+    r"""The same and its derivative.
+
+    .. math::
+        \frac{\partial \theta}{\partial p}
+        = \pm \frac{(p_{sin}, -p_{cos})}{\|p\|^2}
+    """
+    # Coordinates first: whole rows of them are multiplied much faster.
+    units = [
+        x.movedim(-1, 0).clone(memory_format=torch.contiguous_format)
+        for x in (pred, target)
+    ]
+    scales = [x.abs().amax(dim=0) for x in units]
+    zero = (scales[0] < SHORTEST) | (scales[1] < SHORTEST)
+    (p_cos, p_sin), (t_cos, t_sin) = [
+        x.div_(scale.masked_fill_(zero, 1)) for x, scale in zip(units, scales)
+    ]
+    cross = (p_cos * t_sin).sub_(p_sin * t_cos)
+    dot = t_cos.mul_(p_cos).add_(t_sin.mul_(p_sin))
+    theta = torch.atan2(cross, dot, out=cross).masked_fill_(zero, math.pi / 2)
+    angle = torch.abs(theta, out=dot).mul_(factor)
+    power = angle.pow(exponent)
+    # No angle, no side to turn to: 0, whatever it is divided by.
+    steep = theta.sign_().mul_(exponent * factor).mul_(power)
+    steep = steep.div_(angle.clamp_(min=torch.finfo(angle.dtype).tiny))
+    square = (p_cos * p_cos).addcmul_(p_sin, p_sin).mul_(scales[0])
+    steep = steep.div_(square).masked_fill_(zero, 0)
+    # In the memory of the target's copy.
+    torch.mul(p_sin, steep, out=t_cos)
+    torch.mul(p_cos, steep.neg_(), out=t_sin)
+    return power, units[1].movedim(0, -1)
 
 
 @MODELS.register_module(name=['AngularLoss', 'AngleDistanceLoss'])

@@ -126,9 +126,10 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
     device, size = tag0.device, (len(tag0), most)
     index = torch.tensor(positions, dtype=torch.long, device=device)
     index = index.reshape(*size, 2)
+    images = torch.arange(len(tag0), device=device).unsqueeze(1)
+    # Not gather, which keeps the maps for the backward pass.
     tags = [
-        tag.flatten(2).transpose(1, 2).gather(
-            1, index[..., i:i + 1].expand(-1, -1, tag.shape[1]))
+        tag.flatten(2)[images, :, index[..., i]]
         for i, tag in enumerate((tag0, tag1))
     ]
     present = torch.tensor(mask, dtype=torch.bool, device=device)

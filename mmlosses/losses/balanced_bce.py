@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
+from .labels import is_compiling
 from .reduction import check_same_shape
 
 
@@ -36,7 +37,80 @@ def binary_cross_entropy(pred: Tensor,
     if use_sigmoid:
         return F.binary_cross_entropy_with_logits(
             pred, target, reduction='none')
-    return F.binary_cross_entropy(pred.clamp(0, 1), target, reduction='none')
+    pred = pred.clamp(0, 1)
+    loss = F.binary_cross_entropy(pred, target.detach(), reduction='none')
+    if target.requires_grad:
+        # torch's derivative of the target is infinite where p is 0 or 1.
+        slope = log_from(-100, 1 - pred) - log_from(-100, pred)
+        loss = loss + slope * (target - target.detach())
+    return loss
+
+
+def log_from(least: float, value: Tensor) -> Tensor:
+    """The logarithm, or ``least`` where there is none that is finite."""
+    tiny = torch.finfo(value.dtype).tiny
+    log = value.clamp(min=tiny).log()
+    return log.masked_fill(value < tiny, least)
+
+
+def sort_key(values: Tensor) -> Tensor:
+    """Integers in the order of floating-point numbers, NaN the greatest.
+
+    The bits of a positive number grow with it. Without its sign, -0 is 0 and
+    one NaN is as great as the other.
+    """
+    bits = torch.int64 if values.dtype == torch.float64 else torch.int32
+    size = values.abs().view(bits)
+    return torch.where(values < 0, -size, size)
+
+
+def radix_select(keys: Sequence[Tensor],
+                 number: Tensor) -> Tuple[Tensor, Tensor]:
+    """Find the key at a place in descending order, without sorting.
+
+    A histogram of the first digit of all keys tells the first digit of the
+    one at that place. One of the second digit, of the keys that begin like
+    it, tells the second, and so on.
+
+    Args:
+        keys (Sequence[Tensor]): The keys of each row, in blocks of columns.
+        number (Tensor): How many of each row are selected, from 0 to all.
+
+    Shape:
+        - keys: (R, C) each, int32 or int64.
+        - number: (R, 1), int64.
+        - returns: (R, 1) each.
+
+    Returns:
+        tuple[Tensor, Tensor]: The smallest selected key of each row, and how
+        many of those equal to it are selected.
+    """
+    columns = sum([key.shape[1] for key in keys])
+    # No more bins than keys, so that a histogram is never what is large.
+    digit = 16 if columns >= 2**16 else 8
+    bins = 2**digit
+    ones = number.new_ones((), dtype=torch.int32)
+    # The keys with the digits found so far are from `low`, which is aligned.
+    low = torch.full_like(number, -bins // 2)
+    for shift in range(torch.iinfo(keys[0].dtype).bits - digit, -1, -digit):
+        low = low.to(keys[0].dtype)
+        count = number.new_zeros((len(number), bins + 2), dtype=torch.int32)
+        for key in keys:
+            # Others fall into a bin at either end, also where this overflows.
+            place = ((key >> shift) - low).clamp(-1, bins) + 1
+            count.scatter_add_(1, place.long(), ones.expand_as(place))
+        count = count[:, 1:-1]
+        from_here = count.flip(1).cumsum(1).flip(1)
+        place = (from_here >= number).sum(dim=1, keepdim=True) - 1
+        place = place.clamp(min=0)
+        number = number + (count - from_here).gather(1, place)
+        found = low + place.to(low.dtype)
+        low = found << digit
+    return found, number
+
+
+# Keys of a block, and what is computed of them, stay in a processor's cache.
+BLOCK = 2**17
 
 
 def hardest(loss: Tensor, candidate: Tensor, number: Tensor) -> Tensor:
@@ -58,11 +132,23 @@ def hardest(loss: Tensor, candidate: Tensor, number: Tensor) -> Tensor:
     Returns:
         Tensor: Which elements are chosen.
     """
-    key = loss.masked_fill(~candidate, -float('inf'))
-    order = key.sort(dim=1, descending=True, stable=True).indices
-    places = torch.arange(loss.shape[1], device=loss.device)
-    rank = torch.zeros_like(order).scatter(1, order, places.expand_as(order))
-    return candidate & (rank < number)
+    rows, columns = loss.shape
+    width = max(BLOCK // max(rows, 1), 1)
+    if is_compiling() or loss.device.type != 'cpu':
+        width = max(columns, 1)
+    keys = []
+    for values, within in zip(loss.split(width, 1), candidate.split(width, 1)):
+        key = sort_key(values)
+        # Smaller than any loss.
+        keys.append(torch.where(within, key, torch.iinfo(key.dtype).min))
+    smallest, left = radix_select(keys, number.clamp(max=columns).long())
+    chosen = []
+    for key in keys:
+        tie = key == smallest
+        rank = tie.cumsum(dim=1, dtype=torch.int32)
+        chosen.append((key > smallest) | (tie & (rank <= left)))
+        left = left - rank[:, -1:]
+    return torch.cat(chosen, dim=1) & candidate
 
 
 @MODELS.register_module(name=['BalancedBCELoss', 'BalanceCrossEntropyLoss'])
@@ -207,7 +293,8 @@ class BalancedBCELoss(BaseLoss):
         if weight is not None:
             loss = loss * weight
         loss = loss.masked_fill(~kept, 0)
-        return loss, kept.sum().clamp(min=1)
+        # In int64, which is the default, it takes twenty times as long.
+        return loss, kept.sum(dtype=torch.int32).clamp(min=1)
 
     def mine(self, loss: Tensor, weight: Tensor | None,
              target: Tensor) -> Tensor:
@@ -221,7 +308,7 @@ class BalancedBCELoss(BaseLoss):
             x.flatten(1) if self.per_image else x.reshape(1, -1)
             for x in (loss, positive, negative)
         ]
-        number = pos.sum(dim=1, keepdim=True)
+        number = pos.sum(dim=1, keepdim=True, dtype=torch.int32)
         # In double precision, as Python counts.
         most = torch.floor(self.negative_ratio * number.double())
         most = most.masked_fill(number == 0, self.most_without_positive)

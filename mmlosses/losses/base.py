@@ -5,6 +5,7 @@ from typing import Any, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
+from .gradient import is_transformed, without_gradient
 from .reduction import (Tensors, align_weight, autocast_off, check_floating,
                         check_reduction, check_same_shape, first_tensor,
                         map_tensors, pad_right, reduce_loss, upcast)
@@ -35,6 +36,11 @@ class BaseLoss(nn.Module):
         ValueError: If ``reduction`` is unknown.
         TypeError: If ``loss_weight`` is not a number.
     """
+
+    #: Whether an element depends on its own inputs only, and on no parameter.
+    #: Then what is removed may hold anything until the loss is there, which
+    #: saves a copy of large inputs.
+    removes_late = False
 
     def __init__(self,
                  reduction: str = 'mean',
@@ -127,13 +133,18 @@ class BaseLoss(nn.Module):
         first = first_tensor(pred)
         with autocast_off(first.device.type):
             weight = self.element_weight(weight, shape, first.dtype)
-            if weight is not None:
+            removed = None if weight is None else weight == 0
+            # A compiler fuses the copies that the other way saves.
+            late = removed is not None and self.removes_late and not (
+                is_transformed())
+            if removed is not None:
                 # Remove before the formula: 0 * NaN is NaN, in the value and
                 # again in the gradient.
-                removed = weight == 0
-                pred = self._zero(pred, removed)
-                target = self._zero(target, removed)
+                zero = self._zero_gradient if late else self._zero
+                pred, target = zero(pred, removed), zero(target, removed)
             loss = self.elementwise(pred, target)
+            if removed is not None and late:
+                loss = torch.where(removed, loss.new_zeros(()), loss)
             loss, denominator = self.weigh(loss, weight, target)
             loss = self.reduce(loss, reduction, denominator, avg_factor)
         return self.loss_weight * loss
@@ -159,6 +170,17 @@ class BaseLoss(nn.Module):
             lambda tensor: torch.where(
                 self.expand_to_input(removed, tensor), tensor.new_zeros(
                     ()), tensor), tensors)
+
+    def _zero_gradient(self, tensors: Tensors, removed: Tensor) -> Tensors:
+        """Put 0 for labels, and let no gradient reach what is removed."""
+
+        def zero(tensor: Tensor) -> Tensor:
+            expanded = self.expand_to_input(removed, tensor)
+            if tensor.is_floating_point():
+                return without_gradient(tensor, expanded)
+            return tensor.masked_fill(expanded, 0)
+
+        return map_tensors(zero, tensors)
 
     def extra_repr(self) -> str:
         """Name what tells two losses of one class apart in a printed model."""

@@ -44,10 +44,10 @@ class BoxPair:
         self.eps = eps
         self.sides = size + target_size
         self.errors = low_error.abs() + high_error.abs()
-        overlap = ((self.sides - self.errors) / 2).clamp(min=0)
+        overlap = at_least((self.sides - self.errors) / 2, 0)
         intersection = overlap[0] * overlap[1]
         areas = size[0] * size[1] + target_size[0] * target_size[1]
-        self.union = (areas - intersection).clamp(min=eps)
+        self.union = at_least(areas - intersection, eps)
         self.iou = intersection / self.union
 
     def enclosing(self) -> Tensor:
@@ -56,7 +56,7 @@ class BoxPair:
 
     def squared_diagonal(self) -> Tensor:
         """Squared diagonal of the smallest box around both."""
-        return squared_length(self.enclosing()).clamp(min=self.eps)
+        return at_least(squared_length(self.enclosing()), self.eps)
 
     def offset(self) -> Tensor:
         """From the centre of the target to that of the prediction."""
@@ -88,13 +88,17 @@ def box_pair(pred: Tensor, target: Tensor, eps: float = 1e-6) -> BoxPair:
         BoxPair: The boxes, and what there is to know about them.
     """
     # Coordinates first: whole rows of them are added much faster.
-    pred, target = [
-        boxes.movedim(-1, 0).contiguous() for boxes in (pred, target)
+    (low, high), (target_low, target_high) = [
+        boxes.movedim(-1, 0).contiguous().split(2) for boxes in (pred, target)
     ]
-    size, target_size = [(boxes[2:] - boxes[:2]).clamp(min=0)
-                         for boxes in (pred, target)]
-    error = pred - target
-    return BoxPair(error[:2], error[2:], size, target_size, eps)
+    return BoxPair(low - target_low, high - target_high,
+                   (high - low).clamp(min=0),
+                   (target_high - target_low).clamp(min=0), eps)
+
+
+def at_least(tensor: Tensor, least: float) -> Tensor:
+    """As clamp, which keeps the numbers for the backward pass, not a mask."""
+    return tensor.masked_fill(tensor < least, least)
 
 
 def squared_length(vectors: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from mmlosses.registry import MODELS
 from .box_geometry import (PENALTIES, BoxLoss, BoxPair, check_mode,
                            ciou_penalty, diou_penalty, eiou_penalty,
                            giou_penalty, mpdiou_penalty, shape_iou_penalty,
-                           siou_penalty, squared_length)
+                           siou_penalty)
 from .numeric import safe_power
 
 IOU_MODES = ('log', 'linear', 'square')
@@ -544,7 +544,9 @@ class AlphaIoULoss(BoxLoss):
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - alpha-IoU."""
         terms = PENALTIES[self.mode](pair)
-        return 1 - safe_power(pair.iou, self.alpha) + sum(
+        # From 2 on, both derivatives of the power are finite at an IoU of 0.
+        power = pow if self.alpha >= 2 else safe_power
+        return 1 - power(pair.iou, self.alpha) + sum(
             [safe_power(term, self.alpha) for term in terms])
 
 
@@ -842,11 +844,12 @@ class NWDLoss(BoxLoss):
             raise ValueError(f'constant must be positive, got {constant}')
         self.constant = constant
 
-    def box_loss(self, pair: BoxPair) -> Tensor:
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """1 - NWD."""
-        square = (
-            squared_length(pair.offset()) +
-            squared_length(pair.size_error() / 2))
+        # Centres and half sides are half sums and half differences of the
+        # corners, so W^2 is half of the sum of the squared errors of those.
+        error = pred - target.to(pred.dtype)
+        square = (error**2).sum(dim=-1) / 2
         # Smooth at 0, where the gradient of a square root is infinite.
         distance = (square + self.eps**2).sqrt() - self.eps
         return 1 - torch.exp(-distance / self.constant)

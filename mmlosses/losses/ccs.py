@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
-from .labels import check_label_range, check_sample_labels
-from .margin import unit_vectors
+from .labels import check_label_range, check_sample_labels, is_compiling
+from .numeric import safe_length, unit_vectors
 from .reduction import (align_weight, autocast_off, check_floating,
                         check_reduction, reduce_loss, upcast)
 
@@ -32,8 +32,9 @@ def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
     Returns:
         Tensor: The loss of each embedding, from 0 to 1.
     """
-    cosine = (unit_vectors(embeddings) * unit_vectors(vectors)).sum(dim=-1)
-    return (1 - cosine) / 2
+    # Of the embeddings only the length, which is all that has to be kept.
+    cosine = (embeddings * unit_vectors(vectors)).sum(dim=-1)
+    return (1 - cosine / safe_length(embeddings).squeeze(-1)) / 2
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -53,13 +54,28 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
     Returns:
         Tensor: The IoU, 0 for two boxes without an area.
     """
-    low = torch.maximum(boxes[..., :, None, :2], others[..., None, :, :2])
-    high = torch.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
-    intersection = (high - low).clamp(min=0).prod(dim=-1)
-    area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
-    other = (others[..., 2:] - others[..., :2]).clamp(min=0).prod(dim=-1)
-    union = area[..., :, None] + other[..., None, :] - intersection
-    return intersection / torch.where(union > 0, union, torch.ones_like(union))
+    # Coordinates first: whole rows of them are compared much faster.
+    one = boxes.movedim(-1, 0).contiguous().unsqueeze(-1)
+    two = others.movedim(-1, 0).contiguous().unsqueeze(-2)
+    # In place: there are many pairs, and memory takes longer than arithmetic.
+    width, height = [
+        torch.minimum(one[high],
+                      two[high]).sub_(torch.maximum(one[low],
+                                                    two[low])).clamp_(min=0)
+        for low, high in ((0, 2), (1, 3))
+    ]
+    intersection = width.mul_(height)
+    area, other = [(x[2] - x[0]).clamp(min=0) * (x[3] - x[1]).clamp(min=0)
+                   for x in (one, two)]
+    union = (area + other).sub_(intersection)
+    return intersection.div_(union.masked_fill_(union <= 0, 1))
+
+
+def shapes_may_depend_on(tensor: Tensor) -> bool:
+    """Whether counting in a tensor makes no one wait and breaks no graph."""
+    return (tensor.device.type == 'cpu' and type(tensor) is Tensor
+            and not is_compiling()
+            and not torch._C._are_functorch_transforms_active())
 
 
 @MODELS.register_module()
@@ -268,17 +284,30 @@ class CCSLoss(BaseLoss):
         with torch.no_grad():
             iou, labels = self.assign(upcast(anchors), upcast(annotations))
         objects = iou > self.iou_thresholds['object']
-        weight = torch.where(objects,
-                             iou if self.soft else torch.ones_like(iou),
-                             torch.zeros_like(iou))
-        weight = weight / objects.sum(dim=1, keepdim=True).clamp(min=1)
-        loss = self(
-            embeddings.flatten(0, 1),
-            class_weights,
-            labels.flatten(),
-            weight.flatten(),
-            reduction_override='none')
-        loss = loss.reshape(images, number).sum(dim=1)
+        counts = objects.sum(dim=1)
+        embeddings, labels = embeddings.flatten(0, 1), labels.flatten()
+        if shapes_may_depend_on(objects):
+            rows = objects.flatten().nonzero().squeeze(1)
+            loss = self(
+                embeddings.index_select(0, rows),
+                class_weights,
+                labels.index_select(0, rows),
+                iou.flatten().index_select(0, rows) if self.soft else None,
+                reduction_override='none')
+            parts = [part.sum() for part in loss.split(counts.tolist())]
+            loss = torch.stack(parts) if parts else loss
+        else:
+            weight = torch.where(objects,
+                                 iou if self.soft else torch.ones_like(iou),
+                                 torch.zeros_like(iou))
+            loss = self(
+                embeddings,
+                class_weights,
+                labels,
+                weight.flatten(),
+                reduction_override='none')
+            loss = loss.reshape(images, number).sum(dim=1)
+        loss = loss / counts.clamp(min=1)
         return reduce_loss(loss, reduction, max(images, 1))
 
     @staticmethod
@@ -288,8 +317,8 @@ class CCSLoss(BaseLoss):
         nothing = annotations.new_full((len(annotations), 1, 5), -1)
         annotations = torch.cat([annotations, nothing], dim=1)
         with autocast_off(anchors.device.type):
-            iou = pairwise_iou(anchors, annotations[..., :4])
+            iou = pairwise_iou(annotations[..., :4], anchors)
         padding = annotations[..., 4] == -1
-        iou = iou.masked_fill(padding.unsqueeze(1), -1)
-        best, index = iou.max(dim=2)
+        iou = iou.masked_fill_(padding.unsqueeze(2), -1)
+        best, index = iou.max(dim=1)
         return best, annotations[..., 4].long().gather(1, index)

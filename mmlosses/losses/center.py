@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlosses.registry import MODELS
 from .buffers import set_buffer
+from .class_entropy import fast_class_entropy
 from .features import (FeatureLoss, check_features, check_softmax,
                        make_class_vectors)
 from .labels import check_label_range
@@ -324,6 +324,6 @@ class CenterSoftmaxLoss(CenterLoss):
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """Cross entropy and centre loss of each sample: (N,)."""
         center = super().elementwise(pred, target)
-        entropy = F.cross_entropy(
-            self.logits(pred), target.long(), reduction='none')
+        entropy = fast_class_entropy(pred, self.weight.to(pred.dtype),
+                                     target.long())
         return entropy + self.center_weight * center

@@ -39,6 +39,7 @@ class ClassificationLoss(BaseLoss):
     """
     _class_weight: Tensor | None
     avg_non_ignore = False
+    removes_late = True
 
     def __init__(self, use_sigmoid: bool,
                  class_weight: Sequence[float] | Tensor | None,

@@ -44,8 +44,7 @@ def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
         Tensor: The sum over each image, divided by P.
     """
     peak = target == 1
-    loss = gaussian_focal_loss(
-        logits, target, peak.to(logits.dtype), use_sigmoid=True)
+    loss = gaussian_focal_loss(logits, target, use_sigmoid=True)
     return loss.flatten(1).sum(dim=1) / peak.sum().clamp(min=1)
 
 

@@ -41,6 +41,11 @@ def soft_cross_entropy(log_prob: Tensor,
     return -(target * log_prob).sum(dim=1)
 
 
+def flat(class_weight: Tensor | None) -> Tensor | None:
+    """The weights of the classes as torch takes them."""
+    return None if class_weight is None else class_weight.flatten()
+
+
 def smooth_labels(target: Tensor, smoothing: float, distribute: str,
                   num_classes: int) -> Tensor:
     r"""Take a share of the labels and distribute it.
@@ -181,10 +186,8 @@ class CrossEntropyLoss(ClassificationLoss):
                     F.log_softmax(pred, dim=1), target.to(pred.dtype),
                     class_weight)
             check_label_range(target, pred.shape[1], 'target')
-            if class_weight is not None:
-                class_weight = class_weight.flatten()
             return F.cross_entropy(
-                pred, target, weight=class_weight, reduction='none')
+                pred, target, weight=flat(class_weight), reduction='none')
         class_weight = None
         if not self.use_mask:
             class_weight = self.weight_of_classes(pred, target)
@@ -365,6 +368,12 @@ class LabelSmoothLoss(ClassificationLoss):
         self.smoothing = smoothing
         self.distribute = distribute
 
+    def uniform_smoothing(self, classes: int) -> float:
+        """The share that gives the same labels when all classes get of it."""
+        if self.distribute == 'uniform' or classes == 1:
+            return self.smoothing
+        return self.smoothing * classes / (classes - 1)
+
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample, or each class with a sigmoid."""
         index = target.ndim < pred.ndim
@@ -374,6 +383,14 @@ class LabelSmoothLoss(ClassificationLoss):
             check_label_range(target,
                               classes + 1 if self.use_sigmoid else classes,
                               'target')
+            uniform = self.uniform_smoothing(classes)
+            if not self.use_sigmoid and uniform <= 1:
+                return F.cross_entropy(
+                    pred,
+                    target,
+                    weight=flat(class_weight),
+                    reduction='none',
+                    label_smoothing=uniform)
             target = one_hot(target, classes)
         target = smooth_labels(
             target.to(pred.dtype), self.smoothing, self.distribute,

@@ -1,6 +1,7 @@
 """Focal loss of heatmaps with Gaussian peaks."""
 from __future__ import annotations
-from typing import Any, Sequence, Tuple
+from functools import partial
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +9,16 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
-from .focal import logs_of_probability
+from .focal import focal_and_slope, logs_of_probability
+from .gradient import with_slope
 from .labels import check_index, check_label_range
 from .numeric import safe_power
-from .reduction import check_floating, check_same_shape
+from .reduction import Tensors, check_floating, check_same_shape
 
 
 def gaussian_focal_loss(pred: Tensor,
                         target: Tensor,
-                        positives: Tensor,
+                        positives: Tensor | None = None,
                         alpha: float = 2.0,
                         gamma: float = 4.0,
                         pos_weight: float = 1.0,
@@ -31,8 +33,8 @@ def gaussian_focal_loss(pred: Tensor,
     Args:
         pred (Tensor): Probabilities, or logits with ``use_sigmoid``.
         target (Tensor): Heatmap from 0 to 1.
-        positives (Tensor): How many times an element is a positive
-            :math:`n`.
+        positives (Tensor, optional): How many times an element is a
+            positive :math:`n`; by default once where the target is 1.
         alpha (float): Exponent of the prediction.
         gamma (float): Exponent of the target.
         pos_weight (float): Weight of the positives.
@@ -45,6 +47,17 @@ def gaussian_focal_loss(pred: Tensor,
     Returns:
         Tensor: The loss of each element.
     """
+    if use_sigmoid and positives is None:
+        arguments: Dict[str, Any] = dict(
+            alpha=alpha,
+            gamma=gamma,
+            pos_weight=pos_weight,
+            neg_weight=neg_weight)
+        return with_slope(
+            partial(peak_focal_loss, **arguments),
+            partial(peak_focal_and_slope, **arguments), pred, target)
+    if positives is None:
+        positives = (target == 1).to(pred.dtype)
     if use_sigmoid:
         log_prob, log_rest = F.logsigmoid(pred), F.logsigmoid(-pred)
         # Not 1 - sigmoid(pred), which rounds to 0.
@@ -57,6 +70,28 @@ def gaussian_focal_loss(pred: Tensor,
     far = (1 - target).pow(gamma) * (target != 1)
     negative = far * safe_power(prob, alpha) * log_rest
     return -pos_weight * positive - neg_weight * negative
+
+
+def peak_focal_loss(logits: Tensor, target: Tensor,
+                    **arguments: float) -> Tensor:
+    """The loss of logits whose positives are the targets of 1."""
+    positives = (target == 1).to(logits.dtype)
+    return gaussian_focal_loss(
+        logits, target, positives, use_sigmoid=True, **arguments)
+
+
+def peak_focal_and_slope(logits: Tensor, target: Tensor, alpha: float,
+                         gamma: float, pos_weight: float,
+                         neg_weight: float) -> Tuple[Tensor, Tensor]:
+    """The same with its derivative: a positive is a negative turned round."""
+    peak = target == 1
+    share = 1 - target
+    share = share.square_().square_() if gamma == 4 else share.pow_(gamma)
+    share.mul_(neg_weight)
+    loss, slope = focal_and_slope(torch.where(peak, -logits, logits), alpha)
+    loss.mul_(share.masked_fill_(peak, pos_weight))
+    slope.mul_(share.masked_fill_(peak, -pos_weight))
+    return loss, slope
 
 
 @MODELS.register_module()
@@ -150,15 +185,16 @@ class GaussianFocalLoss(BaseLoss):
         self.pos_weight = pos_weight
         self.neg_weight = neg_weight
 
-    def elementwise(self, pred: Tensor, target: Tuple[Tensor, ...]) -> Tensor:
+    def elementwise(self, pred: Tensor, target: Tensors) -> Tensor:
         """The loss of each element of the heatmap."""
-        heatmap, positives = [each.to(pred.dtype) for each in target]
-        return gaussian_focal_loss(pred, heatmap, positives, self.alpha,
-                                   self.gamma, self.pos_weight,
+        both = [target] if isinstance(target, Tensor) else target
+        heatmap, *positives = [each.to(pred.dtype) for each in both]
+        return gaussian_focal_loss(pred, heatmap,
+                                   positives[0] if positives else None,
+                                   self.alpha, self.gamma, self.pos_weight,
                                    self.neg_weight, self.use_sigmoid)
 
-    def element_shape(self, pred: Tensor, target: Tuple[Tensor,
-                                                        ...]) -> Sequence[int]:
+    def element_shape(self, pred: Tensor, target: Tensors) -> Sequence[int]:
         """The shape of the heatmap."""
         return pred.shape
 
@@ -197,17 +233,18 @@ class GaussianFocalLoss(BaseLoss):
         check_same_shape(pred, target)
         positives = self._positives(target, pos_inds, pos_labels)
         return super().forward(
-            pred, (target, positives),
+            pred,
+            target if positives is None else (target, positives),
             weight,
             avg_factor,
             reduction_override,
             target_weight=target_weight)
 
     def _positives(self, target: Tensor, pos_inds: Any,
-                   pos_labels: Any) -> Tensor:
-        """How many times each element is a positive."""
+                   pos_labels: Any) -> Tensor | None:
+        """How many times each element is a positive, None by the target."""
         if pos_inds is None and pos_labels is None:
-            return target == 1
+            return None
         for name, index in (('pos_inds', pos_inds), ('pos_labels',
                                                      pos_labels)):
             if index is None:

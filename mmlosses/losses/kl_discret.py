@@ -50,8 +50,11 @@ def kl_discret_loss(pred: Tensor,
     elif normalize_target:
         mass = target.sum(dim=-1, keepdim=True)
         target = target / torch.where(mass > 0, mass, torch.ones_like(mass))
-    log_prob = F.log_softmax(beta * pred, dim=-1)
-    divergence = (torch.xlogy(target, target) - target * log_prob).sum(dim=-1)
+    log_prob = F.log_softmax(pred if beta == 1 else beta * pred, dim=-1)
+    # 0 log 0 = 0. The logarithm of a denormal number takes many times as long.
+    log_target = target.clamp(min=1e-30).log()
+    divergence = (target * log_target).sum(dim=-1)
+    divergence = divergence - (target * log_prob).sum(dim=-1)
     if bin_reduction == 'sum':
         return divergence
     return divergence / pred.shape[-1]
@@ -174,6 +177,8 @@ class KLDiscretLoss(BaseLoss):
             '_mask_index',
             None if mask is None else torch.tensor(mask, dtype=torch.long),
             persistent=False)
+
+    removes_late = True
 
     def elementwise(self, pred: Tuple[Tensor, ...],
                     target: Tuple[Tensor, ...]) -> Tensor:

@@ -9,40 +9,14 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
+from .class_entropy import fast_class_entropy
 from .features import (FeatureLoss, check_features, check_softmax,
                        make_class_vectors)
 from .labels import check_label_range, check_sample_labels
-from .numeric import safe_sqrt
+from .numeric import safe_sqrt, unit_vectors
 from .reduction import autocast_off, check_floating, upcast
 
 BOUNDARIES = ('keep', 'continuous', 'easy', 'none')
-
-# Below this length a vector has no direction that could be trusted.
-MIN_NORM = 1e-6
-
-
-def unit_vectors(vectors: Tensor) -> Tensor:
-    r"""Scale vectors to length 1.
-
-    .. math::
-        u = x / \|x\|, \qquad u = x \text{ where } \|x\| \le 10^{-6}
-
-    The gradient at a vector of zeros, as a dead ReLU emits it, is that of the
-    identity. Dividing by a small constant instead, as ``F.normalize`` does,
-    multiplies it by the inverse of the constant: 1e12.
-
-    Args:
-        vectors (Tensor): Vectors along the last axis.
-
-    Shape:
-        - vectors, returns: (\*, D).
-
-    Returns:
-        Tensor: The vectors of length 1, or of nearly none.
-    """
-    square = (vectors * vectors).sum(dim=-1, keepdim=True)
-    safe = torch.where(square > MIN_NORM**2, square, torch.ones_like(square))
-    return vectors / safe.sqrt()
 
 
 def cosine_logits(features: Tensor,
@@ -106,6 +80,12 @@ def angular_margin(cosine: Tensor,
     return moved
 
 
+def scaled_margin(logits: Tensor, scale: float, margin: float,
+                  boundary: str) -> Tensor:
+    """The angular margin of a scaled cosine, see :func:`arcface_logits`."""
+    return scale * angular_margin(logits / scale, margin, boundary)
+
+
 def arcface_logits(logits: Tensor,
                    labels: Tensor,
                    scale: float,
@@ -136,7 +116,7 @@ def arcface_logits(logits: Tensor,
     """
     index = labels.unsqueeze(1)
     target = logits.gather(1, index)
-    moved = scale * angular_margin(target / scale, margin, boundary)
+    moved = scaled_margin(target, scale, margin, boundary)
     if background:
         moved = torch.where(index == logits.shape[1] - 1, target, moved)
     return logits.scatter(1, index, moved)
@@ -178,12 +158,12 @@ class ClassVectorLoss(FeatureLoss):
         self.use_sigmoid = use_sigmoid
         self.weight = make_class_vectors(num_classes, in_channels)
 
-    def similarity(self, features: Tensor, class_vectors: Tensor) -> Tensor:
-        """The logits (N, C) without a margin."""
+    def queries(self, features: Tensor) -> Tensor:
+        """What is multiplied by the class vectors of length 1."""
         raise NotImplementedError
 
-    def with_margin(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The logits that are learned from."""
+    def with_margin(self, logits: Tensor) -> Tensor:
+        """The logits of the labels that are learned from."""
         return logits
 
     def logits(self, features: Tensor) -> Tensor:
@@ -198,15 +178,19 @@ class ClassVectorLoss(FeatureLoss):
         check_features(features, self.in_channels)
         features = upcast(features)
         with autocast_off(features.device.type):
-            logits = self.similarity(features, self.weight.to(features.dtype))
+            vectors = unit_vectors(self.weight.to(features.dtype))
+            logits = self.queries(features) @ vectors.T
         return logits
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample: (N,)."""
         check_label_range(target, self.num_classes)
-        target = target.long()
-        logits = self.with_margin(self.logits(pred), target)
-        return F.cross_entropy(logits, target, reduction='none')
+        return fast_class_entropy(
+            self.queries(pred),
+            self.weight.to(pred.dtype),
+            target.long(),
+            normalize=True,
+            move=self.with_margin)
 
 
 @MODELS.register_module()
@@ -283,9 +267,9 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         super().__init__(num_classes, in_channels, use_sigmoid, reduction,
                          loss_weight)
 
-    def similarity(self, features: Tensor, class_vectors: Tensor) -> Tensor:
-        """The length of the feature times the cosine."""
-        return features @ unit_vectors(class_vectors).T
+    def queries(self, features: Tensor) -> Tensor:
+        """The features as they are."""
+        return features
 
 
 @MODELS.register_module()
@@ -365,9 +349,9 @@ class NormFaceLoss(ClassVectorLoss):
         check_scale(scale)
         self.scale = scale
 
-    def similarity(self, features: Tensor, class_vectors: Tensor) -> Tensor:
-        """The scaled cosine."""
-        return cosine_logits(features, class_vectors, self.scale)
+    def queries(self, features: Tensor) -> Tensor:
+        """The features, all of the same length."""
+        return self.scale * unit_vectors(features)
 
 
 @MODELS.register_module(name=['ArcFaceLoss', 'ArcMarginProduct'])
@@ -465,10 +449,9 @@ class ArcFaceLoss(NormFaceLoss):
         self.margin = margin
         self.boundary = boundary
 
-    def with_margin(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The margin on the logit of the label."""
-        return arcface_logits(logits, labels, self.scale, self.margin,
-                              self.boundary)
+    def with_margin(self, logits: Tensor) -> Tensor:
+        """The margin on the scaled cosine of the label."""
+        return scaled_margin(logits, self.scale, self.margin, self.boundary)
 
 
 @MODELS.register_module()
@@ -490,7 +473,8 @@ class ArcFaceLogitLoss(BaseLoss):
 
     Args:
         scale (float): Factor s by which the head multiplied its cosines: the
-            ``tempearture`` of ``NormedLinear``. Default: 32.0.
+            ``tempearture`` of ``NormedLinear``, which the fork of mmdet
+            spells ``temperature``. Default: 32.0.
         margin (float): Margin m in radians. Default: 0.5.
         boundary (str): ``'keep'``, ``'continuous'``, ``'easy'`` or
             ``'none'``, see :class:`ArcFaceLoss`. Default: ``'keep'``.

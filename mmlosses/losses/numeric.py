@@ -4,6 +4,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Below this length a vector has no direction that could be trusted.
+MIN_NORM = 1e-6
+
 
 def safe_power(base: Tensor, exponent: float) -> Tensor:
     """base ** exponent for a base from 0, with a finite gradient at 0."""
@@ -15,3 +18,31 @@ def safe_sqrt(square: Tensor) -> Tensor:
     positive = square > 0
     root = torch.where(positive, square, torch.ones_like(square)).sqrt()
     return torch.where(positive, root, torch.zeros_like(root))
+
+
+def unit_vectors(vectors: Tensor) -> Tensor:
+    r"""Scale vectors to length 1.
+
+    .. math::
+        u = x / \|x\|, \qquad u = x \text{ where } \|x\| \le 10^{-6}
+
+    The gradient at a vector of zeros, as a dead ReLU emits it, is that of the
+    identity. Dividing by a small constant instead, as ``F.normalize`` does,
+    multiplies it by the inverse of the constant: 1e12.
+
+    Args:
+        vectors (Tensor): Vectors along the last axis.
+
+    Shape:
+        - vectors, returns: (\*, D).
+
+    Returns:
+        Tensor: The vectors of length 1, or of nearly none.
+    """
+    return vectors / safe_length(vectors)
+
+
+def safe_length(vectors: Tensor) -> Tensor:
+    """What :func:`unit_vectors` divides by: the length, or 1 without any."""
+    square = (vectors * vectors).sum(dim=-1, keepdim=True)
+    return (square + (square <= MIN_NORM**2)).sqrt()

@@ -9,39 +9,72 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
+from .reduction import pad_right
 
 SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
 
-# Standard deviations, in units of the target's, below which a predicted one
-# counts as this: it keeps squares of distance / deviation finite in float32.
-LEAST_STD = 1e-4
+# Standard deviations, in units of the target's, between which predicted ones
+# count: their squares, and the distances divided by them, are finite.
+LEAST_STD, GREATEST_STD = 1e-4, 1e18
 
 
-def log_variance(raw: Tensor, sigma: Tensor, scale: str) -> Tensor:
-    """Log of predicted variances, in units of the target's variance."""
+def variances(raw: Tensor, sigma: Tensor, scale: str) -> Tensor:
+    """Predicted variances, in units of the target's variance."""
+    least, greatest = LEAST_STD, GREATEST_STD
     if scale == 'log_var':
-        return torch.clamp(raw - 2 * sigma.log(), min=2 * math.log(LEAST_STD))
-    if scale == 'var':
-        return torch.log(torch.clamp(raw / sigma**2, min=LEAST_STD**2))
+        # Clamped before the exponential, whose gradient would be infinite.
+        return torch.clamp(
+            raw - 2 * sigma.log(),
+            min=2 * math.log(least),
+            max=2 * math.log(greatest)).exp()
     if scale == 'softplus':
         raw = F.softplus(raw)
     elif scale == 'sigmoid':
         raw = torch.sigmoid(raw)
-    return 2 * torch.log(torch.clamp(raw.abs() / sigma, min=LEAST_STD))
+    variance = raw / sigma**2 if scale == 'var' else (raw / sigma)**2
+    return variance.clamp(min=least**2, max=greatest**2)
 
 
-def log_overlap(distance: Tensor, log_var: Tensor) -> Tensor:
+def log_overlap(distance: Tensor, variance: Tensor) -> Tensor:
     r"""Log of the integral of the product of two Gaussians.
 
     Args:
-        distance (Tensor): Difference of their means (\*, n).
-        log_var (Tensor): Log of the sum of their variances (\*, n).
+        distance (Tensor): Difference of their means (n, \*).
+        variance (Tensor): Sum of their variances (n, \*).
 
     Returns:
         Tensor: The logarithm (\*), but for the constant of n dimensions,
         ``-n / 2 * log(2 pi)``.
     """
-    return -0.5 * (distance**2 * torch.exp(-log_var) + log_var).sum(dim=-1)
+    # Divided by the deviation and then squared: far away, the gradient of a
+    # quotient by the variance is infinite where that of the log is 0.
+    square = (distance * variance.rsqrt())**2
+    return -0.5 * (square + variance.log()).sum(dim=0)
+
+
+def log_self_overlap(mean: Tensor, variance: Tensor) -> Tensor:
+    r"""Log of the integral of the square of a sum of Gaussians.
+
+    Args:
+        mean (Tensor): Means (n, I, \*) of I Gaussians.
+        variance (Tensor): Their variances (n, I, \*).
+
+    Returns:
+        Tensor: The logarithms of the terms of the sum (T, \*), in units of
+        the integral of the square of a Gaussian of variance 1.
+    """
+    n, components = mean.shape[:2]
+    own = -0.5 * variance.log().sum(dim=0)
+    if components == 1:
+        return own
+    # Each pair once: all neighbours on a ring, then those at distance 2, ...
+    pair = torch.arange(components * (components - 1) // 2, device=mean.device)
+    one = pair % components
+    other = (one + pair // components + 1) % components
+    both = log_overlap(
+        mean.index_select(1, one) - mean.index_select(1, other),
+        variance.index_select(1, one) + variance.index_select(1, other))
+    return torch.cat([own, both + (n + 2) / 2 * math.log(2)])
 
 
 def propel_loss(pred: Tensor,
@@ -75,27 +108,43 @@ def propel_loss(pred: Tensor,
     Returns:
         Tensor: The loss of each sample.
     """
-    components, n = pred.shape[-2], target.shape[-1]
-    sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma] * n
-    # Filled on the device: a tensor made of a list would be copied there.
-    deviation = torch.stack([pred.new_full((), s) for s in sigmas])
-    # In units of the target's deviation, which the loss does not depend on.
-    mean = (pred[..., :n] - target.unsqueeze(-2)) / deviation
-    log_var = log_variance(pred[..., n:], deviation, scale)
+    n = target.shape[-1]
+    # Coordinates and components first: whole rows are added much faster.
+    both = pred.movedim((-1, -2), (0, 1)).contiguous()
+    return mixture_loss(both[:n], both[n:], target.movedim(-1, 0), sigma,
+                        scale, compat)
 
-    one = torch.zeros_like(log_var)  # the log of the target's variance
-    log_fg = log_overlap(mean, torch.logaddexp(log_var, one))
-    log_fg = torch.logsumexp(log_fg, dim=-1) - math.log(components)
-    log_gg = log_overlap(
-        mean.unsqueeze(-2) - mean.unsqueeze(-3),
-        torch.logaddexp(log_var.unsqueeze(-2), log_var.unsqueeze(-3)))
-    log_gg = log_gg.flatten(-2).logsumexp(dim=-1) - 2 * math.log(components)
-    log_ff = -0.5 * n * math.log(2)
+
+def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
+                 sigma: float | Sequence[float], scale: str,
+                 compat: str | None) -> Tensor:
+    r"""See :func:`propel_loss`, which has the axes in another order.
+
+    Shape:
+        - mean, raw: (n, I, \*), means and scales.
+        - target: (n, \*).
+        - returns: (\*).
+    """
+    n, components = mean.shape[:2]
+    sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma]
+    # Filled on the device: a tensor made of a list would be copied there.
+    deviation = torch.stack([mean.new_full((), s) for s in sigmas])
+    deviation = pad_right(deviation, mean.ndim)
+    # In units of the target's deviation, which the loss does not depend on.
+    mean = (mean - target.unsqueeze(1)) / deviation
+    variance = variances(raw, deviation, scale)
+
+    log_fg = log_overlap(mean, variance + 1)
+    log_fg = log_fg.squeeze(0) if components == 1 else log_fg.logsumexp(dim=0)
+    # In units of <f, f>, and times the square of the number of components.
+    log_gg = log_self_overlap(mean, variance)
+    log_ff = 2 * math.log(components)
     if compat is not None:
         # The package takes the target for one-dimensional.
         log_ff += (n - 1) * math.log(2 * math.sqrt(math.pi) * sigmas[0])
-    loss = torch.logaddexp(log_gg, torch.full_like(log_gg, log_ff))
-    loss = loss - log_fg - math.log(2)
+    both = torch.cat([log_gg, torch.full_like(log_gg[:1], log_ff)])
+    loss = both.logsumexp(dim=0) - log_fg
+    loss = loss - math.log(2 * components) - 0.5 * n * math.log(2)
     return loss if compat is None else loss / math.log(10)
 
 
@@ -128,7 +177,8 @@ class PROPELLoss(BaseLoss):
             - ``'softplus'``, ``'sigmoid'``: what becomes standard deviations
               by that function.
 
-            Deviations below 0.0001 sigma count as that, without a gradient.
+            Deviations below 0.0001 sigma, or above 1e18 sigma, count as
+            that, without a gradient.
             Default: ``'std'``.
         compat (str, optional): ``'torchpropel'`` gives the numbers of that
             package, errors included: see below. Default: None.
@@ -347,8 +397,12 @@ class KeypointPROPELLoss(PROPELLoss):
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
         """The loss of each keypoint."""
-        return super().elementwise(
-            torch.cat(pred, dim=-1).unsqueeze(-2), target)
+        mean, raw, target = [
+            x.movedim(-1, 0).contiguous() for x in (*pred, target)
+        ]
+        return mixture_loss(
+            mean.unsqueeze(1), raw.unsqueeze(1), target, self.sigma,
+            self.scale, self.compat)
 
     def element_shape(self, pred: Tuple[Tensor, Tensor],
                       target: Tensor) -> Sequence[int]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 from typing import Any, Tuple
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.registry import MODELS
@@ -40,7 +40,7 @@ def mse_loss(pred: Tensor, target: Tensor) -> Tensor:
     Returns:
         Tensor: The loss of each number.
     """
-    return (pred - target)**2
+    return F.mse_loss(pred, target, reduction='none')
 
 
 def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
@@ -62,13 +62,9 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
     Returns:
         Tensor: The loss of each number.
     """
-    distance = (pred - target).abs()
     if beta == 0:
-        return distance
-    # One formula for both branches: a branch that is not taken cannot give
-    # 0 * inf, neither in the value nor in the gradient.
-    near = torch.clamp(distance, max=beta)
-    return near / beta * (distance - near / 2)
+        return l1_loss(pred, target)
+    return F.smooth_l1_loss(pred, target, reduction='none', beta=beta)
 
 
 @MODELS.register_module()

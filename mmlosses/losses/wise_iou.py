@@ -1,5 +1,6 @@
 """Wise-IoU, which weighs boxes by how they compare with the others."""
 from __future__ import annotations
+from typing import Any, Tuple
 
 import torch
 import torch.distributed as dist
@@ -8,7 +9,6 @@ from torch import Tensor
 from mmlosses.registry import MODELS
 from .box_geometry import BoxLoss, BoxPair, box_pair, squared_length
 from .buffers import set_buffer
-from .reduction import autocast_off, upcast
 
 VERSIONS = (1, 2, 3)
 
@@ -150,60 +150,39 @@ class WIoULoss(BoxLoss):
         gain = outlier * self.alpha**(self.delta - outlier) / self.delta
         return gain * loss
 
-    def forward(self,
-                pred: Tensor,
-                target: Tensor,
-                weight: Tensor | None = None,
-                avg_factor: float | Tensor | None = None,
-                reduction_override: str | None = None,
-                *,
-                target_weight: Tensor | None = None) -> Tensor:
-        """Compute the loss and, in training mode, move the running mean.
+    def elementwise(self, pred: Tensor, target: Tensor) -> Any:
+        """The loss of each box, and 1 - IoU for :meth:`weigh`."""
+        pair = box_pair(pred, target.to(pred.dtype), self.eps)
+        return self.box_loss(pair), 1 - pair.iou.detach()
 
-        See :meth:`BaseLoss.forward` for the arguments.
-        """
-        loss = super().forward(
-            pred,
-            target,
-            weight,
-            avg_factor,
-            reduction_override,
-            target_weight=target_weight)
+    def weigh(self, loss: Any, weight: Tensor | None,
+              target: Any) -> Tuple[Tensor, float | Tensor]:
+        """Apply the weight and, in training mode, move the running mean."""
+        loss, error = loss
         if self.training and self.version > 1:
-            weight = self._given_weight(weight, target_weight)
-            with torch.no_grad():
-                self.move_mean(pred, target, weight)
-        return loss
+            self.move_mean(error, weight)
+        return super().weigh(loss, weight, target)
 
-    def move_mean(self,
-                  pred: Tensor,
-                  target: Tensor,
-                  weight: Tensor | None = None) -> None:
+    def move_mean(self, error: Tensor, weight: Tensor | None = None) -> None:
         """Move the running mean towards the mean of 1 - IoU.
 
         Args:
-            pred (Tensor): Predicted boxes (N, 4).
-            target (Tensor): Target boxes (N, 4).
-            weight (Tensor, optional): Weight (N,) or (N, 4): a box of weight
-                0 does not count.
+            error (Tensor): 1 - IoU of each box, without a gradient.
+            weight (Tensor, optional): Weight of each: a box of weight 0 does
+                not count.
         """
-        pred = upcast(pred.detach())
-        with autocast_off(pred.device.type):
-            pair = box_pair(pred, upcast(target).to(pred.dtype), self.eps)
-            loss = 1 - pair.iou
-            # A prediction that is no number would stay in the mean for ever.
-            counted = loss.isfinite()
-            weight = self.element_weight(weight, loss.shape, loss.dtype)
-            if weight is not None:
-                counted = counted & (weight != 0)
-            total = torch.stack([
-                loss.masked_fill(~counted, 0).sum(),
-                counted.to(loss.dtype).sum()
-            ])
-            if dist.is_available() and dist.is_initialized():
-                dist.all_reduce(total)
-            mean = self.mean_iou_loss.to(loss.dtype)
-            moved = mean + self.momentum * (
-                total[0] / total[1].clamp(min=1) - mean)
-            set_buffer(self, 'mean_iou_loss',
-                       torch.where(total[1] > 0, moved, mean))
+        # A prediction that is no number would stay in the mean for ever.
+        counted = error.isfinite()
+        if weight is not None:
+            counted = counted & (weight != 0)
+        total = torch.stack([
+            error.masked_fill(~counted, 0).sum(),
+            counted.to(error.dtype).sum()
+        ])
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(total)
+        mean = self.mean_iou_loss.to(error.dtype)
+        moved = mean + self.momentum * (
+            total[0] / total[1].clamp(min=1) - mean)
+        set_buffer(self, 'mean_iou_loss', torch.where(total[1] > 0, moved,
+                                                      mean))

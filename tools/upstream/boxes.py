@@ -5,9 +5,9 @@ import math
 import torch
 import torchvision.ops
 from mmdet.models import losses as mmdet
+from upstream import Shown, shows, slope, waits
 
 import mmlosses.losses as mmlosses
-from upstream import Shown, shows, slope, waits
 
 
 @shows(

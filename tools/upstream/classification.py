@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from mmdet.models import losses as mmdet
 from mmpretrain.models import losses as mmpretrain
 from torch import Tensor
+from upstream import Shown, formula_of, outcome, shows, slope, waits
 
 import mmlosses.losses as mmlosses
-from upstream import Shown, formula_of, outcome, shows, slope, waits
 
 
 @shows('FocalLoss', mmdet.FocalLoss, 'needs compiled ops of mmcv',

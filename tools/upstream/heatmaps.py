@@ -8,9 +8,9 @@ from mmdet.models import losses as mmdet
 from mmpose.models import losses as mmpose
 from mmpose.models.losses.heatmap_loss import FocalHeatmapLoss
 from torch import Tensor
+from upstream import Shown, formula_of, outcome, shows, slope
 
 import mmlosses.losses as mmlosses
-from upstream import Shown, formula_of, outcome, shows, slope
 
 
 @shows(

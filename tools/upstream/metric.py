@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from mmpretrain.models.heads import ArcFaceClsHead
 from pytorch_metric_learning import losses as pml
 from torch import Tensor, nn
+from upstream import Shown, formula_of, outcome, shows, slope
 
 import mmlosses.losses as mmlosses
-from upstream import Shown, formula_of, outcome, shows, slope
 
 
 def with_vectors(loss: nn.Module, vectors: Tensor) -> nn.Module:

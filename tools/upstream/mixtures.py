@@ -4,9 +4,9 @@ import math
 
 import torch
 import torchpropel
+from upstream import Shown, outcome, shows, slope
 
 import mmlosses.losses as mmlosses
-from upstream import Shown, outcome, shows, slope
 
 
 def two_alike(size: int, sigma: float) -> torch.Tensor:

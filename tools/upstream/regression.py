@@ -8,9 +8,9 @@ from mmdet.models import losses as mmdet
 from mmengine.registry import MODELS
 from mmpose.models import losses as mmpose
 from torch import Tensor
+from upstream import Shown, formula_of, outcome, shows, slope, waits
 
 import mmlosses.losses as mmlosses
-from upstream import Shown, formula_of, outcome, shows, slope, waits
 
 
 @shows('SmoothL1Loss', mmpose.SmoothL1Loss, 'weights the inputs, not the loss',

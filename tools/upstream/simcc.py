@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from mmpose.models import losses as mmpose
 from torch import Tensor
+from upstream import Shown, formula_of, outcome, shows, slope
 
 import mmlosses.losses as mmlosses
-from upstream import Shown, formula_of, outcome, shows, slope
 
 
 @shows('KLDiscretLoss', mmpose.KLDiscretLoss, 'grows with the batch',
