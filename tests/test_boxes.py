@@ -586,3 +586,11 @@ def test_copies_of_a_loss_have_their_own_mean():
     twin = copy.deepcopy(loss)
     loss(pred, target)
     assert twin.mean_iou_loss == 1
+
+
+def test_running_mean_of_one_box():
+    pred = torch.tensor([[0.0, 0.0, 2.0, 1.0]])
+    target = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    loss = WIoULoss(momentum=0.5)
+    loss(pred, target)
+    assert loss.mean_iou_loss == 0.75  # between 1 and the error of 0.5

@@ -912,3 +912,103 @@ def test_focal_needs_no_compiled_op():
     code = ('import sys; from mmlosses.losses import FocalLoss; '
             'assert not {"mmcv", "mmdet", "torchvision"} & set(sys.modules)')
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+# Without another implementation: what only plain arithmetic tells.
+
+
+def focal_by_hand(probability, target, gamma, alpha):
+    share = 1 if alpha is None else (alpha * target + (1 - alpha) *
+                                     (1 - target))
+    wrong = (1 - probability) * target + probability * (1 - target)
+    entropy = -(
+        target * math.log(probability) +
+        (1 - target) * math.log(1 - probability))
+    return share * wrong**gamma * entropy
+
+
+@pytest.mark.parametrize('gamma', [0.0, 2.0, 3.0])
+@pytest.mark.parametrize('alpha', [None, 0.0, 0.25, 1.0])
+def test_focal_loss_of_probabilities_by_hand(gamma, alpha):
+    pred = [[0.2, 0.9], [0.6, 0.3]]
+    soft = [[1.0, 0.0], [0.25, 0.5]]
+    for target in (soft, [[1.0, 0.0], [0.0, 1.0]]):
+        expected = torch.tensor(
+            [[focal_by_hand(p, t, gamma, alpha) for p, t in zip(*rows)]
+             for rows in zip(pred, target)])
+        loss = FocalLoss(
+            gamma=gamma, alpha=alpha, activated=True, reduction='none')
+        close(loss(torch.tensor(pred), torch.tensor(target)), expected)
+        logits = torch.tensor(pred).logit()
+        loss = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')
+        close(loss(logits, torch.tensor(target)), expected)
+    # Labels: the second row has the second class.
+    close(loss(logits, torch.tensor([0, 1])), expected)
+
+
+def test_focal_loss_of_sure_probabilities():
+    """27.6 at the wrong end of either side, and nothing at the right one."""
+    loss = FocalLoss(gamma=0, alpha=None, activated=True, reduction='none')
+    pred = torch.tensor([[0.0, 1.0, 0.0, 1.0]], requires_grad=True)
+    got = loss(pred, torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+    worst = -math.log(1e-12)
+    close(got, torch.tensor([[worst, worst, 0, 0]]))
+    got.sum().backward()
+    assert (pred.grad == 0).all()
+
+
+def test_positives_of_a_heatmap_by_name():
+    """Each naming counts, twice where it is named twice."""
+    pred = torch.tensor([[0.2, 0.7, 0.4], [0.9, 0.1, 0.5]])
+    target = torch.tensor([[0.5, 1.0, 0.0], [0.25, 0.0, 0.0]])
+    rows, columns = torch.tensor([0, 0, 1]), torch.tensor([2, 2, 0])
+    times = torch.tensor([[0, 0, 2], [1, 0, 0]])
+    expected = torch.tensor([[
+        -n * (1 - p)**2 * math.log(p) - (t != 1) *
+        (1 - t)**4 * p**2 * math.log(1 - p) for p, t, n in zip(*line)
+    ] for line in zip(pred.tolist(), target.tolist(), times.tolist())])
+    loss = GaussianFocalLoss(reduction='none')
+    close(loss(pred, target, pos_inds=rows, pos_labels=columns), expected)
+    loss = GaussianFocalLoss(use_sigmoid=True, reduction='none')
+    close(
+        loss(pred.logit(), target, pos_inds=rows, pos_labels=columns),
+        expected)
+    for bad in (torch.tensor([0, 0, 2]), torch.tensor([-1, 0, 1])):
+        with pytest.raises(ValueError, match='pos_inds'):
+            loss(pred, target, pos_inds=bad, pos_labels=columns)
+    with pytest.raises(ValueError, match='pos_labels'):
+        loss(pred, target, pos_inds=rows, pos_labels=torch.tensor([2, 3, 0]))
+    with pytest.raises(ValueError, match=r'\(N, C\)'):
+        loss(pred[0], target[0], pos_inds=rows, pos_labels=columns)
+
+
+def test_class_weights_of_masks_by_hand():
+    """The weight of a RoI's class, by its own and those of its pixels."""
+    pred = torch.tensor([[[0.3, -1.0], [2.0, 0.1]], [[-2.0, 1.0], [0.5,
+                                                                   -0.2]]])
+    masks = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    labels = torch.tensor([1, 0])
+    weight = torch.tensor([[0.5, 2.0], [1.0, 0.0]])
+    loss = CrossEntropyLoss(
+        use_mask=True, class_weight=[3.0, 7.0], reduction='none')
+    entropy = F.binary_cross_entropy_with_logits(
+        pred[[0, 1], labels], masks, reduction='none')
+    expected = entropy * torch.tensor([[7.0], [3.0]])
+    close(loss(pred, masks, labels), expected)
+    close(loss(pred, masks, labels, target_weight=weight), expected * weight)
+    # A RoI without weight may have no class.
+    removed = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    got = loss(pred, masks, torch.tensor([1, 99]), target_weight=removed)
+    close(got, expected * removed)
+
+
+def test_a_class_that_cannot_be_has_no_share():
+    """Only a logit of -inf is left out of a soft label, and only without."""
+    pred = torch.tensor([[1.0, -INF, 0.5]])
+    loss = CrossEntropyLoss(reduction='none')
+    target = torch.tensor([[0.25, 0.0, 0.75]])
+    expected = F.log_softmax(pred[:, [0, 2]], dim=1)
+    expected = -(expected * target[:, [0, 2]]).sum(dim=1)
+    close(loss(pred, target), expected)
+    target = torch.tensor([[0.25, 0.25, 0.5]])
+    assert loss(pred, target) == INF

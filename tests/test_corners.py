@@ -418,3 +418,19 @@ def test_errors_say_what_was_got(change, error, words):
         CornerNetLoss()(*change(*corners()))
     for word in words:
         assert word in str(caught.value)
+
+
+def test_positions_at_the_rim_of_a_map():
+    maps = torch.randn(1, 1, 3, 4)
+    loss = AssociativeEmbeddingLoss()
+    pull, _ = loss(maps, maps, [[[[2, 3], [2, 3]]]])
+    assert pull == 0
+    for corner in ([3, 0], [0, 4], [-1, 0]):
+        with pytest.raises(ValueError, match='3 x 4'):
+            loss(maps, maps, [[[[0, 0], corner]]])
+
+
+def test_maps_of_no_image():
+    maps = torch.randn(0, 1, 3, 4, requires_grad=True)
+    for term in AssociativeEmbeddingLoss()(maps, maps, []):
+        assert term == 0 and term.requires_grad

@@ -936,3 +936,42 @@ def test_centers_are_the_same_on_every_rank(tmp_path):
     first, second = [torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)]
     assert torch.equal(first, second)
     torch.testing.assert_close(first, whole.centers)
+
+
+def test_center_softmax_of_each_sample(sample):
+    """The cross entropy and the distance are those of the same sample."""
+    features, labels = sample
+    loss = CenterSoftmaxLoss(
+        CLASSES, CHANNELS, center_weight=0.3, reduction='none').double()
+    loss.centers += torch.randn_like(loss.centers)
+    loss.eval()
+    entropy = F.cross_entropy(
+        features @ loss.weight.T, labels, reduction='none')
+    distance = 0.5 * ((features - loss.centers[labels])**2).sum(dim=1)
+    torch.testing.assert_close(
+        loss(features, labels), entropy + 0.3 * distance)
+
+
+def test_overlap_of_boxes_below_one_pixel():
+    boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.25, 0.5],
+                          [0.3, 0.3, 0.3, 0.3]])
+    got = ccs.pairwise_iou(boxes, boxes)
+    expected = torch.tensor([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0, 0]])
+    torch.testing.assert_close(got, expected)
+
+
+def test_thresholds_of_anchors():
+    """An IoU of just the threshold does not count."""
+    anchors = torch.tensor([[[0.0, 0.0, 10.0, 5.0], [0.0, 0.0, 10.0, 6.0]]])
+    embeddings = torch.randn(1, 2, 3)
+    vectors = torch.randn(2, 3)
+    annotations = torch.tensor([[[0.0, 0.0, 10.0, 10.0, 1.0]]])
+    got = CCSLoss().forward_anchors(anchors, embeddings, vectors, annotations)
+    expected = ccs_loss(embeddings[0, 1:], vectors[1:])
+    torch.testing.assert_close(got, expected.mean())
+    for wrong in (dict(object=1.1), dict(background=-0.1),
+                  dict(background=0.6), dict(Object=0.5)):
+        with pytest.raises(ValueError):
+            CCSLoss(iou_thresholds=wrong)
+    CCSLoss(iou_thresholds=dict(background=0, object=1))
+    CCSLoss(iou_thresholds=dict(background=0.5, object=0.5))

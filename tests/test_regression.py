@@ -275,3 +275,14 @@ def test_wrong_beta(beta, error, words):
 def test_shapes_are_never_broadcast(loss):
     with pytest.raises(ValueError, match=r'\(4, 1\) and \(4,\)'):
         loss()(torch.zeros(4, 1), torch.zeros(4))
+
+
+def test_supervise_empty_of_one_positive_by_hand():
+    """One of six numbers counts, so nothing is divided."""
+    pred, target = torch.full((2, 3), 3.0), torch.zeros(2, 3)
+    weight = torch.zeros(2, 3)
+    weight[1, 2] = 0.5
+    loss = SmoothL1Loss(supervise_empty=False)
+    assert loss(pred, target, weight) == 0.5 * 2.5
+    assert SmoothL1Loss()(pred, target, weight) == 0.5 * 2.5 / 6
+    assert smooth_l1_loss(torch.tensor(3.0), torch.tensor(0.0)) == 2.5
