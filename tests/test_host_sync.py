@@ -93,9 +93,15 @@ def test_no_loss_waits_for_the_device(case):
     leaves = list(pred) if isinstance(pred, tuple) else [pred]
     factor = on_device(torch.tensor(7.0))
     for args in ((), (weight, factor)):
-        with no_host_sync():
-            got = case.run(loss, pred, target, *args)
-            torch.autograd.grad(got.sum(), leaves + list(loss.parameters()))
+        try:
+            with no_host_sync():
+                got = case.run(loss, pred, target, *args)
+                torch.autograd.grad(got.sum(),
+                                    leaves + list(loss.parameters()))
+        except NotImplementedError as error:
+            # torch 2.0 has some operators for devices with numbers only.
+            assert "'Meta' backend" in str(error)
+            pytest.skip(str(error)[:80])
 
 
 def anchors_of_ccs(device):
@@ -117,6 +123,10 @@ def test_anchors_are_not_counted_on_a_device():
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
 def test_anchors_are_not_counted_where_there_are_no_numbers(device):
     with FakeTensorMode():
+        try:
+            torch.ones(1, device=device)
+        except RuntimeError as error:
+            pytest.skip(f'torch 2.0 looks for the device: {error}')
         got = CCSLoss().forward_anchors(*anchors_of_ccs(device))
     assert got.shape == ()
 

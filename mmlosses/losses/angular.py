@@ -1,6 +1,5 @@
 """Angle between predicted and true directions."""
 from __future__ import annotations
-import functools
 import math
 from typing import Sequence, Tuple
 
@@ -57,11 +56,12 @@ def angular_loss(pred: Tensor,
     """
     exponent, factor = 1 + delta, 0.5 if period == 'half' else 1.0
     return with_slope(
-        functools.partial(angle_power, exponent=exponent, factor=factor),
-        functools.partial(
-            angle_power_with_slope, exponent=exponent, factor=factor),
+        angle_power,
+        angle_power_with_slope,
         pred.movedim(dim, -1),
-        target.movedim(dim, -1).to(pred.dtype))
+        target.movedim(dim, -1).to(pred.dtype),
+        exponent=exponent,
+        factor=factor)
 
 
 def angle_power(pred: Tensor, target: Tensor, exponent: float,

@@ -53,12 +53,22 @@ def log_from(least: float, value: Tensor) -> Tensor:
     return log.masked_fill(value < tiny, least)
 
 
+# torch 2.0 cannot compile a look at the bits of a number.
+COMPILES_BITS = hasattr(torch, 'compiler')
+
+
 def sort_key(values: Tensor) -> Tensor:
     """Integers in the order of floating-point numbers, NaN the greatest.
 
     The bits of a positive number grow with it. Without its sign, -0 is 0 and
     one NaN is as great as the other.
     """
+    if is_compiling() and not COMPILES_BITS:
+        # Their ranks do too, without ties.
+        order = values.sort(dim=1, stable=True, descending=True).indices
+        ranks = torch.arange(values.shape[1], 0, -1, device=values.device)
+        return torch.zeros_like(order).scatter(1, order,
+                                               ranks.expand_as(order))
     bits = torch.int64 if values.dtype == torch.float64 else torch.int32
     size = values.abs().view(bits)
     return torch.where(values < 0, -size, size)

@@ -545,7 +545,7 @@ class AlphaIoULoss(BoxLoss):
         """1 - alpha-IoU."""
         terms = PENALTIES[self.mode](pair)
         # From 2 on, both derivatives of the power are finite at an IoU of 0.
-        power = pow if self.alpha >= 2 else safe_power
+        power = torch.pow if self.alpha >= 2 else safe_power
         return 1 - power(pair.iou, self.alpha) + sum(
             [safe_power(term, self.alpha) for term in terms])
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
-from .labels import check_label_range, check_sample_labels, is_compiling
+from .gradient import is_transformed
+from .labels import check_label_range, check_sample_labels
 from .numeric import safe_length, unit_vectors
 from .reduction import (align_weight, autocast_off, check_floating,
                         check_reduction, reduce_loss, upcast)
@@ -73,9 +74,8 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 def shapes_may_depend_on(tensor: Tensor) -> bool:
     """Whether counting in a tensor makes no one wait and breaks no graph."""
-    return (tensor.device.type == 'cpu' and type(tensor) is Tensor
-            and not is_compiling()
-            and not torch._C._are_functorch_transforms_active())
+    return (not is_transformed() and tensor.device.type == 'cpu'
+            and type(tensor) is Tensor)
 
 
 @MODELS.register_module()

@@ -70,6 +70,39 @@ def smooth_labels(target: Tensor, smoothing: float, distribute: str,
     return (1 - smoothing) * target + others * (1 - target)
 
 
+def smooth_cross_entropy(log_prob: Tensor,
+                         labels: Tensor,
+                         smoothing: float,
+                         distribute: str,
+                         class_weight: Tensor | None = None) -> Tensor:
+    r"""The cross entropy of smooth labels, without making them.
+
+    Args:
+        log_prob (Tensor): Logarithm of the predicted probabilities.
+        labels (Tensor): The class of each sample.
+        smoothing (float): See :func:`smooth_labels`.
+        distribute (str): See there.
+        class_weight (Tensor, optional): See :func:`soft_cross_entropy`.
+
+    Shape:
+        - log_prob: (N, C, \*); labels, returns: (N, \*).
+
+    Returns:
+        Tensor: The cross entropy of each sample.
+    """
+    if class_weight is not None:
+        log_prob = log_prob * class_weight
+    classes = log_prob.shape[1]
+    others = smoothing / (
+        classes if distribute == 'uniform' else max(classes - 1, 1))
+    own = 1 - smoothing if distribute == 'others' else 1 - smoothing + others
+    label = log_prob.gather(1, labels.unsqueeze(1)).squeeze(1)
+    if smoothing == 0:
+        # Another class may be impossible: 0 * inf.
+        return -label
+    return (others - own) * label - others * log_prob.sum(dim=1)
+
+
 @MODELS.register_module()
 class CrossEntropyLoss(ClassificationLoss):
     r"""Cross entropy by softmax, by sigmoid, or of the masks of RoIs.
@@ -368,12 +401,6 @@ class LabelSmoothLoss(ClassificationLoss):
         self.smoothing = smoothing
         self.distribute = distribute
 
-    def uniform_smoothing(self, classes: int) -> float:
-        """The share that gives the same labels when all classes get of it."""
-        if self.distribute == 'uniform' or classes == 1:
-            return self.smoothing
-        return self.smoothing * classes / (classes - 1)
-
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample, or each class with a sigmoid."""
         index = target.ndim < pred.ndim
@@ -383,14 +410,10 @@ class LabelSmoothLoss(ClassificationLoss):
             check_label_range(target,
                               classes + 1 if self.use_sigmoid else classes,
                               'target')
-            uniform = self.uniform_smoothing(classes)
-            if not self.use_sigmoid and uniform <= 1:
-                return F.cross_entropy(
-                    pred,
-                    target,
-                    weight=flat(class_weight),
-                    reduction='none',
-                    label_smoothing=uniform)
+            if not self.use_sigmoid:
+                return smooth_cross_entropy(
+                    F.log_softmax(pred, dim=1), target, self.smoothing,
+                    self.distribute, class_weight)
             target = one_hot(target, classes)
         target = smooth_labels(
             target.to(pred.dtype), self.smoothing, self.distribute,

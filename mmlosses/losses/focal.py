@@ -1,7 +1,6 @@
 """Focal loss by sigmoid and by softmax."""
 from __future__ import annotations
 import math
-from functools import partial
 from typing import Sequence, Tuple
 
 import torch
@@ -280,12 +279,12 @@ class FocalLoss(ClassificationLoss):
                               'target')
             if self.use_sigmoid and not self.activated:
                 loss = with_slope(
-                    partial(
-                        label_focal_loss, gamma=self.gamma, alpha=self.alpha),
-                    partial(
-                        label_focal_and_slope,
-                        gamma=self.gamma,
-                        alpha=self.alpha), pred, target)
+                    label_focal_loss,
+                    label_focal_and_slope,
+                    pred,
+                    target,
+                    gamma=self.gamma,
+                    alpha=self.alpha)
                 return loss if class_weight is None else loss * class_weight
             target = one_hot(target, classes)
         target = target.to(pred.dtype)

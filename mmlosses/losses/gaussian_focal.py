@@ -1,7 +1,6 @@
 """Focal loss of heatmaps with Gaussian peaks."""
 from __future__ import annotations
-from functools import partial
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -48,14 +47,15 @@ def gaussian_focal_loss(pred: Tensor,
         Tensor: The loss of each element.
     """
     if use_sigmoid and positives is None:
-        arguments: Dict[str, Any] = dict(
+        return with_slope(
+            peak_focal_loss,
+            peak_focal_and_slope,
+            pred,
+            target,
             alpha=alpha,
             gamma=gamma,
             pos_weight=pos_weight,
             neg_weight=neg_weight)
-        return with_slope(
-            partial(peak_focal_loss, **arguments),
-            partial(peak_focal_and_slope, **arguments), pred, target)
     if positives is None:
         positives = (target == 1).to(pred.dtype)
     if use_sigmoid:
@@ -72,12 +72,12 @@ def gaussian_focal_loss(pred: Tensor,
     return -pos_weight * positive - neg_weight * negative
 
 
-def peak_focal_loss(logits: Tensor, target: Tensor,
-                    **arguments: float) -> Tensor:
+def peak_focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float,
+                    pos_weight: float, neg_weight: float) -> Tensor:
     """The loss of logits whose positives are the targets of 1."""
     positives = (target == 1).to(logits.dtype)
-    return gaussian_focal_loss(
-        logits, target, positives, use_sigmoid=True, **arguments)
+    return gaussian_focal_loss(logits, target, positives, alpha, gamma,
+                               pos_weight, neg_weight, True)
 
 
 def peak_focal_and_slope(logits: Tensor, target: Tensor, alpha: float,

@@ -5,7 +5,7 @@ them once more. Where a loss is called on millions of numbers, its derivative
 by hand takes fewer passes, and is all that has to be kept.
 """
 from __future__ import annotations
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def only_backward() -> bool:
 
 
 def with_slope(formula: Formula, fast: FormulaWithSlope, pred: Tensor,
-               *constants: Tensor) -> Tensor:
+               *constants: Tensor, **options: Any) -> Tensor:
     """Compute a formula, with its derivative where that is all one needs.
 
     Args:
@@ -43,14 +43,15 @@ def with_slope(formula: Formula, fast: FormulaWithSlope, pred: Tensor,
             depends on its own part of ``pred`` only.
         pred (Tensor): The prediction.
         constants (Tensor): The targets.
+        options: Other arguments of both.
 
     Returns:
         Tensor: The loss of each element.
     """
     others = any([constant.requires_grad for constant in constants])
     if others or is_transformed():
-        return formula(pred, *constants)
-    return WithSlope.apply(formula, fast, pred, *constants)
+        return formula(pred, *constants, **options)
+    return WithSlope.apply(formula, fast, options, pred, *constants)
 
 
 class WithSlope(torch.autograd.Function):
@@ -58,10 +59,11 @@ class WithSlope(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, formula: Formula, fast: FormulaWithSlope,
-                pred: Tensor, *constants: Tensor) -> Tensor:
+                options: Dict[str, Any], pred: Tensor, *constants:
+                Tensor) -> Tensor:
         """Compute the loss and its derivative."""
-        loss, slope = fast(pred, *constants)
-        ctx.formula = formula
+        loss, slope = fast(pred, *constants, **options)
+        ctx.formula, ctx.options = formula, options
         ctx.save_for_backward(slope, pred, *constants)
         return loss
 
@@ -71,11 +73,11 @@ class WithSlope(torch.autograd.Function):
         slope, pred, *constants = ctx.saved_tensors
         if torch.is_grad_enabled():
             # A second derivative is wanted, and the first has no graph.
-            loss = ctx.formula(pred, *constants)
+            loss = ctx.formula(pred, *constants, **ctx.options)
             grad, = torch.autograd.grad(loss, pred, grad, create_graph=True)
         else:
             grad = slope * pad_right(grad, slope.ndim)
-        return (None, None, grad, *[None for _ in constants])
+        return (None, None, None, grad, *[None for _ in constants])
 
 
 def without_gradient(tensor: Tensor, removed: Tensor) -> Tensor:
