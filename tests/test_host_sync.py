@@ -144,7 +144,7 @@ class WaitsInBackward(torch.autograd.Function):
 
 def assign_by_mask(x):
     x = x * 1
-    x[x > 0] = 0
+    x[x > 0] = x[x > 0] + 1
     return x
 
 
