@@ -18,7 +18,7 @@ from helpers import ROOT, needs_dotted_paths
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 
-pytestmark = needs_dotted_paths
+pytestmark = [needs_dotted_paths, pytest.mark.slow]
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
@@ -31,7 +31,6 @@ train_cfg = dict(max_epochs=3, val_interval=1)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
 """
 LAST = 'epoch_3.pth'
-slow = pytest.mark.slow
 
 
 def run(tool, *args, **kwargs):
@@ -122,8 +121,8 @@ def undisturbed(config, tmp_path_factory):
 
 @pytest.mark.parametrize('place, iteration, left', [
     ('after_train_iter', 7, 'epoch_1.pth'),
-    pytest.param('before_val_epoch', 10, 'epoch_2.pth', marks=slow),
-    pytest.param('writing', 9, 'epoch_1.pth', marks=slow),
+    pytest.param('before_val_epoch', 10, 'epoch_2.pth'),
+    pytest.param('writing', 9, 'epoch_1.pth'),
 ])
 def test_killed_training_resumes_to_the_same_curve(undisturbed, tmp_path,
                                                    place, iteration, left):
@@ -142,7 +141,6 @@ def test_killed_training_resumes_to_the_same_curve(undisturbed, tmp_path,
     assert not list(tmp_path.glob('*.part'))
 
 
-@slow
 def test_a_training_without_a_seed_resumes_its_own(tmp_path, config):
     """The order of the samples and all random numbers are those it had."""
     options = [
@@ -290,7 +288,6 @@ def small_disk(tmp_path):
     subprocess.run(['umount', str(disk)], check=True)
 
 
-@slow
 def test_full_disk_ends_in_one_line_and_loses_nothing(undisturbed, small_disk,
                                                       config):
     """With more room, the training goes on."""

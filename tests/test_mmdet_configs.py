@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.structures import LabelData
 
-pytestmark = pytest.mark.openmmlab
+pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
 try:
     from mmdet.registry import MODELS
     from mmdet.structures import ReIDDataSample

@@ -8,7 +8,7 @@ from helpers import ROOT
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-pytestmark = pytest.mark.openmmlab
+pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
 try:
     import mmpose.models
 except (ImportError, AssertionError) as error:
@@ -109,7 +109,6 @@ def test_same_curve_as_the_stock_loss(coco, tmp_path):
     assert worst <= 1e-5
 
 
-@pytest.mark.slow
 def test_fits_the_pictures(coco, tmp_path):
     """mmpose's own COCO metric, after 90 epochs on twelve people."""
     losses, metrics = train(small_config(coco, tmp_path / 'fit', 90))

@@ -13,7 +13,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
-pytestmark = pytest.mark.openmmlab
+pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
 try:
     from mmpose.datasets.datasets.utils import parse_pose_metainfo
     from mmpose.registry import MODELS, TRANSFORMS

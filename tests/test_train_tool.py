@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import ROOT, needs_dotted_paths
 
-pytestmark = needs_dotted_paths
+pytestmark = [needs_dotted_paths, pytest.mark.slow]
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
