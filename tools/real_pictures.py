@@ -261,8 +261,8 @@ def row(name: str, pair: Dict[str, List[float]]) -> str:
     ours, stock = pair['mmlosses'], pair['stock']
     worst = (f'{worst_difference(ours, stock):.1e}'
              if KINDS[name].drop_in else 'another loss')
-    return (f'| {name} | {stock[0]:.3f} | {stock[-1]:.3f} | {ours[0]:.3f} '
-            f'| {ours[-1]:.3f} | {worst} |')
+    return (f'| {name} | {stock[0]:.5g} | {stock[-1]:.5g} | {ours[0]:.5g} '
+            f'| {ours[-1]:.5g} | {worst} |')
 
 
 def main() -> None:
