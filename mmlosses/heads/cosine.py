@@ -4,7 +4,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmlosses.losses.margin import check_scale, cosine_logits, unit_vectors
+from mmlosses.losses.margin import check_scale, cosine_logits
+from mmlosses.losses.numeric import unit_vectors
 from mmlosses.losses.reduction import autocast_off, upcast
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .labels import is_compiling
+from .numeric import BITS
 from .reduction import check_same_shape
 
 
@@ -69,8 +70,7 @@ def sort_key(values: Tensor) -> Tensor:
         ranks = torch.arange(values.shape[1], 0, -1, device=values.device)
         return torch.zeros_like(order).scatter(1, order,
                                                ranks.expand_as(order))
-    bits = torch.int64 if values.dtype == torch.float64 else torch.int32
-    size = values.abs().view(bits)
+    size = values.abs().view(BITS[values.dtype])
     return torch.where(values < 0, -size, size)
 
 

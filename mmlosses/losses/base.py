@@ -135,8 +135,7 @@ class BaseLoss(nn.Module):
             weight = self.element_weight(weight, shape, first.dtype)
             removed = None if weight is None else weight == 0
             # A compiler fuses the copies that the other way saves.
-            late = removed is not None and self.removes_late and not (
-                is_transformed())
+            late = self.removes_late and not is_transformed()
             if removed is not None:
                 # Remove before the formula: 0 * NaN is NaN, in the value and
                 # again in the gradient.

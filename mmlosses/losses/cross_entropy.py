@@ -41,11 +41,6 @@ def soft_cross_entropy(log_prob: Tensor,
     return -(target * log_prob).sum(dim=1)
 
 
-def flat(class_weight: Tensor | None) -> Tensor | None:
-    """The weights of the classes as torch takes them."""
-    return None if class_weight is None else class_weight.flatten()
-
-
 def smooth_labels(target: Tensor, smoothing: float, distribute: str,
                   num_classes: int) -> Tensor:
     r"""Take a share of the labels and distribute it.
@@ -219,8 +214,10 @@ class CrossEntropyLoss(ClassificationLoss):
                     F.log_softmax(pred, dim=1), target.to(pred.dtype),
                     class_weight)
             check_label_range(target, pred.shape[1], 'target')
+            if class_weight is not None:
+                class_weight = class_weight.flatten()
             return F.cross_entropy(
-                pred, target, weight=flat(class_weight), reduction='none')
+                pred, target, weight=class_weight, reduction='none')
         class_weight = None
         if not self.use_mask:
             class_weight = self.weight_of_classes(pred, target)

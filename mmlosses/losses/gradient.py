@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from .labels import is_compiling
+from .numeric import BITS
 from .reduction import pad_right
-
-# Of the same size.
-INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 Formula = Callable[..., Tensor]
 FormulaWithSlope = Callable[..., Tuple[Tensor, Tensor]]
@@ -108,7 +106,7 @@ class WithoutGradient(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None]:
         """Put 0 for what is removed."""
         removed, = ctx.saved_tensors
-        integer = INTEGERS.get(grad.dtype)
+        integer = BITS.get(grad.dtype)
         if torch.is_grad_enabled() or integer is None:
             return torch.where(removed, grad.new_zeros(()), grad), None
         # All bits of 0.0 are 0. It takes half the time of a choice.

@@ -4,6 +4,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# The integers of the same size as a number: its bits.
+BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
+
 # Below this length a vector has no direction that could be trusted.
 MIN_NORM = 1e-6
 
