@@ -10,6 +10,7 @@ not named keep theirs, and the table and the picture are made of them.
 """
 from __future__ import annotations
 import argparse
+import ctypes
 import json
 import math
 import platform
@@ -57,6 +58,18 @@ def wake_log1p() -> None:
     would measure it, and not each other.
     """
     torch.rand(64).pow(1.5)
+
+
+def keep_memory() -> None:
+    """Keep what is freed, as torch does with the memory of a GPU.
+
+    Otherwise large tensors go back to the kernel, which clears their pages
+    for the next one, and how long that takes depends on all that it does.
+    """
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:  # of glibc
+        mallopt(-4, 0)  # M_MMAP_MAX
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def step(call: Call, leaves: Sequence[Tensor]) -> None:
@@ -359,6 +372,7 @@ def main() -> None:
                      f'{", ".join(names)}')
     torch.set_num_threads(args.threads)
     wake_log1p()
+    keep_memory()
     args.out.mkdir(parents=True, exist_ok=True)
     chosen = [row for row in ROWS if row.name in (args.row or names)]
     if args.growth:

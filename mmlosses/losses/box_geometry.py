@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import BaseLoss
+from .numeric import axis_first
 from .reduction import check_same_shape
 
 Terms = Tuple[Tensor, ...]
@@ -44,10 +45,10 @@ class BoxPair:
         self.eps = eps
         self.sides = size + target_size
         self.errors = low_error.abs() + high_error.abs()
-        overlap = at_least((self.sides - self.errors) / 2, 0)
-        intersection = overlap[0] * overlap[1]
-        areas = size[0] * size[1] + target_size[0] * target_size[1]
-        self.union = at_least(areas - intersection, eps)
+        overlap = (self.sides - self.errors).clamp(min=0)  # twice of it
+        intersection = product(overlap) / 4
+        areas = product(size) + product(target_size)
+        self.union = (areas - intersection).clamp(min=eps)
         self.iou = intersection / self.union
 
     def enclosing(self) -> Tensor:
@@ -56,7 +57,7 @@ class BoxPair:
 
     def squared_diagonal(self) -> Tensor:
         """Squared diagonal of the smallest box around both."""
-        return at_least(squared_length(self.enclosing()), self.eps)
+        return squared_length(self.enclosing()).clamp(min=self.eps)
 
     def offset(self) -> Tensor:
         """From the centre of the target to that of the prediction."""
@@ -87,23 +88,25 @@ def box_pair(pred: Tensor, target: Tensor, eps: float = 1e-6) -> BoxPair:
     Returns:
         BoxPair: The boxes, and what there is to know about them.
     """
-    # Coordinates first: whole rows of them are added much faster.
     (low, high), (target_low, target_high) = [
-        boxes.movedim(-1, 0).contiguous().split(2) for boxes in (pred, target)
+        axis_first(boxes).split(2) for boxes in (pred, target)
     ]
     return BoxPair(low - target_low, high - target_high,
                    (high - low).clamp(min=0),
                    (target_high - target_low).clamp(min=0), eps)
 
 
-def at_least(tensor: Tensor, least: float) -> Tensor:
-    """As clamp, which keeps the numbers for the backward pass, not a mask."""
-    return tensor.masked_fill(tensor < least, least)
+def product(pairs: Tensor) -> Tensor:
+    """The product of the two numbers on axis 0."""
+    # Not by index, whose gradient is a tensor of zeros for each of them.
+    one, other = pairs.unbind()
+    return one * other
 
 
 def squared_length(vectors: Tensor) -> Tensor:
-    """The squared length of vectors on axis 0, which is short."""
-    return vectors[0]**2 + vectors[1]**2
+    """The squared length of vectors of two numbers on axis 0."""
+    across, down = vectors.unbind()
+    return across**2 + down**2
 
 
 def no_penalty(pair: BoxPair) -> Terms:
@@ -117,8 +120,8 @@ def giou_penalty(pair: BoxPair) -> Terms:
     .. math::
         \frac{|C| - |A \cup B|}{|C|}
     """
-    width, height = pair.enclosing()
-    return 1 - pair.union / (width * height).clamp(min=pair.eps),
+    area = product(pair.enclosing()).clamp(min=pair.eps)
+    return 1 - pair.union / area,
 
 
 def diou_penalty(pair: BoxPair) -> Terms:
@@ -183,7 +186,7 @@ def siou_penalty(pair: BoxPair, theta: float = 4.0) -> Terms:
     """
     offset = pair.offset()
     square = squared_length(offset).clamp(min=pair.eps)
-    angle_cost = 2 * (offset[0] * offset[1]).abs() / square
+    angle_cost = 2 * product(offset).abs() / square
     rho = (offset / pair.enclosing().clamp(min=pair.eps))**2
     distance = 1 - torch.exp((angle_cost - 2) * rho)
     shape = (1 - torch.exp(-side_difference(pair)))**theta

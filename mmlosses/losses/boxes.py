@@ -160,7 +160,7 @@ class GIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - GIoU."""
-        return 1 - pair.iou + sum(giou_penalty(pair))
+        return sum(giou_penalty(pair), 1 - pair.iou)
 
 
 @MODELS.register_module()
@@ -227,7 +227,7 @@ class DIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - DIoU."""
-        return 1 - pair.iou + sum(diou_penalty(pair))
+        return sum(diou_penalty(pair), 1 - pair.iou)
 
 
 @MODELS.register_module()
@@ -300,7 +300,7 @@ class CIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - CIoU."""
-        return 1 - pair.iou + sum(ciou_penalty(pair))
+        return sum(ciou_penalty(pair), 1 - pair.iou)
 
 
 @MODELS.register_module()
@@ -465,7 +465,7 @@ class SIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - SIoU."""
-        return 1 - pair.iou + sum(siou_penalty(pair, self.theta))
+        return sum(siou_penalty(pair, self.theta), 1 - pair.iou)
 
 
 @MODELS.register_module()
@@ -546,8 +546,8 @@ class AlphaIoULoss(BoxLoss):
         terms = PENALTIES[self.mode](pair)
         # From 2 on, both derivatives of the power are finite at an IoU of 0.
         power = torch.pow if self.alpha >= 2 else safe_power
-        return 1 - power(pair.iou, self.alpha) + sum(
-            [safe_power(term, self.alpha) for term in terms])
+        return sum([safe_power(term, self.alpha) for term in terms],
+                   1 - power(pair.iou, self.alpha))
 
 
 @MODELS.register_module()
@@ -623,7 +623,7 @@ class MPDIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - MPDIoU."""
-        return 1 - pair.iou + sum(mpdiou_penalty(pair, self.img_shape))
+        return sum(mpdiou_penalty(pair, self.img_shape), 1 - pair.iou)
 
 
 @MODELS.register_module()
@@ -702,7 +702,7 @@ class InnerIoULoss(BoxLoss):
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - Inner-IoU."""
         terms = PENALTIES[self.mode](pair)
-        return 1 - pair.scaled(self.ratio).iou + sum(terms)
+        return sum(terms, 1 - pair.scaled(self.ratio).iou)
 
 
 @MODELS.register_module()
@@ -771,7 +771,7 @@ class ShapeIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - Shape-IoU."""
-        return 1 - pair.iou + sum(shape_iou_penalty(pair, self.scale))
+        return sum(shape_iou_penalty(pair, self.scale), 1 - pair.iou)
 
 
 @MODELS.register_module()

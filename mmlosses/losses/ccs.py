@@ -9,7 +9,7 @@ from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .gradient import is_transformed
 from .labels import check_label_range, check_sample_labels
-from .numeric import safe_length, unit_vectors
+from .numeric import axis_first, safe_length, unit_vectors
 from .reduction import (align_weight, autocast_off, check_floating,
                         check_reduction, reduce_loss, upcast)
 
@@ -55,9 +55,8 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
     Returns:
         Tensor: The IoU, 0 for two boxes without an area.
     """
-    # Coordinates first: whole rows of them are compared much faster.
-    one = boxes.movedim(-1, 0).contiguous().unsqueeze(-1)
-    two = others.movedim(-1, 0).contiguous().unsqueeze(-2)
+    one = axis_first(boxes).unsqueeze(-1)
+    two = axis_first(others).unsqueeze(-2)
     # In place: there are many pairs, and memory takes longer than arithmetic.
     width, height = [
         torch.minimum(one[high],

@@ -1,6 +1,6 @@
 """Cross entropy by softmax, by sigmoid and of masks; label smoothing."""
 from __future__ import annotations
-from typing import Any, Sequence
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .classification import ClassificationLoss, one_hot
+from .gradient import is_transformed
 from .labels import check_index, check_label_range
 from .reduction import align_weight, check_floating
 
@@ -91,11 +92,40 @@ def smooth_cross_entropy(log_prob: Tensor,
     others = smoothing / (
         classes if distribute == 'uniform' else max(classes - 1, 1))
     own = 1 - smoothing if distribute == 'others' else 1 - smoothing + others
-    label = log_prob.gather(1, labels.unsqueeze(1)).squeeze(1)
+    index = labels.unsqueeze(1)
     if smoothing == 0:
         # Another class may be impossible: 0 * inf.
-        return -label
-    return (others - own) * label - others * log_prob.sum(dim=1)
+        return -log_prob.gather(1, index).squeeze(1)
+    add = label_and_others if is_transformed() else LabelAndOthers.apply
+    return -add(log_prob, index, own, others)
+
+
+def label_and_others(log_prob: Tensor, index: Tensor, own: float,
+                     others: float) -> Tensor:
+    """Add the logarithms of a label, times one factor, and of the others."""
+    label = log_prob.gather(1, index).squeeze(1)
+    return (own - others) * label + others * log_prob.sum(dim=1)
+
+
+class LabelAndOthers(torch.autograd.Function):
+    """Makes one gradient for all classes, where autograd adds two."""
+
+    @staticmethod
+    def forward(ctx: Any, log_prob: Tensor, index: Tensor, own: float,
+                others: float) -> Tensor:
+        """See :func:`label_and_others`."""
+        ctx.save_for_backward(index)
+        ctx.shape, ctx.factors = log_prob.shape, (own, others)
+        return label_and_others(log_prob, index, own, others)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None, None]:
+        """Multiply by the factors."""
+        index, = ctx.saved_tensors
+        own, others = ctx.factors
+        grad = grad.unsqueeze(1)
+        slope = (others * grad).expand(ctx.shape)
+        return slope.scatter(1, index, own * grad), None, None, None
 
 
 @MODELS.register_module()

@@ -53,11 +53,11 @@ def kl_discret_loss(pred: Tensor,
     log_prob = F.log_softmax(pred if beta == 1 else beta * pred, dim=-1)
     # 0 log 0 = 0. The logarithm of a denormal number takes many times as long.
     log_target = target.clamp(min=1e-30).log()
-    divergence = (target * log_target).sum(dim=-1)
-    divergence = divergence - (target * log_prob).sum(dim=-1)
+    # The prediction less the target, since a sign would be one more pass.
+    divergence = (target * (log_prob - log_target)).sum(dim=-1)
     if bin_reduction == 'sum':
-        return divergence
-    return divergence / pred.shape[-1]
+        return -divergence
+    return divergence / -pred.shape[-1]
 
 
 @MODELS.register_module()

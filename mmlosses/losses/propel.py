@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
+from .numeric import axis_first
 from .reduction import pad_right
 
 SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
@@ -397,9 +398,7 @@ class KeypointPROPELLoss(PROPELLoss):
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
         """The loss of each keypoint."""
-        mean, raw, target = [
-            x.movedim(-1, 0).contiguous() for x in (*pred, target)
-        ]
+        mean, raw, target = [axis_first(x) for x in (*pred, target)]
         return mixture_loss(
             mean.unsqueeze(1), raw.unsqueeze(1), target, self.sigma,
             self.scale, self.compat)
