@@ -26,7 +26,7 @@ Check = Callable[['LossCase'], None]
 CONTRACT: Dict[str, Check] = {}
 
 # Arguments of the base class, which have checks of their own.
-COMMON_ARGUMENTS = ('reduction', 'loss_weight', 'use_target_weight')
+COMMON_ARGUMENTS = ('reduction', 'loss_weight', 'use_target_weight', 'compile')
 
 
 @dataclass

@@ -1,15 +1,18 @@
 """Every loss compiles to one graph with the compiler that users have."""
 import copy
+import inspect
+import pickle
 
 import pytest
 import torch
 from cases import CASES
 from helpers import needs_dynamo
 from torch._dynamo.utils import counters
+from torch._inductor import config as inductor
 
+from mmlosses.losses import CenterLoss, FocalLoss, L1Loss, MSELoss, WIoULoss
+from mmlosses.losses.compiled import COMPILED
 from mmlosses.losses.reduction import map_tensors
-
-pytestmark = pytest.mark.slow
 
 # The last batch of an epoch is smaller than the others.
 BATCHES = (3, 5, 2, 4)
@@ -21,8 +24,10 @@ def dynamo():
     needs_dynamo()
     torch._dynamo.reset()
     counters.clear()
+    COMPILED.clear()
     yield
     torch._dynamo.reset()
+    COMPILED.clear()
 
 
 def as_list(tensors):
@@ -38,6 +43,7 @@ def value_and_gradients(case, loss, parameters, batch):
     return value, torch.autograd.grad(value, as_list(pred) + parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
 def test_one_graph_and_one_more_for_all_batch_sizes(case, dynamo):
     """Value, gradients and buffers of inductor are those of eager mode."""
@@ -58,3 +64,74 @@ def test_one_graph_and_one_more_for_all_batch_sizes(case, dynamo):
     assert graphs[0] == 1 and graphs[-1] <= 2, graphs
     torch.testing.assert_close(
         dict(module.state_dict()), dict(eager.state_dict()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
+def test_compiled_formula(case, dynamo):
+    """`compile=True` changes no value, gradient or buffer."""
+    eager = case.build().train()
+    compiled = case.build(compile=True).train()
+    compiled.load_state_dict(eager.state_dict())
+    for batch in BATCHES:
+        got, expected = [
+            value_and_gradients(case, loss, list(loss.parameters()), batch)
+            for loss in (compiled, eager)
+        ]
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    assert COMPILED[case.loss.elementwise] is not case.loss.elementwise
+    assert 1 <= counters['stats']['unique_graphs'] <= 2
+    torch.testing.assert_close(
+        dict(compiled.state_dict()), dict(eager.state_dict()))
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
+def test_compile_is_an_argument_of_every_loss(case):
+    assert not inspect.signature(case.loss).parameters['compile'].default
+    assert not case.build().is_compiled
+    loss = case.build(compile=True)
+    assert pickle.loads(pickle.dumps(copy.deepcopy(loss))).is_compiled
+    with pytest.raises(TypeError, match='compile must be True or False'):
+        case.build(compile='default')
+
+
+def test_without_a_compiler(dynamo, monkeypatch, tmp_path, recwarn):
+    """One warning for all losses, and the right numbers."""
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
+    pred, target = torch.randn(3, 4), torch.randn(3, 4)
+    with inductor.patch({'cpp.cxx': ('no-compiler', )}):
+        for kind in (L1Loss, MSELoss, L1Loss):
+            got = kind(compile=True)(pred, target)
+            torch.testing.assert_close(got, kind()(pred, target))
+    warned = [x for x in recwarn if 'compile=True' in str(x.message)]
+    assert len(warned) == 1 and 'no-compiler' in str(warned[0].message)
+
+
+def test_errors_of_a_compiled_loss_are_those_of_the_loss(dynamo, recwarn):
+    loss = FocalLoss(compile=True)
+    with pytest.raises(ValueError, match='target must have the shape'):
+        loss(torch.randn(3, 4), torch.zeros(2, dtype=torch.long))
+    with pytest.raises(TypeError, match='floating-point'):
+        loss(torch.zeros(3, 4).long(), torch.zeros(3, dtype=torch.long))
+    assert not [x for x in recwarn if 'compile=True' in str(x.message)]
+
+
+def test_compiled_in_a_compiled_model(dynamo):
+    """The compiler of the model sees through."""
+    pred, target = torch.randn(3, 4), torch.randn(3, 4)
+    model = torch.compile(
+        MSELoss(compile=True), fullgraph=True, backend='eager')
+    torch.testing.assert_close(model(pred, target), MSELoss()(pred, target))
+
+
+@pytest.mark.parametrize('kind', [CenterLoss, WIoULoss])
+def test_moving_buffers_of_compiled_formulas_are_new(kind, dynamo):
+    """The backward pass may read the buffer that the forward pass saw."""
+    case, = [case for case in CASES if case.loss is kind]
+    loss = case.build(compile=True).train()
+    (name, before), *_ = loss.named_buffers()
+    copied = before.clone()
+    case.run(loss, *case.sample())
+    assert COMPILED[kind.elementwise] is not kind.elementwise
+    torch.testing.assert_close(before, copied, rtol=0, atol=0)
+    assert not torch.equal(getattr(loss, name), copied)

@@ -5,6 +5,7 @@ from typing import Any, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
+from .compiled import accept_compile, call_compiled
 from .gradient import is_transformed, without_gradient
 from .reduction import (Tensors, align_weight, autocast_off, check_floating,
                         check_reduction, check_same_shape, first_tensor,
@@ -31,10 +32,17 @@ class BaseLoss(nn.Module):
         use_target_weight (bool, optional): ``None`` applies a weight that is
             given, ``False`` ignores it, ``True`` requires it.
             Default: ``None``.
+        compile (bool): Whether the formula, and it alone, is compiled by
+            :func:`torch.compile`: once for all shapes, at the first call,
+            which takes seconds to a minute. The numbers are the same, to
+            rounding; there are no second derivatives. Where no compiler is
+            found, a warning says so, and the formula runs as it is. Every
+            subclass takes it, by name. Default: False.
 
     Raises:
         ValueError: If ``reduction`` is unknown.
-        TypeError: If ``loss_weight`` is not a number.
+        TypeError: If ``loss_weight`` is not a number, or ``compile`` is not
+            True or False.
     """
 
     #: Whether an element depends on its own inputs only, and on no parameter.
@@ -42,6 +50,15 @@ class BaseLoss(nn.Module):
     #: saves a copy of large inputs.
     removes_late = False
 
+    is_compiled = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the constructor take ``compile``, whatever else it takes."""
+        super().__init_subclass__(**kwargs)
+        if '__init__' in cls.__dict__:
+            cls.__init__ = accept_compile(cls.__init__)  # type: ignore
+
+    @accept_compile
     def __init__(self,
                  reduction: str = 'mean',
                  loss_weight: float = 1.0,
@@ -141,7 +158,11 @@ class BaseLoss(nn.Module):
                 # again in the gradient.
                 zero = self._zero_gradient if late else self._zero
                 pred, target = zero(pred, removed), zero(target, removed)
-            loss = self.elementwise(pred, target)
+            if self.is_compiled:
+                loss = call_compiled(
+                    type(self).elementwise, self, pred, target)
+            else:
+                loss = self.elementwise(pred, target)
             if removed is not None and late:
                 loss = torch.where(removed, loss.new_zeros(()), loss)
             loss, denominator = self.weigh(loss, weight, target)
