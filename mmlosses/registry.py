@@ -5,6 +5,7 @@ and then the ``locations`` of the registry that it finds there.
 """
 try:
     from mmengine.registry import HOOKS as MMENGINE_HOOKS
+    from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
     from mmengine.registry import MODELS as MMENGINE_MODELS
     from mmengine.registry import Registry
 except ModuleNotFoundError as error:
@@ -18,7 +19,7 @@ except ModuleNotFoundError as error:
         'maintained fork.',
         name='mmengine') from error
 
-__all__ = ['HOOKS', 'MODELS']
+__all__ = ['HOOKS', 'MODELS', 'MODEL_WRAPPERS']
 
 MODELS = Registry(
     'model',
@@ -30,3 +31,8 @@ HOOKS = Registry(
     parent=MMENGINE_HOOKS,
     scope='mmlosses',
     locations=['mmlosses.hooks'])
+MODEL_WRAPPERS = Registry(
+    'model_wrapper',
+    parent=MMENGINE_MODEL_WRAPPERS,
+    scope='mmlosses',
+    locations=['mmlosses.wrappers'])

@@ -1,5 +1,6 @@
 """The benchmark, on inputs so small that nothing is to be learnt from them."""
 import json
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from mmlosses.registry import MODELS
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import benchmark  # noqa: E402
+import many_classes  # noqa: E402
 from benchmark_rows import ROWS, Call, stock  # noqa: E402
 
 sys.path.remove(str(ROOT / 'tools'))
@@ -92,6 +94,8 @@ def test_ratio_is_of_the_same_round():
 
 
 def test_page_has_all_rows_and_keeps_what_was_measured(tmp_path, monkeypatch):
+    # It cannot be undone, and other tests need the memory.
+    monkeypatch.setattr(benchmark, 'keep_memory', lambda: None)
 
     def run(*args):
         monkeypatch.setattr(
@@ -138,3 +142,16 @@ def test_unknown_row_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         benchmark.main()
     assert 'KLDiscretLoss' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_page_of_many_classes(tmp_path):
+    """Tiny sizes, but real processes."""
+    command = [sys.executable, ROOT / 'tools/many_classes.py']
+    subprocess.run([*command, '--small', '--rounds', '1', '--out', tmp_path],
+                   check=True)
+    page = (tmp_path / 'README.md').read_text()
+    for line in many_classes.lines():
+        classes, ranks = line['classes'] // 1000, line.get('ranks', 1)
+        assert f'| {classes:,} | {ranks} | ' in page
+    assert 'of the memory and' not in page  # tiny sizes prove nothing

@@ -108,7 +108,8 @@ def test_pages_of_the_configs(page):
 def losses_of(config):
     """The configs of losses within a config, without what asks to merge."""
     if isinstance(config, dict):
-        if str(config.get('type')).startswith('mmlosses.'):
+        kind = str(config.get('type'))
+        if kind.startswith('mmlosses.') and MODELS.get(kind) is not None:
             yield {key: config[key] for key in config if key != '_delete_'}
         else:
             for value in config.values():

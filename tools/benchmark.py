@@ -49,17 +49,6 @@ def parameters(loss: Tensor) -> List[Tensor]:
     return found
 
 
-def wake_log1p() -> None:
-    """Call a power once.
-
-    On a CPU with AVX-512, torch's log1p, and with it softplus, logsigmoid and
-    the binary cross entropy, takes 15 times as long until the process has
-    called a power or an arc tangent. Peers that do so and peers that do not
-    would measure it, and not each other.
-    """
-    torch.rand(64).pow(1.5)
-
-
 def keep_memory() -> None:
     """Keep what is freed, as torch does with the memory of a GPU.
 
@@ -371,7 +360,6 @@ def main() -> None:
         parser.error(f'unknown row {", ".join(sorted(unknown))}: it is one of '
                      f'{", ".join(names)}')
     torch.set_num_threads(args.threads)
-    wake_log1p()
     keep_memory()
     args.out.mkdir(parents=True, exist_ok=True)
     chosen = [row for row in ROWS if row.name in (args.row or names)]

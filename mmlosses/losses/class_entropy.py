@@ -6,13 +6,14 @@ takes a dozen.
 """
 from __future__ import annotations
 import math
-from typing import Any, Callable, Sequence, Tuple
+from typing import Any, Callable, List, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .gradient import only_backward
+from .class_shard import ClassShard
+from .gradient import is_transformed
 from .numeric import MIN_NORM, unit_vectors
 from .reduction import autocast_off
 
@@ -58,12 +59,28 @@ def fast_class_entropy(queries: Tensor,
                        vectors: Tensor,
                        labels: Tensor,
                        normalize: bool = False,
-                       move: Move | None = None) -> Tensor:
-    """The same as :func:`class_entropy`, in as few passes as it takes."""
-    args = queries, vectors, labels, normalize, move
-    if not only_backward():
-        return class_entropy(*args)
-    return ClassEntropy.apply(*args)
+                       move: Move | None = None,
+                       chunk_size: int | None = None,
+                       shard: ClassShard | None = None) -> Tensor:
+    """The same as :func:`class_entropy`, in as few passes as it takes.
+
+    Args:
+        queries (Tensor): See :func:`class_entropy`.
+        vectors (Tensor): See there; with ``shard`` those of its classes.
+        labels (Tensor): See there.
+        normalize (bool): See there.
+        move (Callable, optional): See there.
+        chunk_size (int, optional): Of how many classes there are logits at a
+            time. The backward pass makes them once more.
+        shard (ClassShard, optional): The classes of this rank.
+
+    Returns:
+        Tensor: The loss of each query of this rank.
+    """
+    if shard is None and is_transformed():
+        return class_entropy(queries, vectors, labels, normalize, move)
+    return ClassEntropy.apply(queries, vectors, labels, normalize, move,
+                              chunk_size, shard)
 
 
 # Copies are made of so many classes at a time. Smaller blocks would fit a
@@ -72,21 +89,49 @@ BLOCK = 16_384
 
 
 class ClassEntropy(torch.autograd.Function):
-    """Keeps the exponential of each logit, see :func:`fast_class_entropy`."""
+    """Keeps the exponential of each logit, or none of them.
+
+    See :func:`fast_class_entropy`.
+    """
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, vectors: Tensor, labels: Tensor,
-                normalize: bool, move: Move | None) -> Tensor:
+                normalize: bool, move: Move | None, chunk_size: int | None,
+                shard: ClassShard | None) -> Tensor:
         """Compute the loss, and the softmax except for a factor."""
-        logits = queries @ vectors.T
+        ctx.args, ctx.shard = (normalize, move), shard
+        ctx.rows = None
+        if shard is not None:
+            ctx.rows = shard.all_rows(queries)
+            queries = shard.gather(queries, ctx.rows)
+            labels = shard.gather(labels, ctx.rows) - shard.begin
         inverse = None
         if normalize:
             # Of lengths, since class vectors of length 1 would be copies.
             length = torch.linalg.vector_norm(vectors, dim=1)
             inverse = length.masked_fill(length <= MIN_NORM, 1).reciprocal()
-            logits.mul_(inverse)
-        index = labels.unsqueeze(1)
-        target = logits.gather(1, index)
+        keep = chunk_size is None and shard is None
+        ctx.chunk = BLOCK if keep else chunk_size or len(vectors)
+        # Of a single class, there are no others.
+        top = queries.new_full((len(queries), 1),
+                               torch.finfo(queries.dtype).min)
+        total, target = torch.zeros_like(top), torch.zeros_like(top)
+        for block in blocks(len(vectors), len(vectors) if keep else ctx.chunk):
+            logits = products(queries, vectors, inverse, block)
+            place, here = locate(labels, block)
+            own = logits.gather(1, place)
+            target = torch.where(here, own, target)
+            logits.scatter_(1, place, own.masked_fill(here, -math.inf))
+            highest = torch.maximum(top, logits.amax(dim=1, keepdim=True))
+            others = logits.sub_(highest).exp_()
+            total = total * (top - highest).exp()
+            total = total + others.sum(dim=1, keepdim=True)
+            top = highest
+        if shard is not None:
+            target = shard.add(target)
+            highest = shard.highest(top)
+            total = shard.add(total * (top - highest).exp())
+            top = highest
         moved, slope = target, torch.ones_like(target)
         if move is not None:
             with torch.enable_grad():
@@ -94,54 +139,76 @@ class ClassEntropy(torch.autograd.Function):
                 moved = move(leaf)
                 slope, = torch.autograd.grad(moved.sum(), leaf)
             moved = moved.detach()
-        logits.scatter_(1, index, -math.inf)
-        # Of a single class, there are no others.
-        least = torch.finfo(logits.dtype).min
-        top = logits.amax(dim=1, keepdim=True).clamp(min=least)
-        others = logits.sub_(top).exp_()
-        total = others.sum(dim=1, keepdim=True)
         behind = total.log() + top - moved
-        # The derivative of logits is `others` times `factor`.
+        # The derivative of logits is `others`, or `of_own`, times `factor`.
         factor = behind.sigmoid() / total.clamp(min=1)
-        others.scatter_(1, index, -slope * total)
-        ctx.args = normalize, move
-        ctx.save_for_backward(queries, vectors, labels, inverse, others,
-                              factor)
-        return -F.logsigmoid(-behind).squeeze(1)
+        of_own = -slope * total
+        if keep:
+            others.scatter_(1, labels.unsqueeze(1), of_own)
+            ctx.save_for_backward(queries, vectors, labels, inverse, factor,
+                                  others)
+        else:
+            ctx.save_for_backward(queries, vectors, labels, inverse, factor,
+                                  top, of_own)
+        loss = -F.logsigmoid(-behind).squeeze(1)
+        return loss if shard is None else shard.own(loss, ctx.rows)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
         """Multiply the derivatives of the logits by the other vectors."""
-        queries, vectors, labels, inverse, others, factor = ctx.saved_tensors
-        needed = ctx.needs_input_grad[:2]
-        grads: Sequence[Tensor | None]
         if torch.is_grad_enabled():
             # A second derivative is wanted, and the first has no graph.
-            loss = class_entropy(queries, vectors, labels, *ctx.args)
-            inputs = [
-                tensor for tensor, need in zip((queries, vectors), needed)
-                if need
-            ]
-            found = iter(
-                torch.autograd.grad(loss, inputs, grad, create_graph=True))
-            grads = [next(found) if need else None for need in needed]
+            grads = differentiable_grads(ctx, grad)
         else:
             with autocast_off(grad.device.type):
-                grads = product_grads(queries, vectors, inverse, others,
-                                      factor * grad.unsqueeze(1), *needed)
-        return (*grads, None, None, None)
+                grads = product_grads(ctx, grad.unsqueeze(1))
+        return (*grads, None, None, None, None, None)
 
 
-def product_grads(queries: Tensor, vectors: Tensor, inverse: Tensor | None,
-                  others: Tensor, factor: Tensor, of_queries: bool,
-                  of_vectors: bool) -> Tuple[Tensor | None, Tensor | None]:
+def blocks(number: int, size: int) -> List[slice]:
+    """Cut a number of classes into slices of a size, the last one smaller."""
+    return [
+        slice(begin, min(begin + size, number))
+        for begin in range(0, number, size)
+    ]
+
+
+def products(queries: Tensor, vectors: Tensor, inverse: Tensor | None,
+             block: slice) -> Tensor:
+    """The logits of the queries for a block of classes."""
+    logits = queries @ vectors[block].T
+    return logits if inverse is None else logits.mul_(inverse[block])
+
+
+def locate(labels: Tensor, block: slice) -> Tuple[Tensor, Tensor]:
+    """Where each label is within a block of classes, and whether it is."""
+    index = labels.unsqueeze(1)
+    here = (index >= block.start) & (index < block.stop)
+    return (index - block.start).masked_fill(~here, 0), here
+
+
+def product_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
     """Gradients of both sides of a matrix product, in blocks of classes."""
+    queries, vectors, labels, inverse, factor, *kept = ctx.saved_tensors
+    shard = ctx.shard
+    if shard is not None:
+        grad = shard.gather(grad, ctx.rows)
+    factor = factor * grad
+    of_queries, of_vectors = ctx.needs_input_grad[:2]
     grad_queries = torch.zeros_like(queries) if of_queries else None
     grad_vectors = torch.empty_like(vectors) if of_vectors else None
-    for begin in range(0, len(vectors), BLOCK):
-        block = slice(begin, begin + BLOCK)
+    for block in blocks(len(vectors), ctx.chunk):
         some = vectors[block]
-        slope = others[:, block] * factor
+        if len(kept) == 1:
+            slope = kept[0][:, block] * factor
+        else:
+            top, of_own = kept
+            slope = products(queries, vectors, inverse, block)
+            slope.sub_(top).exp_()
+            place, here = locate(labels, block)
+            other = slope.gather(1, place)
+            slope.scatter_(1, place, torch.where(here, of_own, other))
+            slope.mul_(factor)
         if inverse is not None:
             slope.mul_(inverse[block])
         if grad_queries is not None:
@@ -153,4 +220,23 @@ def product_grads(queries: Tensor, vectors: Tensor, inverse: Tensor | None,
                 square = inverse[block].square()
                 along = (part * some).sum(dim=1) * square
                 part.addcmul_(some, along.unsqueeze(1), value=-1)
+    if shard is not None:
+        if grad_queries is not None:
+            grad_queries = shard.own(shard.add(grad_queries), ctx.rows)
+        if grad_vectors is not None:
+            # The mean over the ranks, as of every other parameter.
+            grad_vectors /= shard.ranks
     return grad_queries, grad_vectors
+
+
+def differentiable_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
+    """The same, of which a second derivative can be taken."""
+    if ctx.shard is not None:
+        raise RuntimeError('there is no second derivative with classes that '
+                           'are spread over ranks')
+    queries, vectors, labels = ctx.saved_tensors[:3]
+    needed = ctx.needs_input_grad[:2]
+    loss = class_entropy(queries, vectors, labels, *ctx.args)
+    inputs = [x for x, need in zip((queries, vectors), needed) if need]
+    found = iter(torch.autograd.grad(loss, inputs, grad, create_graph=True))
+    return tuple([next(found) if need else None for need in needed])

@@ -1,11 +1,13 @@
 """What the losses over features and labels of their own classes share."""
 from __future__ import annotations
+import math
 from typing import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .base import BaseLoss
+from .class_shard import ClassShard
 from .labels import check_sample_labels
 from .reduction import check_floating
 
@@ -32,15 +34,25 @@ def check_features(features: Tensor, in_channels: int) -> None:
             f'in_channels={in_channels}, got {tuple(features.shape)}')
 
 
-def make_class_vectors(num_classes: int, in_channels: int) -> nn.Parameter:
+def make_class_vectors(num_classes: int,
+                       in_channels: int,
+                       shard: ClassShard | None = None) -> nn.Parameter:
     """Make the parameter (C, D) that an ``nn.Linear`` without bias has.
 
     Not the layer itself: mmengine would initialise it anew with the head's
-    ``init_cfg``, which finds layers by their class.
+    ``init_cfg``, which finds layers by their class. With ``shard`` it has the
+    rows of this rank.
     """
-    weight = nn.Parameter(torch.empty(num_classes, in_channels))
-    nn.init.xavier_uniform_(weight)
-    return weight
+    if shard is None:
+        parameter = nn.Parameter(torch.empty(num_classes, in_channels))
+        nn.init.xavier_uniform_(parameter)
+        return parameter
+    # Ranks start from one seed: they would have the same vectors.
+    generator = torch.Generator()
+    generator.manual_seed(int(torch.randint(2**31, ())) + shard.rank)
+    weight = torch.empty(shard.end - shard.begin, in_channels)
+    limit = math.sqrt(6 / (num_classes + in_channels))
+    return nn.Parameter(weight.uniform_(-limit, limit, generator=generator))
 
 
 class FeatureLoss(BaseLoss):

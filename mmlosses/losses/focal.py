@@ -79,23 +79,12 @@ def focal_and_slope(logits: Tensor, gamma: float) -> Tuple[Tensor, Tensor]:
     Those of a positive are the same with the sign of the logit turned.
     """
     prob = torch.sigmoid(logits)
-    entropy = softplus(logits)
+    # Exact below the threshold, whose default double precision would notice.
+    entropy = F.softplus(logits, threshold=50)
     power = prob * prob if gamma == 2 else prob.pow(gamma)
     slope = entropy * gamma
     slope.addcmul_(slope, prob, value=-1).add_(prob).mul_(power)
     return power.mul_(entropy), slope
-
-
-def softplus(logits: Tensor) -> Tensor:
-    """log(1 + e^x), of functions that processors have instructions for.
-
-    With w = 1 + u rounded, log(w) + (u - (w - 1)) / w is log(1 + u) to the
-    last digit. torch's ``log1p`` can take fifteen times as long.
-    """
-    small = logits.abs().neg_().exp_()
-    rounded = small + 1
-    small.sub_(rounded - 1).div_(rounded)
-    return small.add_(rounded.log_()).add_(logits.clamp(min=0))
 
 
 def label_focal_loss(pred: Tensor, labels: Tensor, gamma: float,

@@ -23,11 +23,6 @@ def is_transformed() -> bool:
     return is_compiling() or torch._C._are_functorch_transforms_active()
 
 
-def only_backward() -> bool:
-    """Whether a loss is computed for a backward pass, and nothing else."""
-    return torch.is_grad_enabled() and not is_transformed()
-
-
 def with_slope(formula: Formula, fast: FormulaWithSlope, pred: Tensor,
                *constants: Tensor, **options: Any) -> Tensor:
     """Compute a formula, with its derivative where that is all one needs.

@@ -1,7 +1,7 @@
 """Softmax over the angles to class vectors, without and with a margin."""
 from __future__ import annotations
 import math
-from typing import Sequence
+from typing import Any, Dict, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,8 @@ from torch import Tensor
 from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .class_entropy import fast_class_entropy
-from .features import (FeatureLoss, check_features, check_softmax,
+from .class_shard import ClassShard
+from .features import (FeatureLoss, check_features, check_size, check_softmax,
                        make_class_vectors)
 from .labels import check_label_range, check_sample_labels
 from .numeric import safe_sqrt, unit_vectors
@@ -141,7 +142,8 @@ def check_scale(scale: float) -> None:
 class ClassVectorLoss(FeatureLoss):
     """Cross entropy over the similarity to class vectors of the loss's own.
 
-    The vectors are the parameter ``weight`` (num_classes, in_channels).
+    The vectors are the parameter ``weight`` (num_classes, in_channels), or
+    what this rank has of it.
 
     Args:
         num_classes (int): Number C of classes.
@@ -149,14 +151,29 @@ class ClassVectorLoss(FeatureLoss):
         use_sigmoid (bool): Always False.
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
         loss_weight (float): Factor of the reduced loss.
+        chunk_size (int, optional): Number of classes whose logits are in
+            memory at a time.
+        shard_classes (bool): Whether each rank has its part of the vectors.
     """
 
     def __init__(self, num_classes: int, in_channels: int, use_sigmoid: bool,
-                 reduction: str, loss_weight: float) -> None:
+                 reduction: str, loss_weight: float, chunk_size: int | None,
+                 shard_classes: bool) -> None:
         super().__init__(num_classes, in_channels, reduction, loss_weight)
         check_softmax(use_sigmoid)
+        if chunk_size is not None:
+            check_size('chunk_size', chunk_size)
+        if not isinstance(shard_classes, bool):
+            raise ValueError('shard_classes must be True or False, got '
+                             f'{shard_classes!r}')
         self.use_sigmoid = use_sigmoid
-        self.weight = make_class_vectors(num_classes, in_channels)
+        self.chunk_size = chunk_size
+        self.shard = None
+        # The vectors of all ranks, while someone needs them.
+        self.whole: Tensor | None = None
+        if shard_classes:
+            self.shard = ClassShard.of_this_rank(num_classes)
+        self.weight = make_class_vectors(num_classes, in_channels, self.shard)
 
     def queries(self, features: Tensor) -> Tensor:
         """What is multiplied by the class vectors of length 1."""
@@ -169,6 +186,9 @@ class ClassVectorLoss(FeatureLoss):
     def logits(self, features: Tensor) -> Tensor:
         """The logits (N, C) for inference: no labels, and no margin.
 
+        With ``shard_classes`` of the classes of this rank, but for validation
+        and test with :class:`mmlosses.hooks.ShardedClassesHook`.
+
         Args:
             features (Tensor): Features (N, D).
 
@@ -178,7 +198,8 @@ class ClassVectorLoss(FeatureLoss):
         check_features(features, self.in_channels)
         features = upcast(features)
         with autocast_off(features.device.type):
-            vectors = unit_vectors(self.weight.to(features.dtype))
+            vectors = self.weight if self.whole is None else self.whole
+            vectors = unit_vectors(vectors.to(features.dtype))
             logits = self.queries(features) @ vectors.T
         return logits
 
@@ -190,7 +211,18 @@ class ClassVectorLoss(FeatureLoss):
             self.weight.to(pred.dtype),
             target.long(),
             normalize=True,
-            move=self.with_margin)
+            move=self.with_margin,
+            chunk_size=self.chunk_size,
+            shard=self.shard)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str,
+                              *args: Any) -> None:
+        """Take the vectors of this rank out of those of all classes."""
+        name, shard = f'{prefix}weight', self.shard
+        if shard is not None and len(state_dict.get(name,
+                                                    ())) == shard.classes:
+            state_dict[name] = state_dict[name][shard.begin:shard.end]
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 @MODELS.register_module()
@@ -216,6 +248,13 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
             Default: ``'mean'``.
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
+        chunk_size (int, optional): Number of classes whose logits are in
+            memory at a time, so that it does not grow with their number; the
+            backward pass makes them again. ``None`` keeps all of them.
+            Default: None.
+        shard_classes (bool): Whether each rank of a distributed training has
+            its part of the class vectors only, see
+            :class:`mmlosses.wrappers.ShardedClassesDDP`. Default: False.
 
     Shape:
         - features (pred): (N, in_channels).
@@ -263,9 +302,11 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
                  in_channels: int,
                  use_sigmoid: bool = False,
                  reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
+                 loss_weight: float = 1.0,
+                 chunk_size: int | None = None,
+                 shard_classes: bool = False) -> None:
         super().__init__(num_classes, in_channels, use_sigmoid, reduction,
-                         loss_weight)
+                         loss_weight, chunk_size, shard_classes)
 
     def queries(self, features: Tensor) -> Tensor:
         """The features as they are."""
@@ -297,6 +338,13 @@ class NormFaceLoss(ClassVectorLoss):
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
             Default: ``'mean'``.
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
+        chunk_size (int, optional): Number of classes whose logits are in
+            memory at a time, so that it does not grow with their number; the
+            backward pass makes them again. ``None`` keeps all of them.
+            Default: None.
+        shard_classes (bool): Whether each rank of a distributed training has
+            its part of the class vectors only, see
+            :class:`mmlosses.wrappers.ShardedClassesDDP`. Default: False.
 
     Shape:
         - features (pred): (N, in_channels).
@@ -343,9 +391,11 @@ class NormFaceLoss(ClassVectorLoss):
                  scale: float = 16.0,
                  use_sigmoid: bool = False,
                  reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
+                 loss_weight: float = 1.0,
+                 chunk_size: int | None = None,
+                 shard_classes: bool = False) -> None:
         super().__init__(num_classes, in_channels, use_sigmoid, reduction,
-                         loss_weight)
+                         loss_weight, chunk_size, shard_classes)
         check_scale(scale)
         self.scale = scale
 
@@ -386,6 +436,13 @@ class ArcFaceLoss(NormFaceLoss):
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
             Default: ``'mean'``.
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
+        chunk_size (int, optional): Number of classes whose logits are in
+            memory at a time, so that it does not grow with their number; the
+            backward pass makes them again. ``None`` keeps all of them.
+            Default: None.
+        shard_classes (bool): Whether each rank of a distributed training has
+            its part of the class vectors only, see
+            :class:`mmlosses.wrappers.ShardedClassesDDP`. Default: False.
 
     Shape:
         - features (pred): (N, in_channels).
@@ -442,9 +499,11 @@ class ArcFaceLoss(NormFaceLoss):
                  boundary: str = 'keep',
                  use_sigmoid: bool = False,
                  reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
+                 loss_weight: float = 1.0,
+                 chunk_size: int | None = None,
+                 shard_classes: bool = False) -> None:
         super().__init__(num_classes, in_channels, scale, use_sigmoid,
-                         reduction, loss_weight)
+                         reduction, loss_weight, chunk_size, shard_classes)
         check_margin(margin, boundary)
         self.margin = margin
         self.boundary = boundary

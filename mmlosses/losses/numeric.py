@@ -7,6 +7,11 @@ from torch import Tensor
 # The integers of the same size as a number: its bits.
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
+# On processors with AVX-512, the log1p of torch 2.4 to 2.15, and with it
+# softplus and the binary cross entropy, takes ten times as long until the
+# process has called a power of enough numbers.
+torch.ones(64, dtype=torch.float32, device='cpu').pow(1.5)
+
 # Below this length a vector has no direction that could be trusted.
 MIN_NORM = 1e-6
 

@@ -82,6 +82,7 @@ def ccs_gradient(loss):
 SIZES = dict(num_classes=CLASSES, in_channels=CHANNELS)
 REFUSED = dict(num_classes=1, in_channels=CHANNELS - 1)
 SOFTMAX = dict(REFUSED, use_sigmoid=True)
+VECTORS = dict(SOFTMAX, chunk_size=0, shard_classes='two')
 MARGIN = dict(
     scale=({}, dict(scale=8.0)),
     margin=({}, dict(margin=0.2)),
@@ -95,14 +96,14 @@ CASES = [
         inputs=metric_inputs,
         element_shape=lambda batch: (batch, ),
         kwargs=SIZES,
-        refused=SOFTMAX,
+        refused=VECTORS,
         parameters=['weight']),
     LossCase(
         loss=NormFaceLoss,
         inputs=metric_inputs,
         element_shape=lambda batch: (batch, ),
         kwargs=SIZES,
-        refused=SOFTMAX,
+        refused=VECTORS,
         arguments=dict(scale=({}, dict(scale=8.0))),
         parameters=['weight']),
     LossCase(
@@ -110,7 +111,7 @@ CASES = [
         inputs=arcface_inputs,
         element_shape=lambda batch: (batch, ),
         kwargs=SIZES,
-        refused=SOFTMAX,
+        refused=VECTORS,
         arguments=MARGIN,
         parameters=['weight'],
         # What the slot of a triplet loss leaves in place.

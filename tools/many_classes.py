@@ -1,0 +1,176 @@
+"""Measure time and memory of ArcFace with many classes.
+
+    python tools/many_classes.py
+
+One step, forward and backward, in a process of its own for each line: with
+all logits at once, in chunks, and with the classes spread over ranks. Memory
+is what a step takes at its peak beside the class vectors and their gradient.
+The table goes into configs/benchmark/README.md. It needs Linux, which says
+how much memory a process has had.
+"""
+from __future__ import annotations
+import argparse
+import multiprocessing
+import re
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from benchmark import FOLDER, MIB, keep_memory, machine
+from pages import write_block
+from torch import Tensor
+
+from mmlosses.losses import ArcFaceLoss
+
+BATCH, CHANNELS, CHUNK = 256, 512, 10_000
+
+Line = Dict[str, Any]
+
+
+def lines() -> List[Line]:
+    """What is measured: how, with how many classes, on how many ranks."""
+    return [
+        dict(how='plain', classes=200_000),
+        dict(how='dense', classes=200_000),
+        dict(how='chunks', classes=50_000),
+        dict(how='chunks', classes=200_000),
+        dict(how='chunks', classes=1_000_000),
+        *[
+            dict(how='shards', classes=200_000, ranks=ranks)
+            for ranks in (1, 2, 4)
+        ],
+    ]
+
+
+class PlainArcFace(torch.nn.Module):
+    """The formula as autograd differentiates it."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.weight = ArcFaceLoss(classes, CHANNELS).weight
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The mean over the batch."""
+        cosine = F.linear(F.normalize(features), F.normalize(self.weight))
+        own = cosine.gather(1, labels.unsqueeze(1))
+        moved = torch.cos(own.clamp(-1 + 1e-7, 1 - 1e-7).acos() + 0.5)
+        logits = 32 * cosine.scatter(1, labels.unsqueeze(1), moved)
+        return F.cross_entropy(logits, labels)
+
+
+def peak() -> int:
+    """The most memory that this process has had, in bytes."""
+    found = re.search(r'VmHWM:\s+(\d+) kB',
+                      Path('/proc/self/status').read_text())
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+def step(rank: int, line: Line, rounds: int, threads: int,
+         store: str) -> Tuple[float, int, int]:
+    """Take some steps, and tell how long and how much memory they took."""
+    torch.set_num_threads(threads)
+    keep_memory()
+    torch.manual_seed(0)
+    ranks = line.get('ranks', 1)
+    if line['how'] == 'shards':
+        dist.init_process_group(
+            'gloo', init_method=store, rank=rank, world_size=ranks)
+    loss: torch.nn.Module
+    if line['how'] == 'plain':
+        loss = PlainArcFace(line['classes'])
+    else:
+        kwargs: Dict[str, Any] = dict(
+            dense={},
+            chunks=dict(chunk_size=CHUNK),
+            shards=dict(chunk_size=CHUNK, shard_classes=True))[line['how']]
+        loss = ArcFaceLoss(line['classes'], CHANNELS, **kwargs)
+    # The batch is that of all ranks together.
+    features = torch.randn(BATCH, CHANNELS)[rank::ranks].requires_grad_()
+    labels = torch.randint(line['classes'], (BATCH, ))[rank::ranks]
+    Path('/proc/self/clear_refs').write_text('5')
+    before = peak()
+    seconds = []
+    for _ in range(rounds + 1):
+        loss.weight.grad = features.grad = None
+        if ranks > 1:
+            dist.barrier()
+        begin = time.perf_counter()
+        loss(features, labels).backward()
+        seconds.append(time.perf_counter() - begin)
+    gradient = loss.weight.numel() * 4
+    if line['how'] == 'shards':
+        dist.destroy_process_group()
+    return (statistics.median(seconds[1:]), peak() - before - gradient,
+            2 * gradient)
+
+
+def measure(line: Line, rounds: int) -> Line:
+    """Run a line in processes of its own; the slowest and largest count."""
+    ranks = line.get('ranks', 1)
+    context = multiprocessing.get_context('spawn')
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(
+            ranks, mp_context=context) as pool:
+        args = line, rounds, max(1, 2 // ranks), f'file://{folder}/store'
+        tasks = [pool.submit(step, rank, *args) for rank in range(ranks)]
+        found = [task.result() for task in tasks]
+    seconds, memory, vectors = [max(values) for values in zip(*found)]
+    return dict(line, seconds=seconds, memory=memory, vectors=vectors)
+
+
+def table(results: List[Line]) -> str:
+    """The lines, in Markdown."""
+    names = dict(
+        plain='the formula by autograd',
+        dense='`ArcFaceLoss`',
+        chunks=f'`chunk_size={CHUNK}`',
+        shards=f'`chunk_size={CHUNK}, shard_classes=True`')
+    rows = [
+        '| how | classes | ranks | s | MiB at the peak | vectors and their '
+        'gradient, MiB |', '| --- ' * 6 + '|'
+    ]
+    for line in results:
+        rows.append(
+            f'| {names[line["how"]]} | {line["classes"]:,} '
+            f'| {line.get("ranks", 1)} | {line["seconds"]:.2f} '
+            f'| {line["memory"] / MIB:.0f} | {line["vectors"] / MIB:.0f} |')
+    by = {(x['how'], x['classes']): x for x in results if 'ranks' not in x}
+    chunks, dense = [by.get((how, 200_000)) for how in ('chunks', 'dense')]
+    if chunks and dense:
+        rows.append(
+            f'\nChunks take {chunks["memory"] / dense["memory"]:.2f} of the '
+            f'memory and {chunks["seconds"] / dense["seconds"]:.2f} of the '
+            'time of the dense form with 200,000 classes; goals 0.25 and 1.3.')
+    rows.append(f'\n{BATCH} features of {CHANNELS} numbers, all ranks '
+                f'together, on {machine()}. No GPU was measured.')
+    return '\n'.join(rows)
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument(
+        '--small', action='store_true', help='tiny sizes, to try the tool')
+    parser.add_argument('--out', type=Path, default=FOLDER)
+    args = parser.parse_args()
+    results = []
+    for line in lines():
+        if args.small:
+            line['classes'] //= 1000
+        results.append(measure(line, args.rounds))
+        print(results[-1], flush=True)
+    torch.set_num_threads(2)
+    write_block(args.out / 'README.md', 'many classes', table(results))
+
+
+if __name__ == '__main__':
+    main()
