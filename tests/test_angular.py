@@ -294,3 +294,30 @@ def test_wrong_shapes(dim, shape):
         AngularLoss(dim=dim)(x, x)
     assert f'dim {dim}' in str(caught.value)
     assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize('name', ['pred', 'target', 'both'])
+def test_vector_of_zeros_for_a_compiler(name):
+    """The formula that it sees has the number of the one by hand."""
+    zero, one = torch.zeros(3, 2).double(), unit([0., 50., 170.])
+    pred = one if name == 'target' else zero
+    target = one if name == 'pred' else zero
+    expected = torch.full((3, ), (math.pi / 2)**1.2, dtype=torch.float64)
+    for function in (angle_power, lambda *x: angle_power_with_slope(*x)[0]):
+        torch.testing.assert_close(function(pred, target, 1.2, 1.0), expected)
+
+
+def test_first_axis_counted_from_the_end():
+    pred, target = torch.randn(2, 3), torch.randn(2, 3)
+    torch.testing.assert_close(
+        AngularLoss(dim=-2)(pred, target),
+        AngularLoss(dim=0)(pred, target))
+
+
+def test_weight_that_only_seems_to_have_the_axis():
+    """Of size 1 where (cos, sin) are, but of other sizes elsewhere."""
+    pred = torch.randn(4, 3, 2)
+    with pytest.raises(ValueError, match='broadcast'):
+        AngularLoss()(pred, pred, torch.ones(2, 3, 1))
+    with pytest.raises(ValueError, match='broadcast'):
+        AngularLoss()(pred, pred, torch.ones(4, 3, 2))

@@ -594,3 +594,48 @@ def test_running_mean_of_one_box():
     loss = WIoULoss(momentum=0.5)
     loss(pred, target)
     assert loss.mean_iou_loss == 0.75  # between 1 and the error of 0.5
+
+
+@pytest.mark.parametrize('loss, kwargs', FORMS)
+def test_boxes_of_any_shape(loss, kwargs):
+    """(4,), (N, 4) and (B, N, 4) are the same boxes."""
+    torch.manual_seed(0)
+    low = 10 * torch.rand(2, 3, 2)
+    target = torch.cat([low, low + 5 + torch.rand(2, 3, 2)], dim=-1)
+    pred = target + torch.randn(2, 3, 4)
+    build = loss(reduction='none', **kwargs).eval()
+    flat = build(pred.flatten(0, 1), target.flatten(0, 1))
+    got = build(pred, target)
+    assert got.shape == (2, 3)
+    torch.testing.assert_close(got.flatten(), flat)
+    torch.testing.assert_close(build(pred[0, 0], target[0, 0]), flat[0])
+    weight = torch.rand(2, 3, 4)
+    torch.testing.assert_close(
+        build(pred, target, weight), got * weight.mean(dim=-1))
+
+
+@pytest.mark.parametrize('version', [2, 3])
+def test_mean_of_wise_iou_moves_in_either_version(version):
+    pred = torch.tensor([[0., 0., 10., 10.]])
+    target = torch.tensor([[2., 0., 10., 8.]])  # IoU 0.64
+    loss = WIoULoss(version=version, momentum=0.5)
+    loss(pred, target)
+    assert loss.mean_iou_loss.item() == pytest.approx((1 + 0.36) / 2)
+    still = WIoULoss(version=version, momentum=0.0)
+    still(pred, target)
+    assert still.mean_iou_loss.item() == 1
+
+
+@pytest.mark.parametrize('loss, kwargs', [
+    (SIoULoss, dict(theta=1.0)),
+    (NWDLoss, dict(constant=0.5)),
+    (MPDIoULoss, dict(img_shape=(1, 1))),
+])
+def test_arguments_at_the_bound_of_their_range(loss, kwargs):
+    box = torch.tensor([[0., 0., 10., 10.]])
+    assert loss(**kwargs)(box + 1, box) > 0
+
+
+def test_ratio_of_nothing_is_refused():
+    with pytest.raises(ValueError, match='ratio must be positive'):
+        InnerIoULoss(ratio=0)

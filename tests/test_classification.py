@@ -1012,3 +1012,114 @@ def test_a_class_that_cannot_be_has_no_share():
     close(loss(pred, target), expected)
     target = torch.tensor([[0.25, 0.25, 0.5]])
     assert loss(pred, target) == INF
+
+
+@pytest.mark.parametrize('loss', [
+    FocalLoss(),
+    CrossEntropyLoss(use_sigmoid=True),
+    LabelSmoothLoss(use_sigmoid=True)
+])
+def test_background_is_the_last_label_there_is(loss):
+    """CLASSES is background, and what is above it a mistake."""
+    pred = torch.randn(2, CLASSES)
+    assert loss(pred, torch.tensor([0, CLASSES])).isfinite()
+    with pytest.raises(ValueError, match=f'from 0 to {CLASSES}, got'):
+        loss(pred, torch.tensor([0, CLASSES + 1]))
+
+
+# Which axis of `pred` has the classes, by the shapes of both.
+CLASS_AXES = [((2, 3), (2, ), 1), ((2, 3), (2, 3), -1), ((2, 3, 4), (2, 4), 1),
+              ((2, 5, 3), (2, 5, 3), -1), ((2, 3, 4, 5), (2, 3, 4, 5), 1),
+              ((3, ), (3, ), None)]
+
+
+@pytest.mark.parametrize('pred_shape, target_shape, axis', CLASS_AXES)
+def test_class_weights_of_a_sigmoid_by_hand(pred_shape, target_shape, axis):
+    """Of all decisions for the focal loss, else of positives."""
+    numbers = [0.5, 2.0, 7.0] if axis is not None else [2.0]
+    pred, target = torch.randn(pred_shape), torch.rand(target_shape)
+    if len(target_shape) < len(pred_shape):
+        target = torch.randint(4, target_shape)
+    shape = [1] * len(pred_shape)
+    if axis is not None:
+        shape[axis] = 3
+    weight = torch.tensor(numbers).reshape(shape)
+    kwargs = dict(reduction='none')
+    close(
+        FocalLoss(class_weight=numbers, **kwargs)(pred, target),
+        weight * FocalLoss(**kwargs)(pred, target))
+    share = target
+    if len(target_shape) < len(pred_shape):
+        share = torch.stack([target == label for label in range(3)], dim=1)
+    share = share.float()
+    for smoothing in (0.0, 0.3):
+        smooth = (1 - smoothing) * share + smoothing * (1 - share)
+        expected = -(
+            weight * smooth * pred.sigmoid().log() + (1 - smooth) *
+            (-pred).sigmoid().log())
+        close(
+            LabelSmoothLoss(
+                smoothing=smoothing,
+                use_sigmoid=True,
+                class_weight=numbers,
+                **kwargs)(pred, target), expected)
+    close(
+        CrossEntropyLoss(use_sigmoid=True, class_weight=numbers,
+                         **kwargs)(pred, target),
+        LabelSmoothLoss(
+            smoothing=0.0, use_sigmoid=True, class_weight=numbers,
+            **kwargs)(pred, target))
+
+
+@pytest.mark.parametrize('distribute', ['others', 'uniform'])
+@pytest.mark.parametrize('classes', [2, 4])
+@pytest.mark.parametrize('soft', [False, True])
+def test_smooth_labels_of_maps_by_hand(distribute, classes, soft):
+    pred = torch.randn(2, classes, 3, dtype=torch.float64)
+    target = torch.randint(classes, (2, 3))
+    share = F.one_hot(target, classes).movedim(-1, 1).double()
+    if soft:
+        share = target = torch.rand(2, classes, 3, dtype=torch.float64)
+    got = LabelSmoothLoss(
+        smoothing=0.3, distribute=distribute, reduction='none')(pred, target)
+    for n in range(2):
+        for i in range(3):
+            column = pred[n, :, i]
+            total = column.exp().sum().log()
+            expected = 0.0
+            for c in range(classes):
+                own = share[n, c, i]
+                smooth = 0.7 * own + (0.3 / classes if distribute == 'uniform'
+                                      else 0.3 / (classes - 1) * (1 - own))
+                expected -= smooth * (column[c] - total)
+            close(got[n, i], expected)
+
+
+def test_flat_weight_of_every_class_of_the_focal_loss():
+    """As FSAF passes it."""
+    pred, target = torch.randn(3, 4), torch.tensor([0, 3, 4])
+    weight, loss = torch.rand(3, 4), FocalLoss(reduction='none')
+    plain = loss(pred, target)
+    close(loss(pred, target, weight.flatten()), weight * plain)
+    close(loss(pred, target, weight[:, 0]), weight[:, :1] * plain)
+    close(loss(pred, target, torch.tensor([0.3])), 0.3 * plain)
+    # As many samples as one class of each has entries.
+    one = torch.randn(3, 1), torch.tensor([0, 1, 0])
+    close(loss(*one, weight[:, 0]), weight[:, :1] * loss(*one))
+    with pytest.raises(ValueError, match='broadcast'):
+        loss(pred, target, torch.rand(6))
+
+
+def test_ignored_label_of_a_call():
+    pred, target = torch.randn(3, 4), torch.tensor([0, 2, -100])
+    loss = CrossEntropyLoss(reduction='none')
+    plain = loss(pred, target)
+    assert plain[2] == 0 and plain[:2].all()
+    got = loss(pred, torch.tensor([0, 2, 1]), ignore_index=2)
+    assert got[1] == 0 and got[0] == plain[0] and got[2] != 0
+    # None is the default: -100.
+    none = CrossEntropyLoss(ignore_index=None, reduction='none')
+    close(none(pred, target), plain)
+    binary = CrossEntropyLoss(
+        ignore_index=None, use_sigmoid=True, reduction='none')
+    assert not binary(pred, target)[2].any()

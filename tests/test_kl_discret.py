@@ -262,3 +262,19 @@ def test_mask_weight_zero_removes_keypoints(sample):
     for axis in pred:
         assert torch.isfinite(axis.grad).all()
         assert (axis.grad[:, 2] == 0).all()
+
+
+def test_mask_counted_from_the_end():
+    """As indices of a list, down to the first keypoint."""
+    pred = (torch.randn(2, 3, 8), torch.randn(2, 3, 6))
+    target = tuple(x.softmax(dim=-1) for x in pred)
+    weight = torch.ones(2, 3)
+    pred = tuple(2 * x for x in pred)
+    one, other = [
+        KLDiscretLoss(mask=[index], mask_weight=5.0)(pred, target, weight)
+        for index in (0, -3)
+    ]
+    torch.testing.assert_close(one, other)
+    for index in (3, -4):
+        with pytest.raises(ValueError, match='mask must hold'):
+            KLDiscretLoss(mask=[index])(pred, target, weight)

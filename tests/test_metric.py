@@ -975,3 +975,45 @@ def test_thresholds_of_anchors():
             CCSLoss(iou_thresholds=wrong)
     CCSLoss(iou_thresholds=dict(background=0, object=1))
     CCSLoss(iou_thresholds=dict(background=0.5, object=0.5))
+
+
+def test_centers_do_not_move_by_a_target_weight_of_zero():
+    """Whatever the weight is called."""
+    features, labels = torch.ones(2, 4), torch.tensor([0, 1])
+    weight = torch.tensor([1.0, 0.0])
+    one, other = CenterLoss(3, 4), CenterLoss(3, 4)
+    one(features, labels, weight)
+    other(features, labels, target_weight=weight)
+    torch.testing.assert_close(one.centers, other.centers)
+    assert one.centers[0].any() and not one.centers[1].any()
+
+
+@pytest.mark.parametrize('loss', [ArcFaceLoss, CenterSoftmaxLoss])
+def test_a_single_class_has_nothing_to_learn(loss):
+    built = loss(1, 4).eval()
+    assert built.use_sigmoid is False
+    entropy = built(torch.zeros(2, 4), torch.zeros(2, dtype=torch.long))
+    assert entropy == 0
+    with pytest.raises(ValueError, match='num_classes'):
+        loss(0, 4)
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+def test_anchors_without_looking_at_them(reduction, monkeypatch):
+    """What a device gets has the number of what a CPU gets."""
+    torch.manual_seed(0)
+    low = 10 * torch.rand(2, 6, 2)
+    anchors = torch.cat([low, low + 8], dim=-1)
+    labels = torch.tensor([0., 2.]).expand(2, 2).unsqueeze(-1)
+    annotations = torch.cat([anchors[:, :2] + 1, labels], dim=-1)
+    embeddings, vectors = torch.randn(2, 6, 4), torch.randn(3, 4)
+    args = anchors, embeddings, vectors, annotations
+    for soft in (False, True):
+        loss = CCSLoss(soft=soft, reduction=reduction)
+        expected = loss.forward_anchors(*args)
+        with monkeypatch.context() as patch:
+            patch.setattr(ccs, 'shapes_may_depend_on', lambda tensor: False)
+            got = loss.forward_anchors(*args)
+        torch.testing.assert_close(got, expected)
+        assert got.shape == ((2, ) if reduction == 'none' else ())
+        assert got.sum() > 0

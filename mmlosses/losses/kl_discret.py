@@ -52,7 +52,7 @@ def kl_discret_loss(pred: Tensor,
         target = target / torch.where(mass > 0, mass, torch.ones_like(mass))
     log_prob = F.log_softmax(pred if beta == 1 else beta * pred, dim=-1)
     # 0 log 0 = 0. The logarithm of a denormal number takes many times as long.
-    log_target = target.clamp(min=1e-30).log()
+    log_target = target.clamp(min=1e-30).log_()
     # The prediction less the target, since a sign would be one more pass.
     divergence = (target * (log_prob - log_target)).sum(dim=-1)
     if bin_reduction == 'sum':
