@@ -18,7 +18,8 @@ from ranks import needs_ranks, run_ranks
 from mmlosses.losses import (ArcFaceLogitLoss, ArcFaceLoss, CCSLoss,
                              CenterLoss, CenterSoftmaxLoss,
                              ModifiedSoftmaxLoss, NormFaceLoss, angular_margin,
-                             ccs, ccs_loss, center_loss, class_entropy)
+                             ccs, ccs_loss, center_loss, class_entropy,
+                             cosine_logits)
 from mmlosses.testing import CONTRACT
 
 CLASSES, CHANNELS = 10, 6
@@ -1017,3 +1018,14 @@ def test_anchors_without_looking_at_them(reduction, monkeypatch):
         torch.testing.assert_close(got, expected)
         assert got.shape == ((2, ) if reduction == 'none' else ())
         assert got.sum() > 0
+
+
+def test_cosine_logits_by_hand():
+    features, vectors = torch.randn(2, 3), torch.randn(4, 3)
+    got = cosine_logits(features, vectors, scale=8.0)
+    for n in range(2):
+        for c in range(4):
+            lengths = features[n].norm() * vectors[c].norm()
+            torch.testing.assert_close(got[n, c],
+                                       8 * features[n] @ vectors[c] / lengths)
+    torch.testing.assert_close(cosine_logits(features, vectors), got / 8)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-from .box_geometry import (PENALTIES, BoxLoss, BoxPair, check_mode,
+from .box_geometry import (PENALTIES, BoxLoss, BoxPair, add_terms, check_mode,
                            ciou_penalty, diou_penalty, eiou_penalty,
                            giou_penalty, mpdiou_penalty, shape_iou_penalty,
                            siou_penalty)
@@ -160,7 +160,7 @@ class GIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - GIoU."""
-        return sum(giou_penalty(pair), 1 - pair.iou)
+        return add_terms(1 - pair.iou, giou_penalty(pair))
 
 
 @MODELS.register_module()
@@ -227,7 +227,7 @@ class DIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - DIoU."""
-        return sum(diou_penalty(pair), 1 - pair.iou)
+        return add_terms(1 - pair.iou, diou_penalty(pair))
 
 
 @MODELS.register_module()
@@ -300,7 +300,7 @@ class CIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - CIoU."""
-        return sum(ciou_penalty(pair), 1 - pair.iou)
+        return add_terms(1 - pair.iou, ciou_penalty(pair))
 
 
 @MODELS.register_module()
@@ -377,7 +377,7 @@ class EIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - EIoU, weighed by the IoU if it is focal."""
-        loss = 1 - pair.iou + sum(eiou_penalty(pair))
+        loss = add_terms(1 - pair.iou, eiou_penalty(pair))
         if self.focal_gamma is None:
             return loss
         # With a gradient, the weight would push boxes apart.
@@ -465,7 +465,7 @@ class SIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - SIoU."""
-        return sum(siou_penalty(pair, self.theta), 1 - pair.iou)
+        return add_terms(1 - pair.iou, siou_penalty(pair, self.theta))
 
 
 @MODELS.register_module()
@@ -546,8 +546,8 @@ class AlphaIoULoss(BoxLoss):
         terms = PENALTIES[self.mode](pair)
         # From 2 on, both derivatives of the power are finite at an IoU of 0.
         power = torch.pow if self.alpha >= 2 else safe_power
-        return sum([safe_power(term, self.alpha) for term in terms],
-                   1 - power(pair.iou, self.alpha))
+        return add_terms(1 - power(pair.iou, self.alpha),
+                         [safe_power(term, self.alpha) for term in terms])
 
 
 @MODELS.register_module()
@@ -623,7 +623,7 @@ class MPDIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - MPDIoU."""
-        return sum(mpdiou_penalty(pair, self.img_shape), 1 - pair.iou)
+        return add_terms(1 - pair.iou, mpdiou_penalty(pair, self.img_shape))
 
 
 @MODELS.register_module()
@@ -702,7 +702,7 @@ class InnerIoULoss(BoxLoss):
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - Inner-IoU."""
         terms = PENALTIES[self.mode](pair)
-        return sum(terms, 1 - pair.scaled(self.ratio).iou)
+        return add_terms(1 - pair.scaled(self.ratio).iou, terms)
 
 
 @MODELS.register_module()
@@ -771,7 +771,7 @@ class ShapeIoULoss(BoxLoss):
 
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - Shape-IoU."""
-        return sum(shape_iou_penalty(pair, self.scale), 1 - pair.iou)
+        return add_terms(1 - pair.iou, shape_iou_penalty(pair, self.scale))
 
 
 @MODELS.register_module()
