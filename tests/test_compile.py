@@ -124,6 +124,7 @@ def test_compiled_in_a_compiled_model(dynamo):
     torch.testing.assert_close(model(pred, target), MSELoss()(pred, target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [CenterLoss, WIoULoss])
 def test_moving_buffers_of_compiled_formulas_are_new(kind, dynamo):
     """The backward pass may read the buffer that the forward pass saw."""
