@@ -124,10 +124,11 @@ def test_anchors_are_not_counted_on_a_device():
 def test_anchors_are_not_counted_where_there_are_no_numbers(device):
     with FakeTensorMode():
         try:
-            torch.ones(1, device=device)
+            got = CCSLoss().forward_anchors(*anchors_of_ccs(device))
         except RuntimeError as error:
-            pytest.skip(f'torch 2.0 looks for the device: {error}')
-        got = CCSLoss().forward_anchors(*anchors_of_ccs(device))
+            if 'NVIDIA' not in str(error) and 'CUDA driver' not in str(error):
+                raise
+            pytest.skip(f'this torch looks for the device: {error}')
     assert got.shape == ()
 
 
