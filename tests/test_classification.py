@@ -1123,3 +1123,21 @@ def test_ignored_label_of_a_call():
     binary = CrossEntropyLoss(
         ignore_index=None, use_sigmoid=True, reduction='none')
     assert not binary(pred, target)[2].any()
+
+
+@pytest.mark.parametrize('alpha, gamma', [(2.0, 4.0), (1.5, 3.0)])
+def test_second_derivative_of_heatmaps_of_logits(alpha, gamma):
+    """It is taken of the formula, the first one of a derivative by hand."""
+    target = torch.tensor([0.0, 0.3, 0.9, 1.0], dtype=torch.float64)
+    loss = GaussianFocalLoss(
+        alpha=alpha,
+        gamma=gamma,
+        use_sigmoid=True,
+        pos_weight=0.7,
+        neg_weight=1.3,
+        reduction='none')
+    pred = scores(4)
+    assert torch.autograd.gradcheck(lambda x: loss(x, target), pred)
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, target), pred)
+    slope = torch.func.grad(lambda x: loss(x, target).sum())(pred.detach())
+    close(slope, torch.autograd.grad(loss(pred, target).sum(), pred)[0])
