@@ -318,6 +318,8 @@ def draw_growth(rounds: int, path: Path, rows: Sequence[Row]) -> None:
         below.set(xlabel=size, xscale='log', yscale='log')
         for axes in (above, below):
             axes.grid(alpha=0.3)
+            axes.minorticks_off()
+            axes.set_xticks(values, [f'{value:,}' for value in values])
         above.legend(fontsize='small')
     panels[0][0].set_ylabel('forward and backward, ms')
     panels[1][0].set_ylabel('kept for backward, MiB')
