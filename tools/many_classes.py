@@ -4,20 +4,19 @@
 
 One step, forward and backward, in a process of its own for each line: with
 all logits at once, in chunks, and with the classes spread over ranks. Memory
-is what a step takes at its peak beside the class vectors and their gradient.
-The table goes into configs/benchmark/README.md. It needs Linux, which says
-how much memory a process has had.
+is what the tensors of a step take at its peak beside the class vectors and
+their gradient. The table goes into configs/benchmark/README.md.
 """
 from __future__ import annotations
 import argparse
+import itertools
 import multiprocessing
-import re
 import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import torch
 import torch.distributed as dist
@@ -25,6 +24,7 @@ import torch.nn.functional as F
 from benchmark import FOLDER, MIB, machine
 from pages import write_block
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from mmlosses.losses import ArcFaceLoss
 
@@ -64,12 +64,19 @@ class PlainArcFace(torch.nn.Module):
         return F.cross_entropy(logits, labels)
 
 
-def peak() -> int:
-    """The most memory that this process has had, in bytes."""
-    found = re.search(r'VmHWM:\s+(\d+) kB',
-                      Path('/proc/self/status').read_text())
-    assert found is not None
-    return 1024 * int(found[1])
+def peak(call: Callable[[], Any]) -> int:
+    """The most bytes of tensors that are there at a time during a call.
+
+    Not what the system gives to the process, which has reasons of its own.
+    """
+    with profile(
+            activities=[ProfilerActivity.CPU],
+            profile_memory=True) as profiler:
+        call()
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted([(event.start_ns(), event.nbytes()) for event in events
+                      if event.name() == '[memory]'])
+    return max(itertools.accumulate([change for _, change in changes]))
 
 
 def step(rank: int, line: Line, rounds: int, threads: int,
@@ -93,24 +100,23 @@ def step(rank: int, line: Line, rounds: int, threads: int,
     # The batch is that of all ranks together.
     features = torch.randn(BATCH, CHANNELS)[rank::ranks].requires_grad_()
     labels = torch.randint(line['classes'], (BATCH, ))[rank::ranks]
-    # What torch loads at its first step is no matter of the loss.
-    few = ArcFaceLoss(10, CHANNELS)
-    few(features.detach().requires_grad_(), labels % 10).backward()
-    Path('/proc/self/clear_refs').write_text('5')
-    before = peak()
-    seconds = []
-    for _ in range(rounds + 1):
+
+    def call() -> None:
         loss.weight.grad = features.grad = None
+        loss(features, labels).backward()
+
+    memory = peak(call)
+    seconds = []
+    for _ in range(rounds):
         if ranks > 1:
             dist.barrier()
         begin = time.perf_counter()
-        loss(features, labels).backward()
+        call()
         seconds.append(time.perf_counter() - begin)
-    gradient = loss.weight.numel() * 4
+    gradients = loss.weight.numel() * 4
     if line['how'] == 'shards':
         dist.destroy_process_group()
-    return (statistics.median(seconds[1:]), peak() - before - gradient,
-            2 * gradient)
+    return statistics.median(seconds), memory - gradients, 2 * gradients
 
 
 def measure(line: Line, rounds: int) -> Line:
