@@ -1,11 +1,14 @@
 """Run a test's function in several processes that know each other."""
 import gc
 import os
+import subprocess
+import sys
 import tempfile
 
 import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers import ROOT
 
 needs_ranks = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()),
@@ -30,3 +33,20 @@ def join(rank, ranks, store, function, args):
     function(rank, *args)
     gc.collect()
     dist.destroy_process_group()
+
+
+def launch_training(config, work_dir, world, *options):
+    """Run tools/train.py in a number of processes, as users do."""
+    command = [sys.executable]
+    if world > 1:
+        command += ['-m', 'torch.distributed.run', '--standalone']
+        command += [f'--nproc_per_node={world}']
+        options += ('--launcher', 'pytorch')
+    command += [ROOT / 'tools/train.py', config, '--work-dir', work_dir]
+    # The modules beside the tests are found too.
+    path = os.pathsep.join([os.path.dirname(__file__), str(ROOT)])
+    return subprocess.run([str(word) for word in (*command, *options)],
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE,
+                          universal_newlines=True,
+                          env=dict(os.environ, PYTHONPATH=path))

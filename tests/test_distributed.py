@@ -1,8 +1,5 @@
 """Every loss trains under DistributedDataParallel as in one process."""
 import dataclasses
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -10,7 +7,7 @@ import torch.distributed as dist
 from cases import CASES
 from helpers import ROOT, needs_dotted_paths
 from mmengine.model import MMDistributedDataParallel
-from ranks import needs_ranks, run_ranks
+from ranks import launch_training, needs_ranks, run_ranks
 from torch import nn
 
 from mmlosses.losses import (AssociativeEmbeddingLoss, BalancedBCELoss,
@@ -286,21 +283,8 @@ def train_digits(config, world, epoch, last=None):
     It goes on from ``last``, and what it began with must be the same.
     """
     work_dir = config.parent / f'{epoch}'
-    command = [sys.executable]
-    if world > 1:
-        command += ['-m', 'torch.distributed.run', '--standalone']
-        command += [f'--nproc_per_node={world}']
-    command += [ROOT / 'tools/train.py', config, '--work-dir', work_dir]
-    if world > 1:
-        command += ['--launcher', 'pytorch']
-    if last is not None:
-        command += ['--resume', last]
-    path = os.pathsep.join([os.path.dirname(__file__), str(ROOT)])
-    done = subprocess.run([str(word) for word in command],
-                          stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE,
-                          universal_newlines=True,
-                          env=dict(os.environ, PYTHONPATH=path))
+    options = [] if last is None else ['--resume', last]
+    done = launch_training(config, work_dir, world, *options)
     assert done.returncode == 0, done.stderr
     if last is not None:
         begun, expected = load(work_dir / 'first.pth'), load(last)
