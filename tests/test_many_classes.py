@@ -121,7 +121,7 @@ def compare(rank, ranks):
 
 
 @needs_ranks
-@pytest.mark.parametrize('ranks', [2, 4])
+@pytest.mark.parametrize('ranks', [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_with_their_classes_equal_one_process(ranks):
     """Also where a rank has no sample."""
     run_ranks(compare, ranks, ranks=ranks)
