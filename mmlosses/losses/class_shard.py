@@ -5,6 +5,7 @@ from typing import Any, List, Sequence
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import get_dist_info
 from torch import Tensor
 
 
@@ -26,9 +27,7 @@ class ClassShard:
     @classmethod
     def of_this_rank(cls, classes: int) -> ClassShard:
         """The shard of the process that asks; all classes if it is alone."""
-        if dist.is_available() and dist.is_initialized():
-            return cls(classes, dist.get_rank(), dist.get_world_size())
-        return cls(classes, 0, 1)
+        return cls(classes, *get_dist_info())
 
     def bound(self, rank: int) -> int:
         """The first class of a rank."""

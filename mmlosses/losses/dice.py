@@ -42,7 +42,9 @@ def dice_loss(pred: Tensor,
         overlap = (pred * target).sum(dim=1)
         total = pred.sum(dim=1) + target.sum(dim=1)
     else:
-        overlap, square = overlap_and_square(pred, target)
+        plain = target.requires_grad or is_transformed()
+        add = overlap_and_square if plain else OverlapAndSquare.apply
+        overlap, square = add(pred, target)
         total = square + (target * target).sum(dim=1)
         # mmdet adds eps to either sum of squares.
         eps = 2 * eps
@@ -51,9 +53,7 @@ def dice_loss(pred: Tensor,
 
 def overlap_and_square(pred: Tensor, target: Tensor) -> Tuple[Tensor, Tensor]:
     """The sums of p * t and of p * p, for each sample."""
-    if target.requires_grad or is_transformed():
-        return (pred * target).sum(dim=1), (pred * pred).sum(dim=1)
-    return OverlapAndSquare.apply(pred, target)
+    return (pred * target).sum(dim=1), (pred * pred).sum(dim=1)
 
 
 class OverlapAndSquare(torch.autograd.Function):
@@ -62,9 +62,9 @@ class OverlapAndSquare(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pred: Tensor,
                 target: Tensor) -> Tuple[Tensor, Tensor]:
-        """Add the products."""
+        """See :func:`overlap_and_square`."""
         ctx.save_for_backward(pred, target)
-        return (pred * target).sum(dim=1), (pred * pred).sum(dim=1)
+        return overlap_and_square(pred, target)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, None]:
