@@ -21,16 +21,19 @@ except ModuleNotFoundError as error:
 
 __all__ = ['HOOKS', 'MODELS', 'MODEL_WRAPPERS']
 
+#: The losses: a child of mmengine's ``MODELS``, of the scope ``mmlosses``.
 MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='mmlosses',
     locations=['mmlosses.losses'])
+#: The hooks, a child of mmengine's ``HOOKS``.
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='mmlosses',
     locations=['mmlosses.hooks'])
+#: The wrappers for several processes, a child of mmengine's registry.
 MODEL_WRAPPERS = Registry(
     'model_wrapper',
     parent=MMENGINE_MODEL_WRAPPERS,

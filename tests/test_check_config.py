@@ -4,7 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from helpers import ROOT, needs_dotted_paths
+from mmengine.config import Config
+from mmengine.model import BaseModel
 
 TOOL = ROOT / 'tools/check_config.py'
 spec = importlib.util.spec_from_file_location('check_config', str(TOOL))
@@ -113,6 +116,45 @@ def test_mistakes_in_a_training_of_digits(digits, option, words):
     done = check(DIGITS[0].parent / 'simcc_kl.py', FEW_SCENES, option)
     assert not done.trains
     assert words in '\n'.join(map(str, done.found))
+
+
+@needs_dotted_paths
+def test_steps_learn_the_batch(digits):
+    config = check_config.load_config(
+        check_config.parse_args([
+            str(ROOT / 'configs/digits/boxes_ciou.py'), '--cfg-options',
+            FEW_SCENES
+        ]))
+    done = check_config.Check(config, size=128, steps=4)
+    done.run()
+    # The loss at the start is that of the one step.
+    assert done.trains and done.curve[0] == pytest.approx(done.terms['loss'])
+    assert len(done.curve) == 5 and done.curve[-1] < done.curve[0]
+    assert not done.found
+
+
+class Climber(BaseModel):
+    """Its gradient leads up, which no single step shows."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight))
+
+    def forward(self, inputs, mode='loss'):
+        return dict(loss=2 * self.weight.detach() - self.weight)
+
+
+def test_steps_that_climb_are_told():
+    done = check_config.Check(Config(), steps=3)
+    done.learn(Climber(1.0), {'inputs': torch.zeros(1)})
+    assert len(done.curve) == 4
+    assert [str(finding) for finding in done.found] == [
+        'warning: the total does not fall: from 1 to 1 after 3 steps on one '
+        'batch'
+    ]
+    with pytest.raises(check_config.Stop):
+        done.learn(Climber(float('nan')), {'inputs': torch.zeros(1)})
+    assert str(done.found[-1]) == 'error: the total is nan after 0 steps'
 
 
 def test_mistake_is_the_exit_status(tmp_path, capsys):

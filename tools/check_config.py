@@ -3,8 +3,10 @@
 It builds the model of a mmdet, mmpose or other mmengine config, runs one step
 on a fake batch without loading weights or their data sets, prints what each
 loss adds to the total and to the gradient, and warns about the traps of
-heads. Exit status 0: it trains, perhaps with warnings. 1: it does not, or it
-learns something other than what the config says.
+heads. With --steps it learns that batch, to see the total fall.
+
+Exit status 0: it trains, perhaps with warnings. 1: it does not, or it learns
+something other than what the config says.
 """
 from __future__ import annotations
 import argparse
@@ -66,10 +68,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=256,
         help='side of the fake pictures for a detector, 256 by default')
     parser.add_argument(
+        '--steps',
+        type=int,
+        default=1,
+        help='more than 1: learn the fake batch by heart for so many steps, '
+        'by Adam at a rate of 1e-4')
+    parser.add_argument(
         '--traceback',
         action='store_true',
         help='show where in the code an error was raised')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.steps < 1:
+        parser.error(f'--steps must be at least 1, got {args.steps}')
+    return args
 
 
 class Stop(Exception):
@@ -83,17 +94,22 @@ class Check:
         cfg (Config): The whole config.
         size (int): Side of the fake pictures for a detector, in pixels.
             Default: 256.
+        steps (int): How often the fake batch is learnt; 1 moves nothing.
+            Default: 1.
 
     Attributes:
         found (list[Finding]): What is wrong, or may be.
         rows (list): Path, class, calls, value and gradient norm of each loss.
         terms (dict): The logged values of the step.
+        curve (list[float]): The total before each step and after the last.
         error (Exception, optional): What the model raised.
     """
 
-    def __init__(self, cfg: Config, size: int = 256) -> None:
+    def __init__(self, cfg: Config, size: int = 256, steps: int = 1) -> None:
         self.cfg = cfg
         self.size = size
+        self.steps = steps
+        self.curve: List[float] = []
         self.found: List[Finding] = []
         self.rows: List[Tuple[str, str, int, float, float]] = []
         self.terms: Dict[str, float] = {}
@@ -139,6 +155,31 @@ class Check:
             self.found += find_traps(model, watch, self.cfg)
         finally:
             watch.close()
+        if self.steps > 1 and self.trains:
+            self.learn(model, batch)
+
+    def learn(self, model: Any, batch: Any) -> None:
+        """Learn the batch by heart: the total has to fall."""
+        optimizer = torch.optim.Adam(
+            [p for p in model.parameters() if p.requires_grad], lr=1e-4)
+        data = model.data_preprocessor(batch, True)
+        for step in range(self.steps + 1):
+            # Heads draw their samples anew: the same in each step.
+            torch.manual_seed(0)
+            total, _ = model.parse_losses(
+                model._run_forward(data, mode='loss'))
+            self.curve.append(float(total.detach()))
+            if not math.isfinite(self.curve[-1]):
+                self.fail(f'the total is {self.curve[-1]} after {step} steps')
+            if step < self.steps:
+                optimizer.zero_grad()
+                total.backward()
+                optimizer.step()
+        if self.curve[-1] >= self.curve[0]:
+            self.found.append(
+                warning('the total does not fall: from '
+                        f'{self.curve[0]:.4g} to {self.curve[-1]:.4g} after '
+                        f'{self.steps} steps on one batch'))
 
     def build(self) -> nn.Module:
         """Build the model."""
@@ -264,6 +305,9 @@ class Check:
                     print(f'{name}: {value:.4g}{note}')
             print(f'total: {self.terms.get("loss", math.nan):.4g}, '
                   f'gradient norm: {self.norm:.4g}')
+        if self.curve:
+            print('total, step by step on this batch: ' +
+                  ' '.join([f'{value:.4g}' for value in self.curve]))
         for finding in self.found:
             print(finding)
         print('trains' if self.trains else 'does not train as it is')
@@ -363,7 +407,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with quiet():
         with one_line_errors():
             cfg = load_config(args)
-        check = Check(cfg, args.size)
+        check = Check(cfg, args.size, args.steps)
         check.run()
     if args.traceback and check.error is not None:
         traceback.print_exception(

@@ -165,6 +165,11 @@ class AngularLoss(BaseLoss):
         TypeError: If ``delta`` is not a number or ``dim`` not an int, or the
             prediction not a floating-point tensor.
 
+    Use:
+        - For: directions and orientations as (cos, sin).
+        - Slots: ``loss_guiding_shift`` of mmdet's CentripetalNet;
+          ``mmlosses.heads.direction.DirectionHead`` for mmpose.
+
     Source:
         The formula :math:`\theta^{1 + \delta}` of a question on Stack
         Overflow, "Optimize loss over pixel values across two 4D-tensors",

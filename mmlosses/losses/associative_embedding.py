@@ -104,6 +104,9 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
         raise ValueError(
             'maps of tags must have the same shape (B, E, H, W), got '
             f'{tuple(tag0.shape)} and {tuple(tag1.shape)}')
+    if not isinstance(match, (list, tuple)):
+        raise TypeError('match must be a list for each image, or a mask (B, '
+                        f'N) of gathered tags, got {type(match).__name__}')
     if len(match) != len(tag0):
         raise ValueError(f'match must have one list for each of {len(tag0)} '
                          f'images, got {len(match)}')
@@ -179,6 +182,10 @@ class AssociativeEmbeddingLoss(TermsLoss):
             position is not on the map.
         TypeError: If the tags are not floating-point tensors, or the mask
             holds floating-point numbers.
+
+    Use:
+        - For: grouping corners by their embeddings.
+        - Slots: ``loss_embedding`` of mmdet's CornerNet.
 
     Source:
         Alejandro Newell, Zhiao Huang, Jia Deng. Associative Embedding:

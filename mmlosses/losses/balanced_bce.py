@@ -209,6 +209,11 @@ class BalancedBCELoss(BaseLoss):
             prediction, target and weight do not fit.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: masks and proposals, with hard negative mining.
+        - Slots: ``loss_cls`` of mmdet's RPN; ``loss_obj`` of mmpose's
+          YOLOX-Pose.
+
     Source:
         Minghui Liao, Zhaoyi Wan, Cong Yao, Kai Chen, Xiang Bai. Real-time
         Scene Text Detection with Differentiable Binarization. AAAI 2020,

@@ -49,6 +49,10 @@ class IoULoss(BoxLoss):
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: boxes that overlap their targets.
+        - Slots: The slots of :class:`GIoULoss`; YOLOX, YOLOX-Pose and RTMO.
+
     Source:
         Jiahui Yu, Yuning Jiang, Zhangyang Wang, Zhimin Cao, Thomas Huang.
         UnitBox: An Advanced Object Detection Network. ACM MM 2016,
@@ -124,6 +128,11 @@ class GIoULoss(BoxLoss):
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: boxes that may lie apart.
+        - Slots: ``loss_bbox`` of FCOS, ATSS and RTMDet; ``loss_iou`` of DETR;
+          anchor and RoI heads with ``reg_decoded_bbox=True``.
+
     Source:
         Hamid Rezatofighi, Nathan Tsoi, JunYoung Gwak, Amir Sadeghian, Ian
         Reid, Silvio Savarese. Generalized Intersection over Union: A Metric
@@ -190,6 +199,10 @@ class DIoULoss(BoxLoss):
     Raises:
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
+
+    Use:
+        - For: boxes: overlap and centre.
+        - Slots: The slots of :class:`GIoULoss`.
 
     Source:
         Zhaohui Zheng, Ping Wang, Wei Liu, Jinze Li, Rongguang Ye, Dongwei Ren.
@@ -259,6 +272,10 @@ class CIoULoss(BoxLoss):
     Raises:
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
+
+    Use:
+        - For: boxes: overlap, centre and aspect ratio.
+        - Slots: The slots of :class:`GIoULoss`.
 
     Source:
         Zhaohui Zheng, Ping Wang, Dongwei Ren, Wei Liu, Rongguang Ye, Qinghua
@@ -335,6 +352,10 @@ class EIoULoss(BoxLoss):
     Raises:
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
+
+    Use:
+        - For: boxes: overlap, centre and both sides; also Focal-EIoU.
+        - Slots: The slots of :class:`GIoULoss`.
 
     Source:
         Yi-Fan Zhang, Weiqiang Ren, Zhang Zhang, Zhen Jia, Liang Wang, Tieniu
@@ -416,6 +437,10 @@ class SIoULoss(BoxLoss):
     Raises:
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
+
+    Use:
+        - For: boxes: overlap, centre with its angle, and sides.
+        - Slots: The slots of :class:`GIoULoss`.
 
     Source:
         Zhora Gevorgyan. SIoU Loss: More Powerful Learning for Bounding Box
@@ -502,6 +527,10 @@ class AlphaIoULoss(BoxLoss):
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: boxes, with more weight the better they are.
+        - Slots: The slots of :class:`GIoULoss`.
+
     Source:
         Jiabo He, Sarah Erfani, Xingjun Ma, James Bailey, Ying Chi, Xian-Sheng
         Hua. Alpha-IoU: A Family of Power Intersection over Union Losses for
@@ -584,6 +613,10 @@ class MPDIoULoss(BoxLoss):
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: boxes: overlap and two corners.
+        - Slots: The slots of :class:`GIoULoss`.
+
     Source:
         Siliang Ma, Yong Xu. MPDIoU: A Loss for Efficient and Accurate
         Bounding Box Regression. 2023, `arXiv:2307.07662
@@ -659,6 +692,10 @@ class InnerIoULoss(BoxLoss):
     Raises:
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
+
+    Use:
+        - For: boxes, by any mode, with the IoU of scaled boxes.
+        - Slots: The slots of :class:`GIoULoss`.
 
     Source:
         Hao Zhang, Cong Xu, Shuaijie Zhang. Inner-IoU: More Effective
@@ -736,6 +773,10 @@ class ShapeIoULoss(BoxLoss):
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: boxes: overlap, centre and sides, by the target's shape.
+        - Slots: The slots of :class:`GIoULoss`.
+
     Source:
         Hao Zhang, Shuaijie Zhang. Shape-IoU: More Accurate Metric considering
         Bounding Box Shape and Scale. 2023, `arXiv:2312.17663
@@ -808,6 +849,10 @@ class NWDLoss(BoxLoss):
     Raises:
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
+
+    Use:
+        - For: boxes of a few pixels.
+        - Slots: The slots of :class:`GIoULoss`.
 
     Source:
         Jinwang Wang, Chang Xu, Wen Yang, Lei Yu. A Normalized Gaussian

@@ -124,6 +124,12 @@ class CCSLoss(BaseLoss):
         TypeError: If embeddings or class weights are not floating-point, or
             labels not integer.
 
+    Use:
+        - For: turning embeddings towards the vector of their class.
+        - Slots: ``mmlosses.heads.ccs.CCSBBoxHead`` in Faster, Mask and Cascade
+          R-CNN; heads that call it with embeddings and class weights, or with
+          anchors.
+
     Source:
         Yandong Guo, Lei Zhang. One-shot Face Recognition by Promoting
         Underrepresented Classes. 2017,

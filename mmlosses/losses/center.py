@@ -103,9 +103,13 @@ class CenterLoss(FeatureLoss):
             or an argument is out of range.
         TypeError: If features are not floating-point, or labels not integer.
 
+    Use:
+        - For: features near the centre of their class.
+        - Slots: The slots of :class:`ArcFaceLoss`, beside a classifier.
+
     Source:
-        Yandong Wen et al. A Discriminative Feature Learning Approach for Deep
-        Face Recognition. ECCV 2016.
+        Yandong Wen, Kaipeng Zhang, Zhifeng Li, Yu Qiao. A Discriminative
+        Feature Learning Approach for Deep Face Recognition. ECCV 2016.
 
     Differs from upstream:
         - The paper sums over the batch; ``reduction='sum'`` gives its number.
@@ -263,9 +267,13 @@ class CenterSoftmaxLoss(CenterLoss):
             or an argument is out of range.
         TypeError: If features are not floating-point, or labels not integer.
 
+    Use:
+        - For: a linear classifier with :class:`CenterLoss` beside it.
+        - Slots: The slots of :class:`ArcFaceLoss`.
+
     Source:
-        Yandong Wen et al. A Discriminative Feature Learning Approach for Deep
-        Face Recognition. ECCV 2016.
+        Yandong Wen, Kaipeng Zhang, Zhifeng Li, Yu Qiao. A Discriminative
+        Feature Learning Approach for Deep Face Recognition. ECCV 2016.
 
     Differs from upstream:
         - ``centerloss`` as published in tutorials returns the logits with the

@@ -122,6 +122,10 @@ class CornerNetLoss(TermsLoss):
         TypeError: If the outputs are not floating-point tensors, or the mask
             holds floating-point numbers.
 
+    Use:
+        - For: heatmaps, embeddings and offsets of corners at once.
+        - Slots: ``mmlosses.heads.corner.CornerNetHead`` in mmdet's CornerNet.
+
     Source:
         Hei Law, Jia Deng. CornerNet: Detecting Objects as Paired Keypoints.
         ECCV 2018, `arXiv:1808.01244 <https://arxiv.org/abs/1808.01244>`_,

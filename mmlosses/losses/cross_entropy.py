@@ -185,6 +185,11 @@ class CrossEntropyLoss(ClassificationLoss):
         TypeError: If ``pred`` is not a floating-point tensor, or labels are
             not integers.
 
+    Use:
+        - For: classes by softmax or sigmoid, masks of RoIs.
+        - Slots: Every ``loss_cls``; RPN; ``loss_mask`` of mmdet's FCN mask
+          head.
+
     Source:
         The losses of the same name of torch (softmax) and mmdet (calls and
         arguments).
@@ -382,6 +387,10 @@ class LabelSmoothLoss(ClassificationLoss):
             label on the CPU is out of range.
         TypeError: If ``pred`` is not a floating-point tensor, or labels are
             not integers.
+
+    Use:
+        - For: classes with labels that may be wrong.
+        - Slots: ``loss_cls`` of heads with a softmax.
 
     Source:
         Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens,

@@ -119,6 +119,11 @@ class DiceLoss(BaseLoss):
             target differ or have one axis, or the weight does not fit.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: masks, whose share of the picture may be small.
+        - Slots: ``loss_mask`` of SOLO and CondInst, ``loss_dice`` of
+          Mask2Former.
+
     Source:
         Fausto Milletari, Nassir Navab, Seyed-Ahmad Ahmadi. V-Net: Fully
         Convolutional Neural Networks for Volumetric Medical Image

@@ -208,6 +208,10 @@ class FocalLoss(ClassificationLoss):
         TypeError: If ``pred`` is not a floating-point tensor, or labels are
             not integers.
 
+    Use:
+        - For: classes with many easy negatives, by sigmoid or softmax.
+        - Slots: ``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR.
+
     Source:
         Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr Dollár.
         Focal Loss for Dense Object Detection. ICCV 2017, `arXiv:1708.02002

@@ -136,6 +136,11 @@ class GaussianFocalLoss(BaseLoss):
         TypeError: If ``pred`` or ``target`` is not a floating-point tensor,
             or ``pos_inds`` or ``pos_labels`` are not integers.
 
+    Use:
+        - For: heatmaps with Gaussian peaks.
+        - Slots: ``loss_heatmap`` of CornerNet, ``loss_center_heatmap`` of
+          CenterNet, ``decoupled_heatmap_loss`` of mmpose's CID.
+
     Source:
         Hei Law, Jia Deng. CornerNet: Detecting Objects as Paired Keypoints.
         ECCV 2018, `arXiv:1808.01244 <https://arxiv.org/abs/1808.01244>`_,

@@ -117,6 +117,10 @@ class KLDiscretLoss(BaseLoss):
         TypeError: If prediction or target are not tuples of floating-point
             tensors.
 
+    Use:
+        - For: coordinates as classification over bins.
+        - Slots: ``loss`` of mmpose's SimCC and RTMPose heads.
+
     Source:
         Yanjie Li, Sen Yang, Peidong Liu, Shoukui Zhang, Yunxiao Wang, Zhicheng
         Wang, Wankou Yang, Shu-Tao Xia. SimCC: a Simple Coordinate

@@ -270,9 +270,13 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
             or an argument is out of range.
         TypeError: If features are not floating-point, or labels not integer.
 
+    Use:
+        - For: a classifier with class vectors of length 1.
+        - Slots: The slots of :class:`ArcFaceLoss`.
+
     Source:
-        Weiyang Liu et al. SphereFace: Deep Hypersphere Embedding for Face
-        Recognition. CVPR 2017,
+        Weiyang Liu, Yandong Wen, Zhiding Yu, Ming Li, Bhiksha Raj, Le Song.
+        SphereFace: Deep Hypersphere Embedding for Face Recognition. CVPR 2017,
         `arXiv:1704.08063 <https://arxiv.org/abs/1704.08063>`_, where it is
         the loss without a margin.
 
@@ -360,9 +364,14 @@ class NormFaceLoss(ClassVectorLoss):
             or an argument is out of range.
         TypeError: If features are not floating-point, or labels not integer.
 
+    Use:
+        - For: a classifier over cosines.
+        - Slots: The slots of :class:`ArcFaceLoss`.
+
     Source:
-        Feng Wang et al. NormFace: L2 Hypersphere Embedding for Face
-        Verification. ACM MM 2017.
+        Feng Wang, Xiang Xiang, Jian Cheng, Alan L. Yuille. NormFace: L2
+        Hypersphere Embedding for Face Verification. ACM MM 2017,
+        `arXiv:1704.06369 <https://arxiv.org/abs/1704.06369>`_.
 
     Differs from upstream:
         - A feature of zeros, as a dead ReLU emits it, has the cosine 0 to
@@ -458,9 +467,14 @@ class ArcFaceLoss(NormFaceLoss):
             or an argument is out of range.
         TypeError: If features are not floating-point, or labels not integer.
 
+    Use:
+        - For: features with a margin between the angles of classes.
+        - Slots: ``loss_triplet`` of mmdet's ``LinearReIDHead``; any head that
+          calls it with features and labels.
+
     Source:
-        Jiankang Deng et al. ArcFace: Additive Angular Margin Loss for Deep
-        Face Recognition. CVPR 2019,
+        Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou. ArcFace:
+        Additive Angular Margin Loss for Deep Face Recognition. CVPR 2019,
         `arXiv:1801.07698 <https://arxiv.org/abs/1801.07698>`_.
 
     Differs from upstream:
@@ -561,9 +575,14 @@ class ArcFaceLogitLoss(BaseLoss):
             or an argument is out of range.
         TypeError: If scores are not floating-point, or labels not integer.
 
+    Use:
+        - For: a margin in heads that own the class vectors.
+        - Slots: ``loss_cls`` of mmdet's RoI heads after
+          ``mmlosses.heads.cosine.CosineLinear``.
+
     Source:
-        Jiankang Deng et al. ArcFace: Additive Angular Margin Loss for Deep
-        Face Recognition. CVPR 2019,
+        Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou. ArcFace:
+        Additive Angular Margin Loss for Deep Face Recognition. CVPR 2019,
         `arXiv:1801.07698 <https://arxiv.org/abs/1801.07698>`_.
 
     Differs from upstream:

@@ -207,6 +207,10 @@ class PROPELLoss(BaseLoss):
         TypeError: If ``sigma`` does not consist of numbers, or the prediction
             is not a floating-point tensor.
 
+    Use:
+        - For: regression of a mixture of Gaussians.
+        - Slots: ``mmlosses.heads.rle.MixtureRLEHead`` for mmpose.
+
     Source:
         Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, Greg
         Slabaugh. PROPEL: Probabilistic Parametric Regression Loss for
@@ -336,8 +340,16 @@ class KeypointPROPELLoss(PROPELLoss):
         ValueError: As :class:`PROPELLoss`.
         TypeError: As :class:`PROPELLoss`.
 
+    Use:
+        - For: keypoints with a predicted deviation.
+        - Slots: ``loss`` of mmpose's ``RLEHead``.
+
     Source:
-        See :class:`PROPELLoss`; the call is that of ``mmpose.RLELoss``.
+        Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, Greg
+        Slabaugh. PROPEL: Probabilistic Parametric Regression Loss for
+        Convolutional Neural Networks. ICPR 2020, `arXiv:1807.10937
+        <https://arxiv.org/abs/1807.10937>`_. The call is that of
+        ``mmpose.RLELoss``.
 
     Differs from upstream:
         - torchpropel has no weights, and fails for the one component that a

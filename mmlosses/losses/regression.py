@@ -96,6 +96,11 @@ class L1Loss(BaseLoss):
             target differ, or the weight is missing or does not fit.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: any regression.
+        - Slots: Boxes, sizes and offsets of mmdet; ``loss`` of mmpose's
+          ``RegressionHead``.
+
     Source:
         No paper; the name and number of :class:`torch.nn.L1Loss`.
 
@@ -153,6 +158,11 @@ class MSELoss(BaseLoss):
         ValueError: If ``reduction`` is unknown, the shapes of prediction and
             target differ, or the weight is missing or does not fit.
         TypeError: If the prediction is not a floating-point tensor.
+
+    Use:
+        - For: any regression, and heatmaps.
+        - Slots: ``loss`` of mmpose's heatmap and regression heads; ``loss_wh``
+          of YOLOv3.
 
     Source:
         No paper; the name and number of :class:`torch.nn.MSELoss`.
@@ -227,6 +237,11 @@ class SmoothL1Loss(BaseLoss):
             or does not fit.
         TypeError: If ``beta`` is not a number, or the prediction not a
             floating-point tensor.
+
+    Use:
+        - For: any regression, robust to outliers.
+        - Slots: ``loss_bbox`` of mmdet; ``loss`` of mmpose's regression heads
+          and DEKR.
 
     Source:
         Ross Girshick. Fast R-CNN. ICCV 2015,

@@ -82,6 +82,10 @@ class WIoULoss(BoxLoss):
         ValueError: If shapes do not fit, or an argument is out of range.
         TypeError: If the prediction is not a floating-point tensor.
 
+    Use:
+        - For: boxes, of which the ordinary ones count most.
+        - Slots: The slots of :class:`GIoULoss`.
+
     Source:
         Zanjia Tong, Yuhang Chen, Zewei Xu, Rong Yu. Wise-IoU: Bounding Box
         Regression Loss with Dynamic Focusing Mechanism. 2023,

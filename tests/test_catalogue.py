@@ -1,0 +1,214 @@
+"""The lists and pages that are made from the docstrings."""
+import importlib.util
+import json
+import re
+import sys
+
+import pytest
+from helpers import ROOT
+
+from mmlosses.registry import MODELS
+
+sys.path.insert(0, str(ROOT / 'tools'))
+import catalogue  # noqa: E402
+import family_pages  # noqa: E402
+import list_losses  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def losses():
+    return {loss.name: loss for loss in catalogue.catalogue()}
+
+
+def test_every_loss_is_in_the_catalogue(losses):
+    MODELS.import_from_location()
+    kinds = {
+        kind
+        for kind in MODELS.module_dict.values()
+        if kind.__module__.startswith('mmlosses.')
+    }
+    assert set(losses) == {kind.__name__ for kind in kinds}
+    known = set(losses).union(*[loss.aliases for loss in losses.values()])
+    assert known == {
+        name
+        for name, kind in MODELS.module_dict.items() if kind in kinds
+    }
+
+
+def test_catalogue_reads_what_is_written(losses):
+    focal = losses['FocalLoss']
+    assert focal.family == 'focal'
+    assert focal.purpose.startswith('classes with many easy negatives')
+    assert '``loss_cls`` of RetinaNet' in focal.slots
+    assert focal.call.startswith('(pred, target, weight=None, avg_factor=None')
+    assert (focal.paper.title, focal.paper.venue,
+            focal.paper.year) == ('Focal Loss for Dense Object Detection',
+                                  'ICCV', '2017')
+    assert focal.paper.url == 'https://arxiv.org/abs/1708.02002'
+    # Initials end with points too, and some papers are not at arXiv.
+    assert losses['PROPELLoss'].paper.authors.split(', ')[2] == (
+        'S. M. Masudur Rahman Al Arif')
+    assert losses['CenterLoss'].paper.url == ''
+    assert losses['L1Loss'].paper is None
+    assert losses['MSELoss'].aliases == ['L2Loss']
+
+
+def test_docstring_without_its_use_is_an_error():
+
+    class NewLoss:
+        """Nothing.
+
+        Source:
+            Nobody. Nothing. Nowhere 2020.
+        """
+        __module__ = 'mmlosses.losses.focal'
+
+    with pytest.raises(ValueError, match="NewLoss needs the section 'Use'"):
+        catalogue.read_loss(NewLoss, [])
+    NewLoss.__module__ = 'mmlosses.losses.new'
+    with pytest.raises(ValueError, match='new.py belongs to no family'):
+        catalogue.read_loss(NewLoss, [])
+
+
+def test_pages_are_as_new_as_the_docstrings(capsys):
+    try:
+        family_pages.main(['--check'])
+    except SystemExit:
+        pytest.fail('run python tools/family_pages.py, which writes ' +
+                    ', '.join(capsys.readouterr().out.split()))
+
+
+def test_every_loss_has_its_page_and_its_picture(losses):
+    for loss in losses.values():
+        folder = ROOT / 'configs' / loss.family
+        page = (folder / 'README.md').read_text()
+        assert f'### {loss.name}\n' in page
+        for name in ('curves', 'curves_dark', 'card', 'card_dark'):
+            assert f'{name}.png' in page or 'card' in name
+            assert (folder / f'{name}.png').is_file()
+        assert family_pages.used_in(loss), f'no config has {loss.name}'
+
+
+def test_pages_say_what_belongs_on_them():
+    """What is written by hand: when, when not, a config, `none`."""
+    for family in catalogue.FAMILIES:
+        page = (ROOT / 'configs' / family / 'README.md').read_text()
+        for part in ('```python', '_base_', 'What an element of `none` is',
+                     '## The losses', '**Arguments**', '**Shapes**',
+                     '**Differs from upstream**', '**Source.**'):
+            assert part in page, f'{family}: {part}'
+
+
+@pytest.mark.parametrize('text, expected', [
+    (':math:`\\theta` is ``x``', '$`\\theta`$ is `x`'),
+    ('.. math::\n    a\n    b\n\nrest', '```math\na\nb\n```\n\nrest'),
+    ('see :class:`ArcFaceLoss`', 'see `ArcFaceLoss`'),
+    ('`arXiv:1\n<https://x.y/1>`_, page 2',
+     '[arXiv:1](https://x.y/1), page 2'),
+])
+def test_markdown_of_docstrings(text, expected):
+    assert family_pages.to_markdown(text) == expected
+
+
+def test_bibtex(losses):
+    entry = family_pages.bibtex(losses['FocalLoss'].paper)
+    assert entry.startswith('@inproceedings{lin2017focal,\n')
+    assert 'author = {Tsung-Yi Lin and Priya Goyal and Ross' in entry
+    assert 'journal = {arXiv:2307.07662}' in family_pages.bibtex(
+        losses['MPDIoULoss'].paper)
+
+
+def test_list_of_all_losses(losses, capsys):
+    list_losses.main(['--json'])
+    rows = json.loads(capsys.readouterr().out)
+    assert {row['name'] for row in rows} == set(losses)
+    for row in rows:
+        assert row['for'] and row['slots'] and row['call'][0] == '('
+        assert '`' not in row['slots'] and (ROOT / row['page']).is_file()
+    by_name = {row['name']: row for row in rows}
+    # What refers to another loss is written out.
+    assert 'FCOS' in by_name['SIoULoss']['slots']
+
+
+@pytest.mark.parametrize('words, found', [
+    (['rtmpose'], {'KLDiscretLoss'}),
+    (['ArcMarginProduct'], {'ArcFaceLoss'}),
+    (['tiny'], {'NWDLoss'}),
+    (['diou', '--family', 'boxes'], {'DIoULoss', 'MPDIoULoss'}),
+])
+def test_list_by_words(words, found, capsys):
+    list_losses.main(words)
+    names = {
+        line.partition(',')[0].replace('mmlosses.', '')
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith('mmlosses.')
+    }
+    assert names == found
+
+
+@pytest.mark.parametrize('words, message', [
+    (['GIoULosss'], 'no loss has GIoULosss; did you mean GIoULoss?'),
+    (['heatmap', '--family', 'boxes'], 'no loss of the family boxes has heat'),
+    (['--family', 'boxs'], 'boxs is not a family; did you mean boxes?'),
+])
+def test_list_of_nothing_asks_what_was_meant(words, message):
+    with pytest.raises(SystemExit, match=re.escape(f'error: {message}')):
+        list_losses.main(words)
+
+
+def test_mim_reads_the_index():
+    load = pytest.importorskip(
+        'modelindex.load_model_index', reason='needs model-index').load
+    index = load(str(ROOT / 'model-index.yml'))
+    index.build_models_with_collections()
+    configs = {str(model.config) for model in index.models}
+    assert configs == {
+        str(path.relative_to(ROOT))
+        for folder in ('digits', 'mmdet', 'mmpose')
+        for path in (ROOT / 'configs' / folder).glob('[!_]*.py')
+    }
+    reached = {
+        model.name: model.results[0].metrics
+        for model in index.models if model.results
+    }
+    table = (ROOT / 'configs/digits/README.md').read_text()
+    assert f'| {reached["simcc_kl"]["PCK"]:.4f} |' in table
+
+
+def test_package_brings_its_configs_and_tools():
+    """As mim wants them: in the folder .mim of the package."""
+    folder = ROOT / 'mmlosses/.mim'
+    assert (folder /
+            'model-index.yml').read_text() == (ROOT /
+                                               'model-index.yml').read_text()
+    assert (folder / 'configs/digits/simcc_kl.py').is_file()
+    assert (folder / 'tools/check_config.py').is_file()
+
+
+SPEC = importlib.util.spec_from_file_location(
+    'build_site', str(ROOT / 'tools/build_site.py'))
+build_site = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(build_site)
+
+
+def test_dead_links_are_found(tmp_path):
+    (tmp_path / 'a.html').write_text(
+        '<h1 id="top-1">A</h1><a href="#top-1"></a><a href="b.html#x"></a>'
+        '<a href="b.html#y"></a><img src="no.png"><a href="c.html"></a>'
+        '<source srcset="dark.png"><a href="https://example.org/"></a>')
+    (tmp_path / 'b.html').write_text('<p id="x"></p>')
+    dead = sorted(build_site.dead_links(tmp_path))
+    assert dead == [
+        f'a.html: {address} leads nowhere'
+        for address in ('b.html#y', 'c.html', 'dark.png', 'no.png')
+    ]
+
+
+def test_public_names_are_those_that_users_import():
+    names = dict(build_site.public_names())
+    assert 'mmlosses.losses.FocalLoss' in names
+    assert 'mmlosses.losses.BaseLoss.elementwise' in names
+    assert 'mmlosses.registry.MODELS' in names
+    assert 'mmlosses.hooks.CurvesHook' in names
+    assert 'mmlosses.testing.LossCase' in names
+    assert not any('._' in name for name in names)

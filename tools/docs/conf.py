@@ -1,0 +1,117 @@
+"""The documentation site: `python tools/build_site.py` builds it.
+
+The pages are those that are read on a code host too: README.md and what is in
+configs. Only the reference of the code is made here.
+"""
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import List
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
+
+from catalogue import FAMILIES  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
+from sphinx.config import Config  # noqa: E402
+
+import mmlosses  # noqa: E402
+import mmlosses.losses  # noqa: E402
+
+project = 'mmlosses'
+author = copyright = 'mmlosses contributors'
+version = release = mmlosses.__version__
+
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.viewcode',
+    'sphinx-mathjax-offline',  # formulas without a third party's server
+    'sphinx_copybutton',
+]
+root_doc = 'tools/docs/index'
+include_patterns = [
+    'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'configs/**.md',
+    'tools/docs/**'
+]
+html_theme = 'furo'
+html_title = f'mmlosses {release}'
+html_additional_pages = {'index': 'redirect.html'}
+templates_path = ['.']
+html_copy_source = False
+copybutton_prompt_text = r'>>> |\.\.\. '
+copybutton_prompt_is_regexp = True
+
+myst_enable_extensions = ['dollarmath']
+myst_fence_as_directive = ['math']
+myst_heading_anchors = 4
+
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'none'  # the docstrings have them
+napoleon_custom_sections = ['Use', 'Shape', 'Source', 'Differs from upstream']
+# The heads of these projects are documented without them, too.
+autodoc_mock_imports = [
+    name for name in ('mmcv', 'mmdet', 'mmpose')
+    if importlib.util.find_spec(name) is None
+]
+
+# Modules of the reference beside the losses, whose page is by families.
+MODULES = {
+    'hooks': ['mmlosses.hooks'],
+    'heads': [
+        'mmlosses.heads.ccs', 'mmlosses.heads.corner', 'mmlosses.heads.cosine',
+        'mmlosses.heads.direction', 'mmlosses.heads.rle'
+    ],
+    'registry': ['mmlosses.registry', 'mmlosses.wrappers'],
+    'testing': ['mmlosses.testing'],
+}
+
+
+def write_reference(app: Sphinx, config: Config) -> None:
+    """Write a page of the reference for each family, and one for the rest."""
+    folder = Path(__file__).parent / 'api'
+    folder.mkdir(exist_ok=True)
+    modules = {
+        name: getattr(mmlosses.losses, name).__module__.rpartition('.')[2]
+        for name in mmlosses.losses.__all__
+    }
+    families = {
+        family: (title, [n for n, m in modules.items() if m in owned])
+        for family, (title, owned) in FAMILIES.items()
+    }
+    placed = {name for _, names in families.values() for name in names}
+    families['base'] = ('Base classes',
+                        [name for name in modules if name not in placed])
+    for family, (title, names) in families.items():
+        text = [
+            title, '=' * len(title), '', '.. currentmodule:: '
+            'mmlosses.losses', ''
+        ]
+        for name in sorted(names, key=str.swapcase):
+            kind = 'class' if name[0].isupper() else 'function'
+            text += [f'.. auto{kind}:: {name}', '']
+            if kind == 'class':
+                text[-1:] = ['   :members:', '   :show-inheritance:', '']
+        (folder / f'losses_{family}.rst').write_text('\n'.join(text))
+    for page, names in MODULES.items():
+        text = [page.capitalize(), '=' * len(page), '']
+        for name in names:
+            text += [
+                f'.. automodule:: {name}', '   :members:',
+                '   :show-inheritance:', ''
+            ]
+        (folder / f'{page}.rst').write_text('\n'.join(text))
+
+
+def from_github(app: Sphinx, name: str, source: List[str]) -> None:
+    """Turn what a code host knows in another way into MyST's Markdown."""
+    text = source[0].replace('$`', '$').replace('`$', '$')
+    source[0] = re.sub(
+        r'^(#+ )<a id="(\w+)"></a>', r'(\2)=\n\1', text, flags=re.M)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect('config-inited', write_reference)
+    app.connect('source-read', from_github)

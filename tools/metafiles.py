@@ -1,0 +1,84 @@
+"""The metafiles by which mim knows the configs, from the catalogue."""
+from __future__ import annotations
+import re
+from pathlib import Path
+from typing import Any, Dict, List
+
+import yaml  # type: ignore[import-untyped]
+from catalogue import FAMILIES, Loss
+
+TASKS = {
+    'PCK': 'Keypoint Detection',
+    'mIoU': 'Object Detection',
+    'box_F1': 'Object Detection',
+    'mask_IoU': 'Instance Segmentation',
+    'accuracy': 'Image Classification',
+    'angular_error': 'Orientation Estimation',
+}
+
+
+def metafiles(losses: List[Loss], root: Path) -> Dict[str, str]:
+    """Each file with its text: a collection for each family, with its papers,
+    and a model for each config, with its result where one was measured.
+    """
+    files = {}
+    for family, (title, _) in FAMILIES.items():
+        papers = {
+            loss.paper.url or loss.paper.title: None
+            for loss in losses if loss.family == family and loss.paper
+        }
+        collection: Dict[str, Any] = {
+            'Name': title,
+            'README': f'configs/{family}/README.md'
+        }
+        if papers:
+            # Of papers with titles mim shows one only.
+            collection['Paper'] = list(papers)
+        files[f'configs/{family}/metafile.yml'] = dump(
+            {'Collections': [collection]})
+    for folder in ('digits', 'mmdet', 'mmpose'):
+        results = measured((root / f'configs/{folder}/README.md').read_text())
+        models = []
+        for path in sorted((root / 'configs' / folder).glob('[!_]*.py')):
+            model: Dict[str, Any] = {
+                'Name': path.stem,
+                'In Collection': collection_of(path, losses),
+                'Config': f'configs/{folder}/{path.name}',
+            }
+            if path.stem in results:
+                metric, value = results[path.stem]
+                model['Results'] = [{
+                    'Task': TASKS[metric],
+                    'Dataset': 'handwritten digits of scikit-learn',
+                    'Metrics': {
+                        metric: value
+                    },
+                }]
+            models.append(model)
+        files[f'configs/{folder}/metafile.yml'] = dump({'Models': models})
+    files['model-index.yml'] = dump({'Import': sorted(files)})
+    return files
+
+
+def collection_of(path: Path, losses: List[Loss]) -> str:
+    """The title of the family whose loss a config names first."""
+    text = path.read_text()
+    names = {loss.name: loss.family for loss in losses}
+    for name in re.findall(r'(?:mmlosses\.|type=)(\w+)', text):
+        if name in names:
+            return FAMILIES[names[name]][0]
+    raise ValueError(f'{path} has no loss of mmlosses')
+
+
+def measured(page: str) -> Dict[str, Any]:
+    """The metric of each config of a table of trainings, and what it reached.
+    """
+    rows = re.findall(
+        r'^\| \[(\w+)\]\(.*?\) \| .*? \| (\w+) \| [\d.]+ \| \w+ [\d.]+ '
+        r'\| ([\d.]+) \|', page, re.MULTILINE)
+    return {name: (metric, float(value)) for name, metric, value in rows}
+
+
+def dump(content: Dict[str, Any]) -> str:
+    """As YAML."""
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
