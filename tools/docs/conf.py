@@ -89,7 +89,7 @@ def write_reference(app: Sphinx, config: Config) -> None:
             title, '=' * len(title), '', '.. currentmodule:: '
             'mmlosses.losses', ''
         ]
-        for name in sorted(names, key=str.swapcase):
+        for name in sorted(names, key=lambda name: (name.islower(), name)):
             kind = 'class' if name[0].isupper() else 'function'
             text += [f'.. auto{kind}:: {name}', '']
             if kind == 'class':
