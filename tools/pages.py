@@ -1,4 +1,4 @@
-"""Numbers that a tool writes into a page, between two marks."""
+"""Files that a tool writes: pages with numbers in them, and pictures."""
 from __future__ import annotations
 from pathlib import Path
 
@@ -14,11 +14,14 @@ def write_block(page: Path, name: str, text: str) -> None:
     write_whole(page, f'{before}{begin}\n{text}\n{end}{after}')
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole, or leave the one that is there as it is."""
     part = path.with_name(f'{path.name}.part')
     try:
-        part.write_text(text)
+        if isinstance(content, bytes):
+            part.write_bytes(content)
+        else:
+            part.write_text(content)
         part.replace(path)
     except OSError:
         if part.exists():
