@@ -6,7 +6,7 @@ number is that of a loss of the registry, called as users call it.
 from __future__ import annotations
 import math
 from functools import partial
-from typing import (Any, Callable, Collection, Dict, List, NamedTuple,
+from typing import (Any, Callable, Collection, Dict, List, Mapping, NamedTuple,
                     Sequence, Set, Tuple)
 
 import numpy as np
@@ -40,7 +40,7 @@ class Panel:
         # As they are now: 'C0' would be looked up when the figure is saved.
         self.colors: List[str] = rcParams['axes.prop_cycle'].by_key()['color']
 
-    def build(self, name: str, **options: Any) -> nn.Module:
+    def build(self, name: str, **options: Any) -> Any:
         """Build a loss that gives one number for each element."""
         options = {'reduction': 'none', **options}
         loss = MODELS.build(dict(type=f'mmlosses.{name}', **options))
@@ -50,7 +50,7 @@ class Panel:
     def plot(
         self,
         at: Tensor,
-        calls: Dict[str, Call],
+        calls: Mapping[str, Call],
         slope: bool = False,
         shown: Tensor | None = None,
         dashed: Collection[str] = (),
@@ -105,25 +105,19 @@ class Panel:
     def dress(self,
               title: str,
               xlabel: str,
-              ylabel: str = '',
-              legend: str | None = None,
-              columns: int = 1,
-              heading: str | None = None,
+              legend: Any = None,
               **options: Any) -> None:
         """Say what is on the axes.
 
         Args:
             title (str): The title.
             xlabel (str): What is on the x-axis, and its unit.
-            ylabel (str): The same of the y-axis.
             legend (str, optional): Where the legend is, if there is one.
-            columns (int): Of the legend.
-            heading (str, optional): Title of the legend.
             **options: Of :meth:`Axes.set`.
         """
-        self.axes.set(title=title, xlabel=xlabel, ylabel=ylabel, **options)
+        self.axes.set(title=title, xlabel=xlabel, **options)
         if legend is not None:
-            self.axes.legend(loc=legend, ncol=columns, title=heading)
+            self.axes.legend(loc=legend)
 
 
 def curve(call: Call, at: Tensor) -> Tuple[Tensor, Tensor]:
@@ -147,9 +141,9 @@ def line(low: float, high: float, steps: int = 401) -> Tensor:
     return torch.linspace(low, high, steps, dtype=torch.float64)
 
 
-def of_zero(loss: nn.Module) -> Call:
-    """The loss of predictions whose target is 0."""
-    return lambda pred: loss(pred, torch.zeros_like(pred))
+def against(loss: nn.Module, target: float, pred: Tensor) -> Tensor:
+    """The loss of predictions that have one target."""
+    return loss(pred, torch.full_like(pred, target))
 
 
 # --- regression ---
@@ -158,9 +152,9 @@ def of_zero(loss: nn.Module) -> Call:
 def regression(panel: Panel, slope: bool) -> None:
     """L1, L2 and smooth L1, as textbooks draw them."""
     calls = {
-        'L1': of_zero(panel.build('L1Loss')),
-        'MSE (L2)': of_zero(panel.build('MSELoss')),
-        'smooth L1': of_zero(panel.build('SmoothL1Loss')),
+        'L1': partial(against, panel.build('L1Loss'), 0.0),
+        'MSE (L2)': partial(against, panel.build('MSELoss'), 0.0),
+        'smooth L1': partial(against, panel.build('SmoothL1Loss'), 0.0),
     }
     panel.plot(line(-2, 2), calls, slope)
     if slope:
@@ -172,10 +166,11 @@ def regression(panel: Panel, slope: bool) -> None:
 def smooth_l1_betas(panel: Panel) -> None:
     """From L1 to nearly half of L2."""
     calls = {
-        f'β = {beta}': of_zero(panel.build('SmoothL1Loss', beta=beta))
+        f'β = {beta}':
+        partial(against, panel.build('SmoothL1Loss', beta=beta), 0.0)
         for beta in (0, 0.3, 1, 2)
     }
-    calls['L1'] = of_zero(panel.build('L1Loss'))
+    calls['L1'] = partial(against, panel.build('L1Loss'), 0.0)
     panel.plot(line(-2, 2), calls, dashed=['L1'])
     panel.dress('smooth L1 by β', 'error', legend='upper center')
 
@@ -188,10 +183,9 @@ def direction(angle: Tensor) -> Tensor:
     return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
-def to_axis(loss: nn.Module, times: int = 1) -> Call:
+def turned_away(loss: nn.Module, angle: Tensor, times: int = 1) -> Tensor:
     """The loss of directions whose target is the x-axis."""
-    return lambda angle: loss(
-        direction(times * angle), direction(torch.zeros_like(angle)))
+    return loss(direction(times * angle), direction(torch.zeros_like(angle)))
 
 
 def clipped_angle(angle: Tensor, delta: float = 0.2) -> Tensor:
@@ -202,9 +196,9 @@ def clipped_angle(angle: Tensor, delta: float = 0.2) -> Tensor:
 def angular(panel: Panel, slope: bool) -> None:
     """Alive at every angle; lines turn back at a right one."""
     half = panel.build('AngularLoss', period='half')
-    calls = {
-        'full': to_axis(panel.build('AngularLoss')),
-        'half': to_axis(half, times=2),
+    calls: Dict[str, Call] = {
+        'full': partial(turned_away, panel.build('AngularLoss')),
+        'half': partial(turned_away, half, times=2),
         'clipped acos': clipped_angle,
     }
     at = line(0, math.pi)
@@ -219,7 +213,8 @@ def angular(panel: Panel, slope: bool) -> None:
 def angular_deltas(panel: Panel) -> None:
     """How steep it is."""
     calls = {
-        f'δ = {delta}': to_axis(panel.build('AngularLoss', delta=delta))
+        f'δ = {delta}':
+        partial(turned_away, panel.build('AngularLoss', delta=delta))
         for delta in (0, 0.2, 0.5, 1)
     }
     at = line(0, math.pi)
@@ -253,16 +248,15 @@ def propel_surface(panel: Panel) -> None:
     panel.dress(
         'loss, target 0 ± 0.1',
         'predicted mean',
-        'predicted σ',
+        ylabel='predicted σ',
         legend='upper right')
 
 
 def propel_means(panel: Panel, slope: bool) -> None:
     """The loss against the mean."""
     loss = panel.build('PROPELLoss', sigma=SIGMA)
-    calls: Dict[str, Call] = {
-        f'σ = {sigma}':
-        lambda x, sigma=sigma: propel(loss, x, torch.tensor(sigma))
+    calls = {
+        f'σ = {sigma}': partial(propel, loss, sigma=torch.tensor(sigma))
         for sigma in (0.05, 0.1, 0.2, 0.4)
     }
     panel.plot(line(-0.5, 0.5), calls, slope)
@@ -273,14 +267,18 @@ def propel_means(panel: Panel, slope: bool) -> None:
         ylim=None if slope else (-0.3, 11))
 
 
+def keypoint(loss: nn.Module, error: float, sigma: Tensor) -> Tensor:
+    """The loss of a keypoint, by the head's call."""
+    sigma = sigma[:, None, None]
+    return loss(torch.full_like(sigma, error), sigma,
+                torch.zeros_like(sigma)).squeeze(1)
+
+
 def propel_sigmas(panel: Panel) -> None:
     """A keypoint whose error stays wants the deviation to be larger."""
     loss = panel.build('KeypointPROPELLoss', sigma=SIGMA)
-    calls: Dict[str, Call] = {
-        f'error {error:g}':
-        lambda sigma, error=error: loss(
-            torch.full_like(sigma, error)[:, None, None], sigma[:, None, None],
-            torch.zeros_like(sigma)[:, None, None])[:, 0]
+    calls = {
+        f'error {error:g}': partial(keypoint, loss, error)
         for error in (0.0, 0.1, 0.2, 0.4)
     }
     at = line(0.02, 0.5)
@@ -340,9 +338,8 @@ def cross_entropy(panel: Panel, slope: bool) -> None:
 def binary_entropy(panel: Panel) -> None:
     """Each class for itself."""
     loss = panel.build('CrossEntropyLoss', use_sigmoid=True)
-    calls: Dict[str, Call] = {
-        f'target {target}':
-        lambda x, target=target: loss(x, torch.full_like(x, target))
+    calls = {
+        f'target {target:g}': partial(against, loss, target)
         for target in (1.0, 0.7, 0.0)
     }
     at = line(-6, 6)
@@ -358,11 +355,10 @@ GAMMAS = (0, 0.5, 1, 2, 5)
 
 def focal_gammas(panel: Panel, slope: bool) -> None:
     """Figure 1 of the paper, and what the gradient of it is."""
-    calls: Dict[str, Call] = {}
+    calls = {}
     for gamma in GAMMAS:
         loss = panel.build('FocalLoss', gamma=gamma, alpha=None)
-        calls[f'γ = {gamma}'] = (
-            lambda x, loss=loss: loss(x, torch.ones_like(x)))
+        calls[f'γ = {gamma}'] = partial(against, loss, 1.0)
     if slope:
         panel.plot(line(-6, 6), calls, slope)
         panel.dress('gradient', 'logit of the true class', xticks=LOGITS)
@@ -381,8 +377,8 @@ def focal_kinds(panel: Panel) -> None:
     binary = panel.build('FocalLoss')
     choice = panel.build('FocalLoss', use_sigmoid=False)
     calls: Dict[str, Call] = {
-        'positive': lambda x: binary(x, torch.ones_like(x)),
-        'negative': lambda x: binary(x, torch.zeros_like(x)),
+        'positive': partial(against, binary, 1.0),
+        'negative': partial(against, binary, 0.0),
         'softmax, 10 classes': margins(choice),
     }
     panel.plot(line(-6, 6), calls)
@@ -397,7 +393,7 @@ BOUNDARIES = ('keep', 'continuous', 'easy', 'none')
 SHARING = ('continuous', 'none')
 
 
-def class_vectors(panel: Panel, name: str, **options: Any) -> nn.Module:
+def class_vectors(panel: Panel, name: str, **options: Any) -> Any:
     """A loss of two classes: along the first axis, and along the last."""
     loss = panel.build(name, num_classes=2, in_channels=3, **options)
     with torch.no_grad():
@@ -405,7 +401,7 @@ def class_vectors(panel: Panel, name: str, **options: Any) -> nn.Module:
     return loss
 
 
-def turned(angle: Tensor, length: float = 1.0) -> Tensor:
+def turned(angle: Tensor, length: float) -> Tensor:
     """Features (N, 3) that turn away from the first class."""
     return length * torch.stack(
         [angle.cos(), angle.sin(),
@@ -432,9 +428,14 @@ def margin_losses(panel: Panel) -> Dict[str, Tuple[nn.Module, float]]:
     return losses
 
 
-def target_logit(loss: nn.Module, length: float, angle: Tensor) -> Tensor:
+def target_logit(loss: Any, length: float, angle: Tensor) -> Tensor:
     """The logit of the label, with its margin."""
     return loss.with_margin(loss.logits(turned(angle, length))[:, 0])
+
+
+def label_loss(loss: nn.Module, length: float, angle: Tensor) -> Tensor:
+    """The loss of features that turn away from their class."""
+    return loss(turned(angle, length), first_class(angle))
 
 
 def margin_logits(panel: Panel) -> None:
@@ -464,11 +465,9 @@ def margin_dashes(calls: Collection[str]) -> List[str]:
 
 def margin_values(panel: Panel, slope: bool) -> None:
     """The loss against the angle, with another class at 90 degrees."""
-    calls: Dict[str, Call] = {
-        label:
-        lambda x, loss=loss, length=length: loss(
-            turned(x, length), first_class(x))
-        for label, (loss, length) in margin_losses(panel).items()
+    calls = {
+        label: partial(label_loss, *pair)
+        for label, pair in margin_losses(panel).items()
     }
     at = line(0, math.pi)
     panel.plot(
@@ -499,9 +498,9 @@ def margin_heads(panel: Panel) -> None:
         return loss(scores, label)
 
     calls: Dict[str, Call] = {
-        'ArcFace': lambda x: arcface(turned(x), first_class(x)),
+        'ArcFace': partial(label_loss, arcface, 1.0),
         'ArcFaceLogit, object': partial(head, background=False),
-        'NormFace': lambda x: normface(turned(x), first_class(x)),
+        'NormFace': partial(label_loss, normface, 1.0),
         'ArcFaceLogit, background': partial(head, background=True),
     }
     at = line(0, math.pi)
@@ -562,7 +561,7 @@ def center_paths(panel: Panel) -> None:
     panel.dress(
         'centres, α = 0.5',
         'first feature',
-        'second feature',
+        ylabel='second feature',
         legend='lower right',
         xlim=(-2.8, 3.4),
         ylim=(-3.4, 3.4))
@@ -590,12 +589,15 @@ def center_rates(panel: Panel) -> None:
         ylim=(0, None))
 
 
+def along(loss: nn.Module, feature: Tensor) -> Tensor:
+    """The loss of features of one number, of the first class."""
+    return loss(feature.unsqueeze(1), first_class(feature))
+
+
 def center_softmax(panel: Panel) -> None:
     """Beside cross entropy, features no longer grow for ever."""
     center = panel.build('CenterLoss', num_classes=2, in_channels=1)
-    calls: Dict[str, Call] = {
-        'centre loss': lambda x: center(x.unsqueeze(1), first_class(x))
-    }
+    calls = {'centre loss': partial(along, center)}
     center.centers.fill_(2)
     for weight in (0.0, 0.05, 0.2):
         loss = panel.build(
@@ -606,8 +608,7 @@ def center_softmax(panel: Panel) -> None:
         loss.centers.fill_(2)
         with torch.no_grad():
             loss.weight.copy_(torch.tensor([[1.0], [-1.0]]))
-        calls[f'softmax, λ = {weight:g}'] = (
-            lambda x, loss=loss: loss(x.unsqueeze(1), first_class(x)))
+        calls[f'softmax, λ = {weight:g}'] = partial(along, loss)
     panel.plot(line(-1, 5), calls)
     panel.dress(
         'loss, centre at 2',
@@ -783,17 +784,22 @@ def dice_thresholds(panel: Panel) -> None:
     """A map of scores, made a mask by a soft threshold."""
     mask = (disc(16) > 0).double()
     score = torch.sigmoid(disc(14, 4) / 6)
+
+    def masks(threshold: Tensor) -> Tensor:
+        return torch.sigmoid(20 * (score - threshold[:, None, None]))
+
+    def dice(loss: nn.Module, threshold: Tensor) -> Tensor:
+        return loss(masks(threshold), mask.expand(len(threshold), -1, -1))
+
+    def balanced(threshold: Tensor) -> Tensor:
+        return torch.stack([bce(each, mask) for each in masks(threshold)])
+
     calls: Dict[str, Call] = {
-        label:
-        lambda t, loss=loss: loss(
-            torch.sigmoid(20 * (score - t[:, None, None])),
-            mask.expand(len(t), -1, -1))
+        label: partial(dice, loss)
         for label, loss in dice_losses(panel).items()
     }
-    balanced = panel.build(
-        'BalancedBCELoss', use_sigmoid=False, reduction='mean')
-    calls['balanced BCE'] = lambda t: torch.stack(
-        [balanced(torch.sigmoid(20 * (score - each)), mask) for each in t])
+    bce = panel.build('BalancedBCELoss', use_sigmoid=False, reduction='mean')
+    calls['balanced BCE'] = balanced
     at = line(0, 1, 101)
     panel.plot(at, calls)
     panel.dress(
@@ -860,15 +866,10 @@ TARGETS = (('peak, 1', 1.0), ('near, 0.8', 0.8), ('near, 0.5', 0.5), ('far, 0',
                                                                       0.0))
 
 
-def heat(loss: nn.Module, target: float, pred: Tensor) -> Tensor:
-    """The loss of a pixel of the heatmap."""
-    return loss(pred, torch.full_like(pred, target))
-
-
 def gaussian_focal(panel: Panel) -> None:
     """The loss of a pixel, by how near it is to a peak."""
     loss = panel.build('GaussianFocalLoss')
-    calls = {label: partial(heat, loss, t) for label, t in TARGETS}
+    calls = {label: partial(against, loss, t) for label, t in TARGETS}
     panel.plot(line(0.005, 0.995), calls)
     panel.dress(
         'loss of a pixel',
@@ -882,11 +883,12 @@ def gaussian_sweeps(panel: Panel) -> None:
     at = line(0.005, 0.995)
     near = {
         f'γ = {gamma:g}':
-        partial(heat, panel.build('GaussianFocalLoss', gamma=gamma), 0.8)
+        partial(against, panel.build('GaussianFocalLoss', gamma=gamma), 0.8)
         for gamma in (1.0, 2.0, 4.0)
     }
     near['γ = 2, neg_weight 2'] = partial(
-        heat, panel.build('GaussianFocalLoss', gamma=2.0, neg_weight=2.0), 0.8)
+        against, panel.build('GaussianFocalLoss', gamma=2.0, neg_weight=2.0),
+        0.8)
     panel.plot(at, near)
     panel.dress(
         'near a peak, target 0.8',
@@ -899,11 +901,11 @@ def gaussian_peaks(panel: Panel) -> None:
     """The exponent of the prediction, and the weight, at a peak."""
     calls = {
         f'α = {alpha:g}':
-        partial(heat, panel.build('GaussianFocalLoss', alpha=alpha), 1.0)
+        partial(against, panel.build('GaussianFocalLoss', alpha=alpha), 1.0)
         for alpha in (1.0, 2.0, 4.0)
     }
     calls['α = 2, pos_weight 2'] = partial(
-        heat, panel.build('GaussianFocalLoss', pos_weight=2.0), 1.0)
+        against, panel.build('GaussianFocalLoss', pos_weight=2.0), 1.0)
     panel.plot(line(0.005, 0.995), calls)
     panel.dress(
         'at a peak', 'probability', legend='upper right', ylim=(-0.15, 5))
@@ -913,13 +915,15 @@ def gaussian_ends(panel: Panel) -> None:
     """In float32, the sigmoid rounds before the loss sees it."""
     logits = panel.build('GaussianFocalLoss', use_sigmoid=True)
     probabilities = panel.build('GaussianFocalLoss')
+
+    def rounded(target: float, logit: Tensor) -> Tensor:
+        return against(probabilities, target, logit.sigmoid())
+
     at = line(-30, 30, 241).float()
     for index, (name, target) in enumerate((('peak', 1.0), ('far', 0.0))):
         calls: Dict[str, Call] = {
-            f'{name}, logits':
-            partial(heat, logits, target),
-            f'{name}, probabilities':
-            lambda x, target=target: heat(probabilities, target, x.sigmoid()),
+            f'{name}, logits': partial(against, logits, target),
+            f'{name}, probabilities': partial(rounded, target)
         }
         for label, call in calls.items():
             panel.axes.plot(
@@ -1029,9 +1033,12 @@ def kl_widths(panel: Panel, slope: bool) -> None:
     loss = panel.build(
         'KLDiscretLoss', bin_reduction='sum', use_target_weight=None)
     target = bumps(torch.zeros(1, dtype=torch.float64), 4.0, density=True)
-    calls: Dict[str, Call] = {
-        f'σ = {sigma:g}':
-        lambda x, sigma=sigma: one_axis(loss, kl_logits(x, sigma), target)
+
+    def shifted_by(sigma: float, offset: Tensor) -> Tensor:
+        return one_axis(loss, kl_logits(offset, sigma), target)
+
+    calls = {
+        f'σ = {sigma:g}': partial(shifted_by, sigma)
         for sigma in (2.0, 4.0, 8.0, 16.0)
     }
     panel.plot(line(-14, 14, 225), calls, slope)
@@ -1055,12 +1062,12 @@ def kl_labels(panel: Panel) -> None:
         'the same, β = 10':
         (panel.build('KLDiscretLoss', beta=10.0, **softmax), False),
     }
-    calls: Dict[str, Call] = {
-        label:
-        lambda x, loss=loss, density=density: one_axis(
-            loss, 4 * bumps(x, 4.0, False), bumps(zero, 4.0, density))
-        for label, (loss, density) in losses.items()
-    }
+
+    def peaked(loss: nn.Module, density: bool, offset: Tensor) -> Tensor:
+        return one_axis(loss, 4 * bumps(offset, 4.0, False),
+                        bumps(zero, 4.0, density))
+
+    calls = {label: partial(peaked, *pair) for label, pair in losses.items()}
     panel.plot(line(-24, 24, 193), calls)
     panel.dress(
         'divergence by kind of label',
@@ -1154,10 +1161,12 @@ def boxes(panel: Panel, group: str, path: Path, slope: bool = False) -> None:
         names = {label: names[label] for label in CARD}
     corners = [torch.full((1, ), x).double() for x in (0.0, 0.0, *TARGET)]
     target = box(*corners)
-    calls: Dict[str, Call] = {
-        label:
-        lambda x, loss=panel.build(**names[label]): loss(
-            path.make(x), target.expand(len(x), 4))
+
+    def away(loss: nn.Module, at: Tensor) -> Tensor:
+        return loss(path.make(at), target.expand(len(at), 4))
+
+    calls = {
+        label: partial(away, panel.build(**names[label]))
         for label in names
     }
     panel.plot(path.at, calls, slope, dashed=list(names)[1::2])

@@ -2,7 +2,7 @@
 from __future__ import annotations
 import io
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 from cycler import cycler
@@ -56,7 +56,7 @@ TALL = Size(width=8.5, height=2.4, text=8.5, ticks=6, dpi=125)
 CARD = Size(width=2.2, height=1.75, text=7.2, ticks=3, dpi=200)
 
 
-def settings(theme: Theme, size: Size) -> Dict[str, Any]:
+def settings(theme: Theme, size: Size) -> Any:
     """The settings of matplotlib for a page and a size."""
     pad = 0.03 if size is CARD else 0.06
     return {
@@ -132,7 +132,7 @@ def save(figure: Figure, path: Path, theme: Theme) -> None:
     palette = shades(theme)
     distance = ((found[:, None] - palette)**2).sum(axis=-1)
     nearest = distance.argmin(axis=1).astype('uint8')
-    image = Image.fromarray(nearest[index].reshape(pixels.shape[:2]), 'P')
+    image = Image.fromarray(nearest[index].reshape(pixels.shape[:2]))
     image.putpalette(palette.astype('uint8').tobytes())
     image.save(small, format='png', optimize=True)
     write_whole(path, small.getvalue())
