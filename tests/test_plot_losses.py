@@ -154,9 +154,9 @@ def test_family_can_be_chosen(tool, tmp_path, monkeypatch, capsys):
 
 def test_unknown_family_is_one_line(tool, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stop:
-        run(tool, monkeypatch, '--family', 'ccs', 'regresion', '--out',
+        run(tool, monkeypatch, '--family', 'ccs', 'regressions', '--out',
             tmp_path)
-    assert stop.value.code == ('error: regresion is not a family of losses; '
+    assert stop.value.code == ('error: regressions is not a family of losses; '
                                'did you mean regression?')
     assert not list(tmp_path.iterdir())
 

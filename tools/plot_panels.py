@@ -21,8 +21,9 @@ from torch import Tensor, nn
 # The loss of each of some numbers.
 Call = Callable[[Tensor], Tensor]
 
-# Lengths of a line and a gap: curves that hide one another alternate.
-DASHES = (0, (3.5, 2.5))
+# A line and a gap. The lines of the next dashed curve are in the gaps.
+DASHES = (2.4, 2.4)
+DASHED = (0, DASHES)
 
 
 class Panel:
@@ -53,7 +54,7 @@ class Panel:
         calls: Mapping[str, Call],
         slope: bool = False,
         shown: Tensor | None = None,
-        dashed: Collection[str] = (),
+        dashed: Sequence[str] = (),
         wide: Collection[str] = ()
     ) -> None:
         """Draw the value of each loss, or its derivative.
@@ -63,16 +64,19 @@ class Panel:
             calls (dict[str, Callable]): The losses, by their label.
             slope (bool): Whether the derivative is drawn.
             shown (Tensor, optional): What is on the axis instead of ``at``.
-            dashed (Collection[str]): Labels of dashed curves.
+            dashed (Sequence[str]): Labels of dashed curves.
             wide (Collection[str]): Labels of those that others lie on.
         """
         shown = at if shown is None else shown
         line = rcParams['lines.linewidth']
         for label, call in calls.items():
+            style: Any = '-'
+            if label in dashed:
+                style = (DASHES[0] * dashed.index(label), DASHES)
             self.axes.plot(
                 shown.numpy(),
                 curve(call, at)[slope].numpy(),
-                linestyle=DASHES if label in dashed else '-',
+                linestyle=style,
                 linewidth=2 * line if label in wide else line,
                 label=label)
 
@@ -88,7 +92,7 @@ class Panel:
         self.axes.contourf(
             *grid,
             levels=levels,
-            colors=shades(np.linspace(0, 0.7, len(levels))),
+            colors=shades(np.linspace(0, 0.75, len(levels))),
             extend='max',
             zorder=0)
         lines = self.axes.contour(
@@ -806,14 +810,14 @@ def dice_thresholds(panel: Panel) -> None:
         'loss',
         'threshold' if panel.brief else 'threshold of a map of scores',
         legend='upper center',
-        ylim=(0, 2.5))
+        ylim=(0, 2.8))
 
 
 def dice_overlap(panel: Panel) -> None:
     """A mask that moves off the object, over a faint background."""
     losses = dice_losses(panel)
     for index, (label, loss) in enumerate(losses.items()):
-        for radius, dashes in ((4, DASHES), (16, '-')):
+        for radius, dashes in ((4, DASHED), (16, '-')):
             mask = (disc(radius) > 0).double()
             pred = torch.stack([
                 torch.where(disc(radius, float(shift)) > 0, 0.95, 0.05)
@@ -838,7 +842,7 @@ def dice_probability(panel: Panel) -> None:
     """What each wants to say where the mask itself is in doubt."""
     at = line(0, 1)
     for index, (label, loss) in enumerate(dice_losses(panel).items()):
-        for target, dashes in ((1.0, '-'), (0.5, DASHES)):
+        for target, dashes in ((1.0, '-'), (0.5, DASHED)):
 
             def call(p: Tensor,
                      loss: nn.Module = loss,
@@ -995,7 +999,7 @@ def corner_net(panel: Panel) -> None:
     for name, terms in values.items():
         panel.axes.plot(
             100 * at.numpy(), [100 * term / terms[0] for term in terms],
-            linestyle=DASHES if name == 'regr_loss' else '-',
+            linestyle=DASHED if name == 'regr_loss' else '-',
             label=name)
     panel.dress(
         'CornerNet, % of the first loss',
@@ -1086,30 +1090,31 @@ MOVED = (28.0, 36.0)  # those of the prediction that moves
 GROUPS: Dict[str, Dict[str, Dict[str, Any]]] = {
     'overlap and distance': {
         'IoU, log': dict(name='IoULoss'),
-        'IoU, linear': dict(name='IoULoss', mode='linear'),
         'IoU, square': dict(name='IoULoss', mode='square'),
-        'GIoU': dict(name='GIoULoss'),
         'DIoU': dict(name='DIoULoss'),
+        'IoU, linear': dict(name='IoULoss', mode='linear'),
+        'GIoU': dict(name='GIoULoss'),
         'MPDIoU': dict(name='MPDIoULoss'),
     },
     'also the shape': {
         'DIoU': dict(name='DIoULoss'),
-        'CIoU': dict(name='CIoULoss'),
         'EIoU': dict(name='EIoULoss'),
-        'Focal-EIoU 0.5': dict(name='EIoULoss', focal_gamma=0.5),
         'SIoU': dict(name='SIoULoss'),
+        'CIoU': dict(name='CIoULoss'),
         'Shape-IoU 1': dict(name='ShapeIoULoss', scale=1.0),
+        'Focal-EIoU 0.5': dict(name='EIoULoss', focal_gamma=0.5),
     },
     'weighed, powered, scaled': {
         'WIoU 1': dict(name='WIoULoss', version=1),
-        'WIoU 2': dict(name='WIoULoss', version=2),
         'WIoU 3': dict(name='WIoULoss', version=3),
-        'alpha-IoU 3': dict(name='AlphaIoULoss'),
         'Inner-IoU 0.7': dict(name='InnerIoULoss'),
+        'WIoU 2': dict(name='WIoULoss', version=2),
+        'alpha-IoU 3': dict(name='AlphaIoULoss'),
         'NWD 12.8': dict(name='NWDLoss'),
     },
 }
-CARD = ('IoU, linear', 'GIoU', 'DIoU', 'MPDIoU')
+CARD = ('IoU, linear', 'DIoU', 'GIoU', 'MPDIoU')
+WIDE = ('DIoU', 'WIoU 1')
 
 
 def box(x: Tensor, y: Tensor, width: Tensor, height: Tensor) -> Tensor:
@@ -1169,14 +1174,16 @@ def boxes(panel: Panel, group: str, path: Path, slope: bool = False) -> None:
         label: partial(away, panel.build(**names[label]))
         for label in names
     }
-    panel.plot(path.at, calls, slope, dashed=list(names)[1::2])
+    labels = list(names)
+    panel.plot(
+        path.at, calls, slope, dashed=labels[len(labels) // 2:], wide=WIDE)
     first = path is MOVE and not slope
     panel.dress(
         group if first and not panel.brief else '',
         path.unit,
         ylim=(-0.1, 3.2) if slope else path.limits)
     if panel.brief:
-        panel.dress('loss', path.unit, legend='lower right')
+        panel.dress('loss', path.unit, legend='upper left', ylim=(-0.1, 3.2))
     elif group == next(iter(GROUPS)):
         kind = 'gradient' if slope else 'loss'
         panel.axes.set_ylabel(f'{kind}, {path.name}')

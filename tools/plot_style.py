@@ -52,7 +52,7 @@ class Size(NamedTuple):
 # A page is some 850 pixels wide, a card in a table 220. A picture of many
 # rows would have too many bytes.
 PAGE = Size(width=8.5, height=2.95, text=8.5, ticks=6, dpi=200)
-TALL = Size(width=8.5, height=2.4, text=8.5, ticks=6, dpi=125)
+TALL = Size(width=8.5, height=2.4, text=8.5, ticks=6, dpi=118)
 CARD = Size(width=2.2, height=1.75, text=7.2, ticks=3, dpi=200)
 
 
@@ -89,7 +89,7 @@ def settings(theme: Theme, size: Size) -> Any:
         'legend.facecolor': theme.background,
         'legend.fontsize': size.text - 0.5,
         'legend.framealpha': 0.8,
-        'legend.handlelength': 1.6,
+        'legend.handlelength': 1.9,
         'legend.handletextpad': 0.5,
         'legend.labelspacing': 0.25,
         'lines.linewidth': 1.6,
@@ -112,9 +112,10 @@ def shades(theme: Theme) -> np.ndarray:
     """The colours of a theme on their way to the background, as bytes."""
     background = np.array(to_rgb(theme.background))
     colors = np.array([to_rgb(x) for x in (theme.text, *theme.curves)])
-    share = np.linspace(0, 1, 13)[:, None, None]
+    share = np.linspace(0, 1, 17)[:, None, None]
     mixed = background + share * (colors - background)
-    return np.unique(np.rint(255 * mixed.reshape(-1, 3)).astype(int), axis=0)
+    mixed = np.concatenate([mixed.reshape(-1, 3), [to_rgb(theme.grid)]])
+    return np.unique(np.rint(255 * mixed).astype(int), axis=0)
 
 
 def save(figure: Figure, path: Path, theme: Theme) -> None:
