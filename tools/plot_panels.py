@@ -82,8 +82,8 @@ class Panel:
 
     def surface(self, xs: Tensor, ys: Tensor, call: Callable[[Tensor, Tensor],
                                                              Tensor],
-                levels: Sequence[float]) -> Tensor:
-        """Fill the contours of a loss of two numbers; returns its values."""
+                levels: Sequence[float]) -> None:
+        """Fill the contours of a loss of two numbers."""
         y, x = torch.meshgrid(ys, xs, indexing='ij')
         value = call(x.flatten(), y.flatten()).detach().reshape(x.shape)
         grid = xs.numpy(), ys.numpy(), value.numpy()
@@ -104,7 +104,6 @@ class Panel:
                 colors=self.axes.xaxis.label.get_color(),
                 fontsize=7)
         self.axes.grid(False)
-        return value
 
     def dress(self,
               title: str,
@@ -689,12 +688,14 @@ def scores() -> Tuple[Tensor, Tensor]:
     return logits, labels
 
 
-def ratios(panel: Panel) -> Dict[str, nn.Module]:
+def ratios(panel: Panel, reduction: str) -> Dict[str, nn.Module]:
     """Plain cross entropy, and with mined negatives."""
-    losses = {'BCE': panel.build('CrossEntropyLoss', use_sigmoid=True)}
+    plain = panel.build(
+        'CrossEntropyLoss', use_sigmoid=True, reduction=reduction)
+    losses = {'BCE': plain}
     for ratio in (10, 3, 1):
         losses[f'ratio {ratio}'] = panel.build(
-            'BalancedBCELoss', negative_ratio=ratio)
+            'BalancedBCELoss', negative_ratio=ratio, reduction=reduction)
     return losses
 
 
@@ -702,7 +703,7 @@ def mined(panel: Panel) -> None:
     """What is left of the loss of each negative."""
     logits, labels = scores()
     negative = logits[POSITIVES:]
-    for index, (label, loss) in enumerate(ratios(panel).items()):
+    for index, (label, loss) in enumerate(ratios(panel, 'none').items()):
         value = loss(logits, labels)[POSITIVES:]
         kept = value > 0
         at, value = negative[kept].numpy(), value[kept].numpy()
@@ -751,12 +752,7 @@ def shifted(panel: Panel) -> None:
     """The bias that each wants: plain BCE says background everywhere."""
     logits, labels = scores()
     at = line(-5, 4, 91)
-    plain = panel.build('CrossEntropyLoss', use_sigmoid=True, reduction='mean')
-    losses = {'BCE': plain}
-    for ratio in (10, 3, 1):
-        losses[f'ratio {ratio}'] = panel.build(
-            'BalancedBCELoss', negative_ratio=ratio, reduction='mean')
-    for index, (label, loss) in enumerate(losses.items()):
+    for index, (label, loss) in enumerate(ratios(panel, 'mean').items()):
 
         def call(bias: Tensor, loss: nn.Module = loss) -> Tensor:
             return torch.stack([loss(logits + each, labels) for each in bias])
@@ -866,14 +862,13 @@ def dice_probability(panel: Panel) -> None:
 
 # --- gaussian focal ---
 
-TARGETS = (('peak, 1', 1.0), ('near, 0.8', 0.8), ('near, 0.5', 0.5), ('far, 0',
-                                                                      0.0))
+TARGETS = {'peak, 1': 1.0, 'near, 0.8': 0.8, 'near, 0.5': 0.5, 'far, 0': 0.0}
 
 
 def gaussian_focal(panel: Panel) -> None:
     """The loss of a pixel, by how near it is to a peak."""
     loss = panel.build('GaussianFocalLoss')
-    calls = {label: partial(against, loss, t) for label, t in TARGETS}
+    calls = {label: partial(against, loss, t) for label, t in TARGETS.items()}
     panel.plot(line(0.005, 0.995), calls)
     panel.dress(
         'loss of a pixel',
@@ -1013,23 +1008,21 @@ def corner_net(panel: Panel) -> None:
 BINS = 128
 
 
+def kl_logits(centre: Tensor, sigma: float) -> Tensor:
+    """Scores (N, 1, bins) whose softmax is a Gaussian."""
+    place = torch.arange(BINS, dtype=torch.float64) - BINS // 2
+    return -(place - centre[:, None, None])**2 / (2 * sigma**2)
+
+
 def bumps(centre: Tensor, sigma: float, density: bool) -> Tensor:
     """Gaussians (N, 1, bins) as a density over the bins, or of peak 1."""
-    place = torch.arange(BINS, dtype=torch.float64) - BINS // 2
-    square = (place - centre[:, None, None])**2
-    bump = torch.exp(-square / (2 * sigma**2))
+    bump = kl_logits(centre, sigma).exp()
     return bump / (sigma * math.sqrt(2 * math.pi)) if density else bump
 
 
 def one_axis(loss: nn.Module, pred: Tensor, target: Tensor) -> Tensor:
     """The loss of one keypoint with one axis."""
     return loss((pred, ), (target.expand_as(pred), ))[:, 0]
-
-
-def kl_logits(offset: Tensor, sigma: float) -> Tensor:
-    """Scores whose softmax is a Gaussian."""
-    place = torch.arange(BINS, dtype=torch.float64) - BINS // 2
-    return -(place - offset[:, None, None])**2 / (2 * sigma**2)
 
 
 def kl_widths(panel: Panel, slope: bool) -> None:
@@ -1113,7 +1106,7 @@ GROUPS: Dict[str, Dict[str, Dict[str, Any]]] = {
         'NWD 12.8': dict(name='NWDLoss'),
     },
 }
-CARD = ('IoU, linear', 'DIoU', 'GIoU', 'MPDIoU')
+ON_CARD = ('IoU, linear', 'DIoU', 'GIoU', 'MPDIoU')
 WIDE = ('DIoU', 'WIoU 1')
 
 
@@ -1163,7 +1156,7 @@ def boxes(panel: Panel, group: str, path: Path, slope: bool = False) -> None:
     """The losses of a group along a path of the prediction."""
     names = GROUPS[group]
     if panel.brief:
-        names = {label: names[label] for label in CARD}
+        names = {label: names[label] for label in ON_CARD}
     corners = [torch.full((1, ), x).double() for x in (0.0, 0.0, *TARGET)]
     target = box(*corners)
 
