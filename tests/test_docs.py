@@ -6,7 +6,7 @@ import pytest
 from cases.boxes import CASES as BOXES
 from helpers import ROOT
 
-from mmlosses.registry import MODELS
+from mmlosses.registry import HOOKS, MODELS
 
 README = (ROOT / 'README.md').read_text()
 
@@ -50,7 +50,7 @@ def test_every_loss_is_in_the_readme():
 def test_snippets_of_the_readme_build():
     built = [
         loss for block in code_blocks(README, 'python')
-        for loss in build_losses(block)
+        for loss in build_parts(block)
     ]
     assert {type(loss).__name__
             for loss in built} == {'DIoULoss', 'KLDiscretLoss'}
@@ -62,7 +62,7 @@ PAGES = sorted((ROOT / 'configs').rglob('*.md'))
 @pytest.mark.parametrize(
     'page', PAGES, ids=lambda page: f'{page.parent.name}-{page.stem}')
 def test_pages_of_the_configs(page):
-    """Links lead somewhere, and each config line builds a loss."""
+    """Links lead somewhere, and each config line builds a loss or a hook."""
     text = page.read_text()
     local = [
         target.partition('#')[0]
@@ -75,29 +75,35 @@ def test_pages_of_the_configs(page):
         f'loss = {line}' for line in re.findall('`(dict\\(type=.*?\\))`', text)
     ]
     for snippet in snippets:
-        assert build_losses(snippet), snippet
+        assert build_parts(snippet), snippet
 
 
-def build_losses(snippet):
-    """The losses that are in a snippet of a config, built."""
+def build_parts(snippet):
+    """The losses and hooks that are in a snippet of a config, built."""
     namespace = {}
     exec(re.sub('^_base_.*', '', snippet, flags=re.MULTILINE), namespace)
     del namespace['__builtins__']
-    return [MODELS.build(loss) for loss in losses_of(namespace)]
+    return [
+        registry.build(part) for registry in (MODELS, HOOKS)
+        for part in parts_of(namespace, registry)
+    ]
 
 
-def losses_of(config):
-    """The configs of losses within a config, without what asks to merge."""
+def parts_of(config, registry):
+    """The configs of what a registry has, without what asks to merge."""
     if isinstance(config, dict):
         kind = config.get('type')
         if isinstance(kind, type):
             kind = f'mmlosses.{kind.__name__}'
         scope, _, name = str(kind).partition('.')
-        if scope == 'mmlosses' and name in MODELS.module_dict:
+        if scope == 'mmlosses' and name in registry.module_dict:
             yield {key: config[key] for key in config if key != '_delete_'}
         else:
             for value in config.values():
-                yield from losses_of(value)
+                yield from parts_of(value, registry)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from parts_of(value, registry)
 
 
 def test_page_of_the_boxes_has_them_all():

@@ -140,7 +140,8 @@ def leaf(tensor: Tensor) -> Tensor:
 # Regression
 
 
-def numbers(loss: str, plain: Callable[..., Tensor]) -> Callable[..., Contest]:
+def numbers(loss: str, plain: Callable[..., Tensor],
+            **kwargs: Any) -> Callable[..., Contest]:
     """A distance between heatmaps."""
 
     def make(images: int = 64,
@@ -149,13 +150,17 @@ def numbers(loss: str, plain: Callable[..., Tensor]) -> Callable[..., Contest]:
              width: int = 48) -> Contest:
         shape = images, keypoints, height, width
         pred, target = leaf(torch.randn(shape)), torch.randn(shape)
-        return Contest(
-            Call(ours(loss), pred, target), {
-                'torch': Call(plain, pred, target),
-                'mmdet': Call(stock(f'mmdet.{loss}'), pred, target),
-            })
+        peers = {'torch': Call(plain, pred, target)}
+        if not kwargs:
+            peers['mmdet'] = Call(stock(f'mmdet.{loss}'), pred, target)
+        return Contest(Call(ours(loss, **kwargs), pred, target), peers)
 
     return make
+
+
+def l1_and_mse(pred: Tensor, target: Tensor) -> Tensor:
+    """Two losses of torch, added."""
+    return F.l1_loss(pred, target) + F.mse_loss(pred, target)
 
 
 def seed_angular(pred: Tensor, target: Tensor, delta: float = 0.2) -> Tensor:
@@ -868,6 +873,15 @@ ROWS = [
         dict(images=2, height=3), 1.3),
     Row('SmoothL1Loss', HEATMAPS, numbers('SmoothL1Loss', F.smooth_l1_loss),
         dict(images=2, height=3), 1.3),
+    Row(
+        'SumLoss', f'{HEATMAPS}, L1 and MSE',
+        numbers(
+            'SumLoss',
+            l1_and_mse,
+            losses=[
+                dict(type='mmlosses.L1Loss'),
+                dict(type='mmlosses.MSELoss')
+            ]), dict(images=2, height=3)),
     Row('BalancedBCELoss', '16 x 1 x 640 x 640', balanced_bce,
         dict(images=2, side=24), 0.5, BCE),
     Row('PROPELLoss',

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from .findings import Finding, ancestors, class_name, error, warning
-from .watch import LossCall, LossWatch, shape_of
+from .watch import LossCall, LossWatch, shape_of, slot_of
 
 # Heads that divide by a number of their own: what they need of the config.
 REDUCTIONS = {
@@ -58,7 +58,7 @@ def find_traps(model: nn.Module, watch: LossWatch,
     """
     found: List[Finding] = []
     for path, loss in watch.losses.items():
-        parent, _, name = path.rpartition('.')
+        parent, _, name = slot_of(model, path).rpartition('.')
         slot = Slot(path, watch.describe(path), name, loss,
                     model.get_submodule(parent), watch.calls[path], model, cfg)
         for check in CHECKS:

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 import torch
 from torch import Tensor, nn
 
+from mmlosses.losses import SumLoss
 from .findings import class_name
 
 
@@ -17,14 +18,25 @@ def loss_modules(module: nn.Module,
         child_path = f'{path}.{name}' if path else name
         named = ('loss' in name or name == 'criterion'
                  or type(child).__name__.endswith('Loss'))
-        if 'forward' not in methods(child):
+        if 'forward' not in methods(child) or isinstance(child, SumLoss):
             # A list or dict of modules: its members have numbers or names
-            # that do not tell what they are.
+            # that do not tell what they are. Of a sum, it is its losses that
+            # have values and traps.
             yield from loss_modules(child, child_path, inside or named)
         elif inside or named:
             yield child_path, child
         else:
             yield from loss_modules(child, child_path)
+
+
+def slot_of(model: nn.Module, path: str) -> str:
+    """The path of what a head calls: of the sum that a loss is a part of."""
+    names = path.split('.')
+    for length in range(1, len(names)):
+        owner = '.'.join(names[:length])
+        if isinstance(model.get_submodule(owner), SumLoss):
+            return owner
+    return path
 
 
 def methods(module: nn.Module) -> set:

@@ -24,6 +24,7 @@ from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ModifiedSoftmaxLoss,
 from .propel import KeypointPROPELLoss, PROPELLoss, propel_loss
 from .regression import (L1Loss, MSELoss, SmoothL1Loss, l1_loss, mse_loss,
                          smooth_l1_loss)
+from .sum import SumLoss
 from .wise_iou import WIoULoss, wise_iou_loss
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
     'InnerIoULoss', 'IoULoss', 'KLDiscretLoss', 'KeypointPROPELLoss', 'L1Loss',
     'LabelSmoothLoss', 'MPDIoULoss', 'MSELoss', 'ModifiedSoftmaxLoss',
     'NWDLoss', 'NormFaceLoss', 'PROPELLoss', 'SIoULoss', 'ShapeIoULoss',
-    'SmoothL1Loss', 'WIoULoss', 'angular_loss', 'angular_margin',
+    'SmoothL1Loss', 'SumLoss', 'WIoULoss', 'angular_loss', 'angular_margin',
     'arcface_logits', 'associative_embedding_loss', 'binary_cross_entropy',
     'box_pair', 'ccs_loss', 'center_loss', 'corner_heatmap_loss',
     'corner_offset_loss', 'cosine_logits', 'dice_loss', 'gaussian_focal_loss',

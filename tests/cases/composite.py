@@ -1,0 +1,44 @@
+"""The case of SumLoss."""
+import torch
+
+from mmlosses.losses import SumLoss
+from mmlosses.testing import LossCase
+from .regression import keypoints, the_same
+
+BOTH = [
+    dict(type='mmlosses.L1Loss', loss_weight=0.5),
+    dict(type='mmlosses.SmoothL1Loss', beta=0.5)
+]
+
+
+def learned(loss):
+    """How many numbers it learns."""
+    return torch.tensor([sum(x.numel() for x in loss.parameters())]).float()
+
+
+CASES = [
+    LossCase(
+        loss=SumLoss,
+        inputs=keypoints,
+        element_shape=lambda batch: (batch, 4, 2),
+        kwargs=dict(losses=BOTH),
+        arguments=dict(
+            losses=({}, dict(
+                losses=[BOTH[0], dict(type='mmlosses.MSELoss')])),
+            # It begins with the same sum. The one without parameters last,
+            # since the case says that it has none.
+            weighting=(dict(weighting='uncertainty'), {})),
+        show=dict(weighting=learned),
+        refused=dict(
+            log_name='',
+            initial_log_var=1.0,
+            use_sigmoid=True,
+            class_weight=[1.0, 2.0],
+            ignore_index=0),
+        stock_kwargs=[
+            dict(use_target_weight=True),
+            dict(loss_weight=2.0, reduction='sum')
+        ],
+        perfect=the_same,
+        non_negative=True),
+]

@@ -1,0 +1,113 @@
+"""What is around a loss, in real trainings of mmdet and mmpose."""
+import subprocess
+import sys
+
+import pytest
+import torch
+from companions import fill, scalars, train, training
+from helpers import ROOT
+from mmengine.logging import HistoryBuffer
+
+pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
+
+both_projects = pytest.mark.parametrize('project', ['mmdet', 'mmpose'])
+
+
+def sum_of(project, **kwargs):
+    """One of ours and one of the project's own, by name."""
+    other = (
+        dict(type='mmdet.SmoothL1Loss', beta=1.0, loss_weight=0.1) if project
+        == 'mmdet' else dict(type='mmpose.L1Loss', use_target_weight=True))
+    first = dict(type='mmlosses.GIoULoss' if project ==
+                 'mmdet' else 'mmlosses.SmoothL1Loss')
+    return dict(type='mmlosses.SumLoss', losses=[first, other], **kwargs)
+
+
+@both_projects
+def test_sum_loss_is_logged_and_resumed(project, coco, tmp_path):
+    """The terms add up to what the head logs; the log goes on."""
+    cfg = training(project, coco, tmp_path)
+    fill(cfg, sum_of(project, weighting='uncertainty'))
+    train(cfg)
+    rows = scalars(tmp_path)
+    kind = 'loss_bbox' if project == 'mmdet' else 'loss_kpt'
+    for row in rows:
+        terms = [row[key] for key in row if key.startswith('sum_loss.')]
+        assert len(terms) == 2
+        assert sum(terms) == pytest.approx(row[kind], rel=1e-5)
+    path = tmp_path / 'epoch_1.pth'
+    saved = torch.load(path, weights_only=False)
+    name = next(key for key in saved['state_dict'] if 'log_vars' in key)
+    assert (saved['state_dict'][name] != 0).all(), 'nothing was learnt'
+    logged = saved['message_hub']['log_scalars']
+    for key in (f'train/{kind}', 'train/sum_loss.SmoothL1Loss'):
+        assert type(logged[key]) is HistoryBuffer
+        assert len(logged[key].data[0]) == len(rows) // 2
+    cfg = training(project, coco, tmp_path, load_from=str(path), resume=True)
+    fill(cfg, sum_of(project, weighting='uncertainty'))
+    runner = train(cfg)
+    assert runner.message_hub.get_scalar(
+        'train/sum_loss.SmoothL1Loss').data[0].shape == (len(rows), )
+    again = scalars(tmp_path)
+    for row, expected in zip(again, rows[len(rows) // 2:]):
+        for key in row:
+            if 'loss' in key:
+                assert row[key] == pytest.approx(expected[key], rel=1e-4), key
+
+
+@both_projects
+def test_sum_loss_of_one_trains_as_that_one(project, coco, tmp_path):
+    """To the last digit, in a slot of many levels and in one of one."""
+    curves = []
+    for wrap in (False, True):
+        cfg = training(project, coco, tmp_path / str(wrap))
+        loss = dict(type='mmlosses.GIoULoss' if project ==
+                    'mmdet' else 'mmlosses.L1Loss')
+        fill(cfg,
+             dict(type='mmlosses.SumLoss', losses=[loss]) if wrap else loss)
+        train(cfg)
+        curves.append([row['loss'] for row in scalars(tmp_path / str(wrap))])
+    assert curves[0] == curves[1]
+
+
+def test_check_config_looks_at_each_loss_of_a_sum(tmp_path):
+    """With the trap of one, and a head that gets the sigmoid right."""
+    config = tmp_path / 'config.py'
+    config.write_text('''
+_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+model = dict(backbone=dict(init_cfg=None), bbox_head=dict(
+    loss_cls=dict(_delete_=True, type='mmlosses.SumLoss', losses=[
+        dict(type='mmlosses.FocalLoss'),
+        dict(type='mmdet.FocalLoss', use_sigmoid=True, loss_weight=0.5)]),
+    loss_bbox=dict(_delete_=True, type='mmlosses.SumLoss', losses=[
+        dict(type='mmlosses.L1Loss'), dict(type='mmlosses.GIoULoss')])))
+''')
+
+    def check(*options):
+        command = [sys.executable, str(ROOT / 'tools/check_config.py')]
+        options = ('--cfg-options', *options) if options else ()
+        return subprocess.run([*command, str(config), *options],
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT,
+                              universal_newlines=True)
+
+    done = check()
+    assert done.returncode == 1, done.stdout
+    for text in ('bbox_head.loss_cls.losses.1 (mmdet.FocalLoss) applies a sig',
+                 'losses.1 (mmlosses.GIoULoss) needs boxes',
+                 'write reg_decoded_bbox=True', 'write use_sigmoid=True'):
+        assert text in done.stdout
+    done = check('model.bbox_head.loss_cls.use_sigmoid=True',
+                 'model.bbox_head.reg_decoded_bbox=True',
+                 'model.bbox_head.loss_bbox.losses.0.loss_weight=0.01')
+    assert done.returncode == 0, done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()[1:5]]
+    assert [row[:2] for row in rows
+            ] == [['bbox_head.loss_cls.losses.0', 'mmlosses.FocalLoss'],
+                  ['bbox_head.loss_cls.losses.1', 'mmdet.FocalLoss'],
+                  ['bbox_head.loss_bbox.losses.0', 'mmlosses.L1Loss'],
+                  ['bbox_head.loss_bbox.losses.1', 'mmlosses.GIoULoss']]
+    assert float(rows[0][3]) == pytest.approx(2 * float(rows[1][3]), rel=1e-3)
+    # What is worth a warning without a sum is so with one, and no more.
+    warnings = [x for x in done.stdout.splitlines() if x.startswith('warn')]
+    assert len(warnings) == 1 and 'L1Loss) compares pixels' in warnings[0]

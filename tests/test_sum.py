@@ -1,0 +1,572 @@
+"""SumLoss: the sum, what heads see of it, its log, its learned weights."""
+import copy
+import dataclasses
+import gc
+import math
+import pickle
+
+import pytest
+import torch
+from cases.classification import CLASS_WEIGHT, CLASSES, certain, labelled
+from cases.composite import CASES
+from helpers import needs_dynamo
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.model import MMDistributedDataParallel
+from ranks import needs_ranks, run_ranks
+from test_host_sync import DEVICE, HostSync, no_host_sync
+from torch import nn
+
+from mmlosses import losses
+from mmlosses.losses import SumLoss
+from mmlosses.losses.device_history import MOST_WAITING, DeviceHistory
+from mmlosses.testing import CONTRACT
+
+CASE, = CASES
+L1 = dict(type='mmlosses.L1Loss')
+MSE = dict(type='mmlosses.MSELoss')
+GIOU = dict(type='mmlosses.GIoULoss', loss_weight=2.0)
+CE = dict(type='mmlosses.CrossEntropyLoss')
+FOCAL = dict(type='mmlosses.FocalLoss')
+
+KINDS = dict(
+    labels=dataclasses.replace(
+        CASE,
+        inputs=labelled,
+        element_shape=lambda batch: (batch, ),
+        kwargs=dict(losses=[
+            CE,
+            dict(
+                type='mmlosses.LabelSmoothLoss', smoothing=0, loss_weight=0.5)
+        ]),
+        arguments=dict(
+            losses=({}, dict(losses=[CE])),
+            weighting=CASE.arguments['weighting'],
+            use_sigmoid=({}, dict(use_sigmoid=True)),
+            class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
+            ignore_index=({}, dict(ignore_index=1))),
+        refused=dict(log_name='', initial_log_var=1.0),
+        stock_kwargs=[dict(use_sigmoid=True, loss_weight=2.0)],
+        perfect=certain),
+    uncertainty=dataclasses.replace(
+        CASE,
+        kwargs=dict(CASE.kwargs, weighting='uncertainty'),
+        arguments=dict(
+            losses=CASE.arguments['losses'],
+            weighting=({}, dict(weighting=None)),
+            initial_log_var=({}, dict(initial_log_var=[1.0, 2.0]))),
+        parameters=['log_vars'],
+        refused={
+            name: CASE.refused[name]
+            for name in CASE.refused if name != 'initial_log_var'
+        }))
+# A regression takes the weight that a classification always takes.
+LEFT_OUT = dict(labels=('target_weight', ), uncertainty=())
+
+
+@pytest.mark.parametrize('kind, name',
+                         [(kind, name) for kind in KINDS
+                          for name in CONTRACT if name not in LEFT_OUT[kind]])
+def test_contract_of_other_kinds(kind, name):
+    if name == 'compiles':
+        needs_dynamo()
+    CONTRACT[name](KINDS[kind])
+
+
+def boxes(count=5, seed=0):
+    """Boxes that overlap their targets, and a weight for each number."""
+    torch.manual_seed(seed)
+    corners = 10 * torch.rand(count, 2)
+    target = torch.cat([corners, corners + 5 + torch.rand(count, 2)], 1)
+    pred = (target + 0.5 * torch.randn(count, 4)).requires_grad_()
+    return pred, target, torch.rand(count, 1).expand(count, 4)
+
+
+@pytest.mark.parametrize('args, kwargs', [
+    ((), {}),
+    (('weight', ), dict(avg_factor=7.0)),
+    (('weight', ), dict(avg_factor=7.0, reduction_override=None)),
+    ((), dict(target_weight='weight')),
+])
+def test_is_the_sum_of_its_losses(args, kwargs):
+    pred, target, weight = boxes()
+    args = [weight for _ in args]
+    kwargs = {k: weight if v == 'weight' else v for k, v in kwargs.items()}
+    one, other = losses.L1Loss(), losses.GIoULoss(loss_weight=2.0)
+    loss = SumLoss([L1, GIOU], loss_weight=0.5)
+    got = loss(pred, target, *args, **kwargs)
+    terms = [each(pred, target, *args, **kwargs) for each in (one, other)]
+    torch.testing.assert_close(got, 0.5 * (terms[0] + terms[1]))
+    assert list(loss.parts) == ['L1Loss', 'GIoULoss']
+    for part, term in zip(loss.parts.values(), terms):
+        assert not part.requires_grad
+        torch.testing.assert_close(part, 0.5 * term.detach())
+    gradient, = torch.autograd.grad(got, pred)
+    expected, = torch.autograd.grad(0.5 * sum(terms), pred)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_parts_do_not_share_memory_with_the_loss():
+    """Heads of several stages add to what they get in place."""
+    pred, target, _ = boxes()
+    loss = SumLoss([L1])
+    got = loss(pred, target)
+    got += 1
+    torch.testing.assert_close(loss.parts['L1Loss'] + 1, got.detach())
+
+
+def test_names_are_unique_and_losses_nest():
+    inner = dict(type=SumLoss, losses=[MSE, GIOU])
+    loss = SumLoss([L1, dict(type=losses.L1Loss), L1, inner])
+    assert loss.names == ['L1Loss', 'L1Loss_2', 'L1Loss_3', 'SumLoss']
+    pred, target, _ = boxes()
+    expected = (3 * losses.L1Loss()(pred, target) +
+                losses.MSELoss()(pred, target) +
+                losses.GIoULoss(loss_weight=2.0)(pred, target))
+    torch.testing.assert_close(loss(pred, target), expected)
+
+
+def test_other_calls_of_heads():
+    """That of RLEHead, SimCC's tuples, `ignore_index` and `pos_inds`."""
+    mu, target = torch.randn(3, 4, 2), torch.randn(3, 4, 2)
+    sigma, weight = torch.rand(3, 4, 2), torch.rand(3, 4, 1)
+    rle = dict(type='mmlosses.KeypointPROPELLoss')
+    one = losses.KeypointPROPELLoss()(mu, sigma, target, weight)
+    got = SumLoss([rle, dict(rle, loss_weight=2.0)])(mu, sigma, target, weight)
+    torch.testing.assert_close(got, 3 * one)
+    simcc = dict(type='mmlosses.KLDiscretLoss')
+    pred = torch.randn(2, 3, 8), torch.randn(2, 3, 6)
+    aim = tuple(x.softmax(-1) for x in pred)
+    weight = torch.rand(2, 3)
+    one = losses.KLDiscretLoss()(pred[::-1], aim[::-1], weight)
+    got = SumLoss([simcc, simcc])(pred[::-1], aim[::-1], weight)
+    torch.testing.assert_close(got, 2 * one)
+    scores, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
+    one = losses.CrossEntropyLoss()(scores, labels, ignore_index=1)
+    got = SumLoss([CE, CE])(scores, labels, ignore_index=1)
+    torch.testing.assert_close(got, 2 * one)
+    heat = dict(type='mmlosses.GaussianFocalLoss')
+    pred, target = torch.rand(4, 3), 0.5 * torch.rand(4, 3)
+    where = dict(
+        pos_inds=torch.tensor([0, 3]), pos_labels=torch.tensor([1, 2]))
+    one = losses.GaussianFocalLoss()(pred, target, **where)
+    got = SumLoss([heat, heat])(pred, target, **where, avg_factor=None)
+    torch.testing.assert_close(got, 2 * one)
+
+
+class Bare(nn.Module):
+    """A loss as mmpose's are: a weight of another name, and no more."""
+
+    def __init__(self, answer=None):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, output, target, target_weight=None):
+        """A mean, or a fixed answer."""
+        error = (output - target).abs()
+        if target_weight is not None:
+            error = error * target_weight
+        return error.mean() if self.answer is None else self.answer
+
+
+def test_calls_what_a_loss_accepts():
+    pred, target, weight = boxes()
+    loss = SumLoss([L1, dict(type=Bare)])
+    got = loss(pred, target, weight=weight, avg_factor=None)
+    torch.testing.assert_close(got, 2 * losses.L1Loss()(pred, target, weight))
+    with pytest.raises(TypeError, match='Bare, in a SumLoss, takes no avg_f'):
+        loss(pred, target, weight, avg_factor=7.0)
+
+
+@pytest.mark.parametrize(
+    'answer', [(torch.ones(()), torch.ones(())),
+               dict(loss=torch.ones(())), 1.0, None],
+    ids=lambda answer: type(answer).__name__)
+def test_refuses_what_is_no_tensor(answer):
+    pred, target, _ = boxes()
+    if answer is None:
+        tags = [torch.rand(1, 2, 1)] * 2
+        loss = SumLoss([dict(type='mmlosses.AssociativeEmbeddingLoss')])
+        with pytest.raises(TypeError, match='returned a tuple'):
+            loss(*tags, torch.ones(1, 2).bool())
+        return
+    with pytest.raises(TypeError, match=f'returned a {type(answer).__name__}'):
+        SumLoss([L1, dict(type=Bare, answer=answer)])(pred, target)
+
+
+def test_refuses_several_shapes():
+    pred, target, _ = boxes()
+    loss = SumLoss([L1, GIOU])
+    with pytest.raises(ValueError, match=r'\(5, 4\) of L1.*\(5,\) of GIoU'):
+        loss(pred, target, reduction_override='none')
+    # Where nothing counts, mmdet's losses return one number for 'none'.
+    number = SumLoss([L1, dict(type=Bare, answer=torch.zeros(()))])
+    assert number(pred, target).ndim == 0
+
+
+@pytest.mark.parametrize('kwargs, error, text', [
+    (dict(losses=[]), ValueError, 'at least one'),
+    (dict(losses=L1), ValueError, 'must be a list'),
+    (dict(losses=['mmlosses.L1Loss']), TypeError, 'must hold configs'),
+    (dict(losses=[dict(beta=1)]), TypeError, 'must hold configs'),
+    (dict(losses=[dict(type='L1Loss')]), ValueError,
+     "write 'mmlosses.L1Loss'"),
+    (dict(losses=[L1], weighting='equal'), ValueError, "'equal'"),
+    (dict(losses=[L1], initial_log_var=1.0), ValueError, 'no effect'),
+    (dict(losses=[L1], weighting='uncertainty',
+          initial_log_var=[1, 2]), ValueError, 'each of 1 losses'),
+    (dict(losses=[CE, FOCAL]), ValueError,
+     'same use_sigmoid, got False in CrossEntropyLoss, True in FocalLoss'),
+    (dict(losses=[dict(CE, use_sigmoid=True)], use_sigmoid=False), ValueError,
+     'True in CrossEntropyLoss, False in SumLoss'),
+    (dict(losses=[L1, MSE], class_weight=[1.0]), ValueError,
+     'none of the losses of this SumLoss takes class_weight: L1Loss, MSELoss'),
+    (dict(losses=[L1, dict(MSE, reduction='sum')]), ValueError,
+     "'mean' and its MSELoss 'sum'"),
+    (dict(losses=[L1, dict(type=Bare)],
+          reduction='sum'), ValueError, "'sum' and its Bare 'mean'"),
+])
+def test_errors_say_what_was_got(kwargs, error, text):
+    with pytest.raises(error, match=text):
+        SumLoss(**kwargs)
+
+
+class Seesaw(nn.Module):
+    """What a box head asks a loss that has channels of its own."""
+    custom_cls_channels = custom_activation = custom_accuracy = True
+    use_sigmoid = False
+
+    def get_cls_channels(self, num_classes):
+        """Two more."""
+        return num_classes + 2
+
+    def get_activation(self, cls_score):
+        """As it is."""
+        return cls_score
+
+    def get_accuracy(self, cls_score, labels):
+        """A fixed one."""
+        return dict(acc_classes=torch.ones(1))
+
+    def forward(self, pred, target):
+        """Their mean."""
+        return pred.mean()
+
+
+def test_what_heads_read():
+    loss = SumLoss([
+        dict(CE, ignore_index=255, class_weight=[1.0, 2.0]),
+        dict(CE, ignore_index=255, class_weight=[1.0, 3.0])
+    ])
+    assert loss.use_sigmoid is False and loss.ignore_index == 255
+    assert not hasattr(loss, 'activated') and not hasattr(loss, 'num_classes')
+    assert not getattr(loss, 'custom_activation', False)
+    with pytest.raises(AttributeError, match=r'agree on class_weight.*3\.0'):
+        loss.class_weight
+    assert SumLoss([dict(FOCAL, activated=True)]).activated
+    smooth = dict(type='mmlosses.SmoothL1Loss')
+    assert SumLoss([L1, smooth]).beta == 1.0
+    with pytest.raises(AttributeError, match='beta'):
+        SumLoss([smooth, dict(smooth, beta=0.5)]).beta
+    # Of a regression; the config of a head may read it all the same.
+    assert SumLoss([L1]).use_sigmoid is None
+    with pytest.raises(AttributeError, match='no_such_thing'):
+        loss.no_such_thing
+
+
+def test_channels_of_their_own():
+    loss = SumLoss([dict(type=Seesaw), dict(type=Seesaw)])
+    assert loss.custom_cls_channels and loss.get_cls_channels(3) == 5
+    assert loss.custom_activation and loss.custom_accuracy
+    scores = torch.randn(2, 5)
+    assert loss.get_activation(scores) is scores
+    assert loss.get_accuracy(scores, None)['acc_classes'] == 1
+    with pytest.raises(ValueError, match='custom_cls_channels'):
+        SumLoss([dict(type=Seesaw), CE])
+
+
+@pytest.mark.parametrize('flags, expected', [((True, False), True),
+                                             ((None, False), False),
+                                             ((None, None), None)])
+def test_use_target_weight_is_true_where_one_needs_it(flags, expected):
+    """Heads pass a weight where it is."""
+    configs = [dict(L1, use_target_weight=flag) for flag in flags]
+    assert SumLoss(configs).use_target_weight is expected
+    pred, target, weight = boxes()
+    got = SumLoss(configs)(pred, target, weight)
+    each = [losses.L1Loss(use_target_weight=flag) for flag in flags]
+    torch.testing.assert_close(got, sum(x(pred, target, weight) for x in each))
+
+
+def test_shared_arguments_go_to_those_that_say_nothing():
+    loss = SumLoss([CE, dict(CE, class_weight=[1.0, 2.0]),
+                    dict(type=Bare)],
+                   class_weight=[3.0, 4.0])
+    assert [x.class_weight for x in loss.losses[:2]] == [[3.0, 4.0],
+                                                         [1.0, 2.0]]
+    # What mmdet's DETRHead makes of a number: the same tensor for each.
+    weight = torch.ones(CLASSES)
+    loss = SumLoss([CE, CE], class_weight=weight)
+    assert torch.equal(loss.class_weight, weight)
+
+
+# Learned weights
+
+
+def test_uncertainty_is_the_formula():
+    pred, target, weight = boxes()
+    loss = SumLoss([L1, GIOU], 'uncertainty', initial_log_var=[0.5, -1.0])
+    got = loss(pred, target, weight)
+    terms = [
+        losses.L1Loss()(pred, target, weight),
+        losses.GIoULoss(loss_weight=2.0)(pred, target, weight)
+    ]
+    expected = 0.0
+    for s, term in zip((0.5, -1.0), terms):
+        expected += math.exp(-s) * term.item() + s / 2
+    assert got.item() == pytest.approx(expected, rel=1e-5)
+    assert sum(loss.parts.values()).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_uncertainty_finds_the_closed_form():
+    """By gradient descent: s = log 2 L, where the sum is least."""
+    pred, target, weight = [x.detach().double() for x in boxes()]
+    loss = SumLoss([L1, GIOU], 'uncertainty', initial_log_var=3.0).double()
+    optimizer = torch.optim.LBFGS(
+        loss.parameters(), max_iter=100, line_search_fn='strong_wolfe')
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(pred, target, weight)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    terms = torch.stack([each(pred, target, weight) for each in loss.losses])
+    torch.testing.assert_close(
+        loss.log_vars.detach(), (2 * terms).log(), rtol=1e-4, atol=1e-4)
+    least = closure().detach()
+    torch.testing.assert_close(least, (0.5 + 0.5 * (2 * terms).log()).sum())
+
+
+def test_uncertainty_gradients():
+    pred, target, weight = [x.detach().double() for x in boxes()]
+    loss = SumLoss([L1, MSE], 'uncertainty').double()
+
+    def value(log_vars, pred, reduction):
+        return torch.func.functional_call(
+            loss, dict(log_vars=log_vars),
+            (pred, target, weight, None, reduction))
+
+    log_vars = torch.tensor([0.3, -0.7], dtype=torch.float64)
+    for reduction in ('mean', 'sum', 'none'):
+        assert torch.autograd.gradcheck(
+            lambda *args: value(*args, reduction),
+            (log_vars.requires_grad_(), pred.requires_grad_()))
+
+
+def test_uncertainty_of_elements():
+    """Each has the term, but for those of weight 0."""
+    pred, target, weight = boxes()
+    weight = weight.clone()
+    weight[0] = 0
+    loss = SumLoss([L1, MSE], 'uncertainty', initial_log_var=2.0)
+    got = loss(pred, target, weight, reduction_override='none')
+    error = (pred - target).abs()
+    expected = weight * math.exp(-2) * (error + error**2) + 2.0
+    assert (got[0] == 0).all()
+    torch.testing.assert_close(got[1:], expected[1:])
+
+
+@pytest.mark.parametrize('count', [0, 3])
+def test_nothing_teaches_no_weight(count):
+    """A batch without objects has a gradient, and it is 0."""
+    pred, target, weight = boxes(count)
+    loss = SumLoss([L1, GIOU], 'uncertainty', initial_log_var=1.0)
+    got = loss(pred, target, 0 * weight, avg_factor=1.0)
+    assert got == 0
+    got.backward()
+    assert (loss.log_vars.grad == 0).all() and (pred.grad == 0).all()
+
+
+def train_uncertain(rank, folder):
+    """Two steps, in which the other rank has no boxes at first."""
+    pred, target, weight = boxes()
+    model = nn.Module()
+    model.layer, model.loss = nn.Linear(4, 4), SumLoss([L1, GIOU],
+                                                       'uncertainty')
+    nn.init.eye_(model.layer.weight)
+    nn.init.zeros_(model.layer.bias)
+    model.forward = lambda x, *args: model.loss(model.layer(x), *args)
+    wrapped = MMDistributedDataParallel(model)
+    seen = []
+    for step in range(2):
+        count = 5 if rank == 0 or step else 0
+        wrapped.zero_grad()
+        wrapped(pred.detach()[:count], target[:count],
+                weight[:count]).backward()
+        seen.append(model.loss.log_vars.grad.clone())
+    torch.save(seen, folder / f'{rank}.pt')
+
+
+@needs_ranks
+@pytest.mark.slow
+def test_ranks_without_boxes(tmp_path):
+    """They do not hang, and the weights learn the same on all."""
+    run_ranks(train_uncertain, tmp_path)
+    one, other = [
+        torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+        for rank in range(2)
+    ]
+    for a, b in zip(one, other):
+        assert torch.equal(a, b) and a.isfinite().all() and (a != 0).all()
+    # The rank without boxes adds nothing to the mean of two.
+    torch.testing.assert_close(2 * one[0], one[1])
+
+
+# The log
+
+
+@pytest.fixture
+def hub():
+    """The log of a training."""
+    before = dict(MessageHub._instance_dict)
+    hub = MessageHub.get_instance('test_sum')
+    hub.update_info('iter', 0)
+    yield hub
+    MessageHub._instance_dict.clear()
+    MessageHub._instance_dict.update(before)
+
+
+def test_makes_no_log_where_there_is_none():
+    before = dict(MessageHub._instance_dict)
+    MessageHub._instance_dict.clear()
+    try:
+        SumLoss([L1])(*boxes())
+        assert not MessageHub._instance_dict
+    finally:
+        MessageHub._instance_dict.update(before)
+
+
+def logged(hub, name):
+    return hub.get_scalar(f'train/{name}').data[0].tolist()
+
+
+def test_terms_are_logged_once_an_iteration(hub):
+    """Those of several levels are added, as mmengine adds their losses."""
+    loss = SumLoss([L1, GIOU], loss_weight=0.5)
+    expected = []
+    for iteration in range(3):
+        hub.update_info('iter', iteration)
+        expected.append(0.0)
+        for level in range(iteration + 1):
+            loss(*boxes(seed=level))
+            expected[-1] += loss.parts['GIoULoss'].item()
+    assert logged(hub, 'sum_loss.GIoULoss') == pytest.approx(expected)
+    assert len(logged(hub, 'sum_loss.L1Loss')) == 3
+    scalar = hub.get_scalar('train/sum_loss.GIoULoss')
+    for name in ('mean', 'max', 'min', 'current'):
+        for read in (getattr(scalar, name), lambda: scalar.statistics(name)):
+            loss(*boxes(seed=9))
+            assert scalar.waiting
+            read()
+            assert not scalar.waiting
+
+
+def test_statistics_are_those_of_a_plain_buffer():
+    values = torch.randn(20)
+    device, plain = DeviceHistory(), HistoryBuffer()
+    for index, value in enumerate(values):
+        device.add(value, index)
+        plain.update(value.item())
+    device.update(3.0)
+    plain.update(3.0)
+    assert device.current() == plain.current()
+    for name in ('mean', 'max', 'min'):
+        for window in (None, 5):
+            assert device.statistics(name,
+                                     window) == plain.statistics(name, window)
+            assert getattr(device, name)(window) == getattr(plain, name)(
+                window)
+
+
+def test_only_what_is_learnt_is_logged(hub):
+    loss = SumLoss([L1])
+    with torch.no_grad():
+        loss(*boxes())
+    loss.eval()(*boxes())
+    loss.train()(*boxes(), reduction_override='none')
+    assert not hub.log_scalars
+    loss(*boxes())
+    assert list(hub.log_scalars) == ['train/sum_loss.L1Loss']
+
+
+def test_each_loss_has_its_own_name(hub):
+    """The second gets a number; the name of one that is gone is free."""
+    one, two = SumLoss([L1]), SumLoss([L1, MSE])
+    named = SumLoss([L1], log_name='loss_bbox')
+    for _ in range(2):
+        for loss in (one, two, named):
+            loss(*boxes())
+    names = [
+        'sum_loss.L1Loss', 'sum_loss_2.L1Loss', 'sum_loss_2.MSELoss',
+        'loss_bbox.L1Loss'
+    ]
+    assert list(hub.log_scalars) == [f'train/{name}' for name in names]
+    del one, loss
+    gc.collect()
+    SumLoss([L1])(*boxes())
+    assert len(hub.log_scalars) == len(names)
+
+
+def test_checkpoints_hold_plain_buffers(hub):
+    """Also a resumed log goes on where it was."""
+    loss = SumLoss([L1])
+    loss(*boxes())
+    for saved in (hub.state_dict(),
+                  pickle.loads(pickle.dumps(hub.state_dict()))):
+        scalar = saved['log_scalars']['train/sum_loss.L1Loss']
+        assert type(scalar) is HistoryBuffer
+        assert scalar.current() == loss.parts['L1Loss'].item()
+    twin = copy.deepcopy(hub.get_scalar('train/sum_loss.L1Loss'))
+    assert type(twin) is HistoryBuffer
+    other = MessageHub.get_instance('test_sum_resumed')
+    other.load_state_dict(saved)
+    loss(*boxes(seed=1))
+    assert len(other.get_scalar('train/sum_loss.L1Loss').data[0]) == 2
+    assert len(hub.get_scalar('train/sum_loss.L1Loss').data[0]) == 1
+
+
+def test_logging_does_not_wait_for_the_device(hub):
+    """Reading does, which is what shows that this test would see it."""
+    loss = SumLoss([L1, GIOU], 'uncertainty').to(DEVICE)
+    pred, target, weight = [x.detach().to(DEVICE) for x in boxes()]
+    with no_host_sync():
+        for iteration in range(3):
+            hub.update_info('iter', iteration)
+            for _ in range(2):
+                loss(
+                    pred.requires_grad_(), target, weight,
+                    avg_factor=7.0).backward()
+    scalar = hub.get_scalar('train/sum_loss.L1Loss')
+    assert len(scalar.waiting) == 3
+    with pytest.raises(HostSync), no_host_sync():
+        scalar.mean()
+
+
+def test_a_log_that_nobody_reads_stays_small():
+    scalar = DeviceHistory()
+    for index in range(2 * MOST_WAITING + 1):
+        scalar.add(torch.ones(()), index)
+        assert len(scalar.waiting) <= MOST_WAITING
+    assert scalar.data[0].sum() == 2 * MOST_WAITING + 1
+
+
+def test_compiled_models_do_not_log(hub):
+    needs_dynamo()
+    loss = SumLoss([L1])
+    compiled = torch.compile(loss, fullgraph=True, backend='eager')
+    pred, target, weight = boxes()
+    got = compiled(pred, target, weight)
+    torch.testing.assert_close(got, losses.L1Loss()(pred, target, weight))
+    torch.testing.assert_close(loss.parts['L1Loss'], got.detach())
+    assert not hub.log_scalars
