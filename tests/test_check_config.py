@@ -379,7 +379,7 @@ BROKEN = [
     ('mask_rcnn', {
         'roi_head.bbox_head.loss_cls':
         dict(type='mmlosses.CrossEntropyLoss', class_weight=[1.0] * 5)
-    }, 'class_weight must have 6 entries'),
+    }, 'but the prediction has 6 classes'),
     ('mask_rcnn', {
         'roi_head.bbox_head.loss_cls':
         dict(_delete_=True, type='mmlosses.ArcFaceLogitLoss')

@@ -404,14 +404,21 @@ def test_background_is_a_class_of_a_softmax_only(loss):
 
 @pytest.mark.parametrize('loss',
                          [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
-def test_class_weights_of_another_length(loss):
-    loss = loss(class_weight=[1.0] * 5)
+@pytest.mark.parametrize('use_sigmoid, given, hint', [
+    (False, 3, ': a softmax head of mmdet needs one more for the background, '
+     'the last'),
+    (True, 5, ': with a sigmoid the background is no class, leave out the '
+     'last'),
+    (False, 5, ', num_classes + 1 for the softmax of a head of mmdet'),
+    (True, 2, ', num_classes'),
+])
+def test_class_weights_of_another_length(loss, use_sigmoid, given, hint):
+    loss = loss(use_sigmoid=use_sigmoid, class_weight=[1.0] * given)
     with pytest.raises(ValueError) as caught:
         loss(scores(2, 4), torch.tensor([1, 2]))
-    for words in ('4 entries', 'got 5', 'num_classes', 'num_classes + 1'):
-        assert words in ' '.join(str(caught.value).split())
-    with pytest.raises(TypeError, match='class_weight'):
-        type(loss)(class_weight=2.0)
+    assert str(caught.value) == (
+        f'class_weight has {given} numbers, but the prediction has 4 classes' +
+        hint)
 
 
 @pytest.mark.parametrize('loss',

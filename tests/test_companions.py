@@ -1,6 +1,7 @@
 """What is around a loss, in real trainings of mmdet and mmpose."""
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,3 +112,57 @@ model = dict(backbone=dict(init_cfg=None), bbox_head=dict(
     # What is worth a warning without a sum is so with one, and no more.
     warnings = [x for x in done.stdout.splitlines() if x.startswith('warn')]
     assert len(warnings) == 1 and 'L1Loss) compares pixels' in warnings[0]
+
+
+def first_losses(cfg):
+    """Those of the first iteration."""
+    cfg.train_cfg = dict(by_epoch=False, max_iters=1)
+    train(cfg)
+    return scalars(Path(cfg.work_dir))[0]
+
+
+def test_keypoint_weight_in_a_pose_estimator(coco, tmp_path):
+    """The parts of single keypoints, from a loss each, make up the whole."""
+    weights = [0.0] * 17
+    weights[0], weights[5], weights[16] = 2.0, 0.5, 3.0
+
+    def loss_of(numbers):
+        cfg = training('mmpose', coco, tmp_path / f'{numbers}'[:60])
+        fill(
+            cfg,
+            dict(
+                type='mmlosses.SmoothL1Loss',
+                use_target_weight=True,
+                keypoint_weight=numbers))
+        return first_losses(cfg)['loss_kpt']
+
+    single = [[1.0 * (k == index) for k in range(17)] for index in (0, 5, 16)]
+    parts = [loss_of(numbers) for numbers in single]
+    assert loss_of(weights) == pytest.approx(
+        2 * parts[0] + 0.5 * parts[1] + 3 * parts[2], rel=1e-4)
+
+
+def test_wrong_number_of_keypoints_stops_a_training(coco, tmp_path):
+    cfg = training('mmpose', coco, tmp_path)
+    fill(cfg, dict(type='mmlosses.L1Loss', keypoint_weight=[1.0] * 16))
+    with pytest.raises(ValueError, match='has 16 numbers, .* 17 keypoints'):
+        train(cfg)
+
+
+@pytest.mark.parametrize('number', [1, 2])
+def test_class_weight_in_a_detector(coco, tmp_path, number):
+    """RetinaNet has a sigmoid: one class, and no background."""
+    losses = []
+    for factor in (1.0, 0.5):
+        cfg = training('mmdet', coco, tmp_path / str(factor))
+        cfg.model.bbox_head.num_classes = 1
+        cfg.model.bbox_head.loss_cls = dict(
+            type='mmlosses.FocalLoss',
+            use_sigmoid=True,
+            class_weight=[factor] * number)
+        if number == 2:
+            with pytest.raises(ValueError, match='leave out the last'):
+                train(cfg)
+            return
+        losses.append(first_losses(cfg)['loss_cls'])
+    assert losses[1] == pytest.approx(0.5 * losses[0], rel=1e-5)

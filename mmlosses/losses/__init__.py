@@ -17,6 +17,7 @@ from .cross_entropy import (CrossEntropyLoss, LabelSmoothLoss, smooth_labels,
 from .dice import DiceLoss, dice_loss
 from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
 from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
+from .keypoints import KeypointLoss
 from .kl_discret import KLDiscretLoss, kl_discret_loss
 from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ModifiedSoftmaxLoss,
                      NormFaceLoss, angular_margin, arcface_logits,
@@ -33,14 +34,14 @@ __all__ = [
     'BoxPair', 'CCSLoss', 'CIoULoss', 'CenterLoss', 'CenterSoftmaxLoss',
     'ClassificationLoss', 'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss',
     'DiceLoss', 'EIoULoss', 'FocalLoss', 'GIoULoss', 'GaussianFocalLoss',
-    'InnerIoULoss', 'IoULoss', 'KLDiscretLoss', 'KeypointPROPELLoss', 'L1Loss',
-    'LabelSmoothLoss', 'MPDIoULoss', 'MSELoss', 'ModifiedSoftmaxLoss',
-    'NWDLoss', 'NormFaceLoss', 'PROPELLoss', 'SIoULoss', 'ShapeIoULoss',
-    'SmoothL1Loss', 'SumLoss', 'WIoULoss', 'angular_loss', 'angular_margin',
-    'arcface_logits', 'associative_embedding_loss', 'binary_cross_entropy',
-    'box_pair', 'ccs_loss', 'center_loss', 'corner_heatmap_loss',
-    'corner_offset_loss', 'cosine_logits', 'dice_loss', 'gaussian_focal_loss',
-    'kl_discret_loss', 'l1_loss', 'mse_loss', 'propel_loss',
-    'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
+    'InnerIoULoss', 'IoULoss', 'KLDiscretLoss', 'KeypointLoss',
+    'KeypointPROPELLoss', 'L1Loss', 'LabelSmoothLoss', 'MPDIoULoss', 'MSELoss',
+    'ModifiedSoftmaxLoss', 'NWDLoss', 'NormFaceLoss', 'PROPELLoss', 'SIoULoss',
+    'ShapeIoULoss', 'SmoothL1Loss', 'SumLoss', 'WIoULoss', 'angular_loss',
+    'angular_margin', 'arcface_logits', 'associative_embedding_loss',
+    'binary_cross_entropy', 'box_pair', 'ccs_loss', 'center_loss',
+    'corner_heatmap_loss', 'corner_offset_loss', 'cosine_logits', 'dice_loss',
+    'gaussian_focal_loss', 'kl_discret_loss', 'l1_loss', 'mse_loss',
+    'propel_loss', 'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
     'soft_cross_entropy', 'softmax_focal_loss', 'wise_iou_loss'
 ]

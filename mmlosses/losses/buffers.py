@@ -1,6 +1,8 @@
-"""State that a loss moves in the forward pass."""
+"""What a loss keeps on the device of the model, beside its parameters."""
 from __future__ import annotations
+from typing import Sequence
 
+import torch
 from torch import Tensor
 
 from .base import BaseLoss
@@ -20,3 +22,27 @@ def set_buffer(module: BaseLoss, name: str, value: Tensor) -> None:
         setattr(module, name, value.to(buffer.dtype))
     else:
         buffer.copy_(value)
+
+
+def register_weights(module: BaseLoss, name: str,
+                     weights: Sequence[float] | Tensor | None,
+                     each: str) -> None:
+    """Keep fixed weights as an attribute, and as a buffer of that name with
+    an underscore: on the device, so that no call copies them there, and in no
+    checkpoint.
+
+    Raises:
+        TypeError: If they are not a list of numbers.
+    """
+    buffer = None
+    if weights is not None:
+        try:
+            buffer = torch.as_tensor(
+                weights, dtype=torch.get_default_dtype()).detach().clone()
+        except (TypeError, ValueError, RuntimeError):
+            pass
+        if buffer is None or buffer.ndim != 1:
+            raise TypeError(f'{name} must be a list with a number for each '
+                            f'{each}, got {weights!r}')
+    setattr(module, name, weights)
+    module.register_buffer(f'_{name}', buffer, persistent=False)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .base import BaseLoss
+from .buffers import register_weights
 from .labels import check_index
 from .reduction import (check_floating, check_reduction, check_same_shape,
                         compute_dtype)
@@ -47,18 +48,8 @@ class ClassificationLoss(BaseLoss):
                  loss_weight: float) -> None:
         super().__init__(reduction, loss_weight)
         self.use_sigmoid = use_sigmoid
-        self.class_weight = class_weight
         self.ignore_index = ignore_index
-        # On the device of the model, so that no call copies it there.
-        buffer = None
-        if class_weight is not None:
-            buffer = torch.as_tensor(
-                class_weight,
-                dtype=torch.get_default_dtype()).detach().clone()
-            if buffer.ndim != 1:
-                raise TypeError('class_weight must be a list with a number '
-                                f'for each class, got {class_weight!r}')
-        self.register_buffer('_class_weight', buffer, persistent=False)
+        register_weights(self, 'class_weight', class_weight, 'class')
 
     @property
     def binary(self) -> bool:
@@ -121,12 +112,20 @@ class ClassificationLoss(BaseLoss):
         classes, given = math.prod(shape), self._class_weight.numel()
         if given != classes:
             raise ValueError(
-                f'class_weight must have {classes} entries, one for each '
-                f'channel of pred {tuple(pred.shape)}, got {given}. The '
-                'channels are num_classes with a sigmoid, and num_classes + '
-                '1, the last one for background, with the softmax of a '
-                'detection head')
+                f'class_weight has {given} numbers, but the prediction has '
+                f'{classes} classes' + self._miscounted(given, classes))
         return self._class_weight.to(pred).reshape(shape)
+
+    def _miscounted(self, given: int, classes: int) -> str:
+        """What may have been forgotten where the numbers of classes differ."""
+        if given == classes - 1 and not self.binary:
+            return (': a softmax head of mmdet needs one more for the '
+                    'background, the last')
+        if given == classes + 1 and self.binary:
+            return (': with a sigmoid the background is no class, leave out '
+                    'the last')
+        return ', num_classes' + ('' if self.binary else
+                                  ' + 1 for the softmax of a head of mmdet')
 
     def forward(self,
                 pred: Tensor,

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-from .base import BaseLoss
 from .focal import focal_and_slope, logs_of_probability
 from .gradient import with_slope
+from .keypoints import KeypointLoss
 from .labels import check_index, check_label_range
 from .numeric import safe_power
 from .reduction import Tensors, check_floating, check_same_shape
@@ -95,7 +95,7 @@ def peak_focal_and_slope(logits: Tensor, target: Tensor, alpha: float,
 
 
 @MODELS.register_module()
-class GaussianFocalLoss(BaseLoss):
+class GaussianFocalLoss(KeypointLoss):
     r"""Focal loss of the heatmaps of CornerNet and CenterNet.
 
     .. math::
@@ -120,6 +120,9 @@ class GaussianFocalLoss(BaseLoss):
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
             Default: ``'mean'``.
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
+        keypoint_weight (list[float] | Tensor, optional): Weight of each
+            keypoint, on axis 1, on top of the weight of the call.
+            Default: None.
 
     Shape:
         - pred, target: any one shape, with ``pos_inds`` (N, C).
@@ -175,15 +178,18 @@ class GaussianFocalLoss(BaseLoss):
         0.0843
     """
 
-    def __init__(self,
-                 alpha: float = 2.0,
-                 gamma: float = 4.0,
-                 use_sigmoid: bool = False,
-                 pos_weight: float = 1.0,
-                 neg_weight: float = 1.0,
-                 reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
-        super().__init__(reduction, loss_weight)
+    def __init__(
+            self,
+            alpha: float = 2.0,
+            gamma: float = 4.0,
+            use_sigmoid: bool = False,
+            pos_weight: float = 1.0,
+            neg_weight: float = 1.0,
+            reduction: str = 'mean',
+            loss_weight: float = 1.0,
+            keypoint_weight: Sequence[float] | Tensor | None = None) -> None:
+        super().__init__(
+            reduction, loss_weight, keypoint_weight=keypoint_weight)
         self.alpha = alpha
         self.gamma = gamma
         self.use_sigmoid = use_sigmoid

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-from .base import BaseLoss
+from .keypoints import KeypointLoss
 from .reduction import check_floating, check_same_shape
 
 
@@ -61,7 +61,7 @@ def kl_discret_loss(pred: Tensor,
 
 
 @MODELS.register_module()
-class KLDiscretLoss(BaseLoss):
+class KLDiscretLoss(KeypointLoss):
     r"""Discrete KL divergence of SimCC, one classification per axis.
 
     .. math::
@@ -100,6 +100,9 @@ class KLDiscretLoss(BaseLoss):
         reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
             Default: ``'mean'``.
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
+        keypoint_weight (list[float] | Tensor, optional): Weight of each
+            keypoint, on axis 1, on top of the weight of the call.
+            Default: None.
 
     Shape:
         - pred, target: tuples (x, y) or (x, y, z), or any number of axes, of
@@ -152,19 +155,22 @@ class KLDiscretLoss(BaseLoss):
     """
     _mask_index: Tensor
 
-    def __init__(self,
-                 beta: float = 1.0,
-                 label_softmax: bool = False,
-                 label_beta: float = 10.0,
-                 use_target_weight: bool | None = True,
-                 mask: Sequence[int] | None = None,
-                 mask_weight: float = 1.0,
-                 size_average: bool = True,
-                 bin_reduction: str = 'mean',
-                 normalize_target: bool = False,
-                 reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
-        super().__init__(reduction, loss_weight, use_target_weight)
+    def __init__(
+            self,
+            beta: float = 1.0,
+            label_softmax: bool = False,
+            label_beta: float = 10.0,
+            use_target_weight: bool | None = True,
+            mask: Sequence[int] | None = None,
+            mask_weight: float = 1.0,
+            size_average: bool = True,
+            bin_reduction: str = 'mean',
+            normalize_target: bool = False,
+            reduction: str = 'mean',
+            loss_weight: float = 1.0,
+            keypoint_weight: Sequence[float] | Tensor | None = None) -> None:
+        super().__init__(reduction, loss_weight, use_target_weight,
+                         keypoint_weight)
         if bin_reduction not in ('mean', 'sum'):
             raise ValueError("bin_reduction must be 'mean' or 'sum', "
                              f'got {bin_reduction!r}')

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmlosses.registry import MODELS
 from .base import BaseLoss
+from .keypoints import KeypointLoss
 from .numeric import axis_first
 from .reduction import pad_right
 
@@ -299,7 +300,7 @@ class PROPELLoss(BaseLoss):
 
 
 @MODELS.register_module()
-class KeypointPROPELLoss(PROPELLoss):
+class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
     r"""PROPEL for keypoints, with the call of mmpose's ``RLEHead``.
 
     .. math::
@@ -326,6 +327,9 @@ class KeypointPROPELLoss(PROPELLoss):
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
         use_target_weight (bool, optional): ``None`` applies a weight that is
             given, ``False`` ignores it, ``True`` requires it.
+            Default: None.
+        keypoint_weight (list[float] | Tensor, optional): Weight of each
+            keypoint, on axis 1, on top of the weight of the call.
             Default: None.
 
     Shape:
@@ -374,6 +378,19 @@ class KeypointPROPELLoss(PROPELLoss):
         >>> print('%.4f' % loss(mu, sigma, target, weight))
         3.2388
     """
+
+    def __init__(
+            self,
+            sigma: float | Sequence[float] = 0.1,
+            scale: str = 'std',
+            compat: str | None = None,
+            reduction: str = 'mean',
+            loss_weight: float = 1.0,
+            use_target_weight: bool | None = None,
+            keypoint_weight: Sequence[float] | Tensor | None = None) -> None:
+        super().__init__(sigma, scale, compat, reduction, loss_weight,
+                         use_target_weight)
+        self.set_keypoint_weight(keypoint_weight)
 
     def forward(self,
                 mu: Tensor,

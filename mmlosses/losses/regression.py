@@ -1,12 +1,12 @@
 """Distances between numbers: L1, squared and smooth L1."""
 from __future__ import annotations
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-from .base import BaseLoss
+from .keypoints import KeypointLoss
 
 
 def l1_loss(pred: Tensor, target: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
 
 
 @MODELS.register_module()
-class L1Loss(BaseLoss):
+class L1Loss(KeypointLoss):
     r"""Mean absolute error.
 
     .. math::
@@ -80,6 +80,9 @@ class L1Loss(BaseLoss):
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
         use_target_weight (bool, optional): ``None`` applies a weight that is
             given, ``False`` ignores it, ``True`` requires it.
+            Default: None.
+        keypoint_weight (list[float] | Tensor, optional): Weight of each
+            keypoint, on axis 1, on top of the weight of the call.
             Default: None.
 
     Shape:
@@ -131,7 +134,7 @@ class L1Loss(BaseLoss):
 
 
 @MODELS.register_module(name=['MSELoss', 'L2Loss'])
-class MSELoss(BaseLoss):
+class MSELoss(KeypointLoss):
     r"""Mean squared error; its other name is ``L2Loss``.
 
     .. math::
@@ -143,6 +146,9 @@ class MSELoss(BaseLoss):
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
         use_target_weight (bool, optional): ``None`` applies a weight that is
             given, ``False`` ignores it, ``True`` requires it.
+            Default: None.
+        keypoint_weight (list[float] | Tensor, optional): Weight of each
+            keypoint, on axis 1, on top of the weight of the call.
             Default: None.
 
     Shape:
@@ -196,7 +202,7 @@ class MSELoss(BaseLoss):
 
 
 @MODELS.register_module()
-class SmoothL1Loss(BaseLoss):
+class SmoothL1Loss(KeypointLoss):
     r"""Squared error near the target, absolute error farther away.
 
     .. math::
@@ -221,6 +227,9 @@ class SmoothL1Loss(BaseLoss):
             sum by how many numbers have a weight above 0, at least by 1. Has
             no effect without a weight or with an ``avg_factor``.
             Default: True.
+        keypoint_weight (list[float] | Tensor, optional): Weight of each
+            keypoint, on axis 1, on top of the weight of the call.
+            Default: None.
 
     Shape:
         - pred, target: any, the same.
@@ -273,13 +282,16 @@ class SmoothL1Loss(BaseLoss):
         2.50
     """
 
-    def __init__(self,
-                 beta: float = 1.0,
-                 reduction: str = 'mean',
-                 loss_weight: float = 1.0,
-                 use_target_weight: bool | None = None,
-                 supervise_empty: bool = True) -> None:
-        super().__init__(reduction, loss_weight, use_target_weight)
+    def __init__(
+            self,
+            beta: float = 1.0,
+            reduction: str = 'mean',
+            loss_weight: float = 1.0,
+            use_target_weight: bool | None = None,
+            supervise_empty: bool = True,
+            keypoint_weight: Sequence[float] | Tensor | None = None) -> None:
+        super().__init__(reduction, loss_weight, use_target_weight,
+                         keypoint_weight)
         if not isinstance(beta, (int, float)):
             raise TypeError(
                 f'beta must be a number, got {type(beta).__name__}')

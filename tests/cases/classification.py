@@ -122,7 +122,8 @@ CASES = [
             gamma=({}, dict(gamma=1.0)),
             use_sigmoid=({}, dict(use_sigmoid=True)),
             pos_weight=({}, dict(pos_weight=2.0)),
-            neg_weight=({}, dict(neg_weight=2.0))),
+            neg_weight=({}, dict(neg_weight=2.0)),
+            keypoint_weight=({}, dict(keypoint_weight=[0.5, 3.0]))),
         stock_kwargs=[
             dict(alpha=2.0, gamma=4.0, loss_weight=1),
             dict(loss_weight=1.0),

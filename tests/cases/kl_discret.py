@@ -3,6 +3,7 @@ import torch
 
 from mmlosses.losses import KLDiscretLoss
 from mmlosses.testing import LossCase
+from .regression import KEYPOINT_WEIGHT
 
 BINS = (5, 7)
 
@@ -36,7 +37,8 @@ CASES = [
             mask_weight=(dict(mask=[1]), dict(mask=[1], mask_weight=0.5)),
             size_average=({}, dict(size_average=False)),
             bin_reduction=({}, dict(bin_reduction='sum')),
-            normalize_target=({}, dict(normalize_target=True))),
+            normalize_target=({}, dict(normalize_target=True)),
+            **KEYPOINT_WEIGHT),
         stock_kwargs=[
             dict(use_target_weight=True),
             dict(use_target_weight=True, beta=10.0, label_softmax=True),

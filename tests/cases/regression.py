@@ -6,6 +6,8 @@ from mmlosses.losses import (AngularLoss, KeypointPROPELLoss, L1Loss, MSELoss,
 from mmlosses.testing import LossCase
 
 SIGMA = 0.5
+KEYPOINT_WEIGHT = dict(
+    keypoint_weight=({}, dict(keypoint_weight=[0.5, 2.0, 1.0, 3.0])))
 
 
 def keypoints(batch):
@@ -70,6 +72,7 @@ CASES = [
         loss=L1Loss,
         inputs=keypoints,
         element_shape=lambda batch: (batch, 4, 2),
+        arguments=KEYPOINT_WEIGHT,
         stock_kwargs=[
             dict(loss_weight=0.1),
             dict(reduction='sum', loss_weight=1.0),
@@ -81,6 +84,7 @@ CASES = [
         loss=MSELoss,
         inputs=keypoints,
         element_shape=lambda batch: (batch, 4, 2),
+        arguments=KEYPOINT_WEIGHT,
         stock_kwargs=[
             dict(use_target_weight=True),
             dict(loss_weight=2.0, reduction='sum')
@@ -93,7 +97,8 @@ CASES = [
         element_shape=lambda batch: (batch, 4, 2),
         arguments=dict(
             beta=({}, dict(beta=0)),
-            supervise_empty=({}, dict(supervise_empty=False))),
+            supervise_empty=({}, dict(supervise_empty=False)),
+            **KEYPOINT_WEIGHT),
         stock_kwargs=[
             dict(beta=1.0, loss_weight=1.0),
             dict(use_target_weight=True),
@@ -131,7 +136,7 @@ CASES = [
         inputs=keypoint_gaussians,
         element_shape=lambda batch: (batch, 4),
         kwargs=dict(sigma=SIGMA),
-        arguments=PROPEL_ARGUMENTS,
+        arguments=dict(PROPEL_ARGUMENTS, **KEYPOINT_WEIGHT),
         stock_kwargs=[dict(use_target_weight=True)],
         perfect=perfect_gaussians,
         non_negative=True,

@@ -1,0 +1,159 @@
+"""Keypoints that count more, in every loss that has keypoints."""
+import copy
+
+import pytest
+import torch
+
+from mmlosses import losses
+from mmlosses.losses import KeypointLoss
+
+WEIGHTS = [0.5, 0.0, 2.0]
+
+
+def heatmaps():
+    """Probabilities of 3 keypoints, with peaks."""
+    target = 0.9 * torch.rand(2, 3, 4, 5)
+    target[:, :, 1, 2] = 1
+    return torch.rand(2, 3, 4, 5), target
+
+
+def coordinates():
+    """Of 3 keypoints in the plane."""
+    return torch.randn(2, 3, 2), torch.randn(2, 3, 2)
+
+
+def gaussians():
+    """One for each keypoint."""
+    mean, target = coordinates()
+    return mean, torch.rand(2, 3, 2) + 0.1, target
+
+
+def bins():
+    """Scores and densities along two axes."""
+    sizes = (6, 8)
+    return ([torch.randn(2, 3, size) for size in sizes],
+            [torch.rand(2, 3, size).softmax(-1) for size in sizes])
+
+
+ROWS = [
+    (losses.L1Loss, coordinates),
+    (losses.MSELoss, heatmaps),
+    (losses.MSELoss, coordinates),
+    (losses.SmoothL1Loss, coordinates),
+    (losses.GaussianFocalLoss, heatmaps),
+    (losses.KeypointPROPELLoss, gaussians),
+    (losses.KLDiscretLoss, bins),
+]
+
+
+def test_they_are_all():
+    kinds = {
+        x
+        for x in vars(losses).values()
+        if isinstance(x, type) and issubclass(x, KeypointLoss)
+    }
+    assert kinds - {KeypointLoss} == {loss for loss, _ in ROWS}
+
+
+@pytest.mark.parametrize('given', [False, True], ids=['alone', 'with weight'])
+@pytest.mark.parametrize('reduction', ['none', 'sum', 'mean'])
+@pytest.mark.parametrize('loss, inputs', ROWS)
+def test_is_the_loop_over_keypoints(loss, inputs, reduction, given):
+    """Each keypoint's part of the loss, times its weight, nothing else."""
+    torch.manual_seed(0)
+    args = inputs()
+    weight = torch.rand(2, 3) if given else torch.ones(2, 3)
+    plain, weighted = loss(), loss(keypoint_weight=WEIGHTS)
+    if not given:
+        weighted.use_target_weight = None
+    got = weighted(
+        *args, *([weight] if given else []), reduction_override=reduction)
+    elements = plain(*args, weight, reduction_override='none')
+    for k, factor in enumerate(WEIGHTS):
+        elements[:, k] = elements[:, k] * factor
+    expected = dict(
+        none=elements, sum=elements.sum(), mean=elements.mean())[reduction]
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize('loss, inputs', ROWS)
+def test_a_keypoint_of_weight_0_is_not_there(loss, inputs):
+    """Even where it is NaN."""
+    torch.manual_seed(0)
+
+    def spoiled(x):
+        if isinstance(x, list):
+            return [spoiled(each) for each in x]
+        x = x.clone()
+        x[:, 1] = float('nan')
+        return x.requires_grad_()
+
+    args = inputs()
+    weighted = loss(keypoint_weight=WEIGHTS)
+    bad = [spoiled(x) for x in args]
+    got = weighted(*bad, torch.ones(2, 3))
+    torch.testing.assert_close(got, weighted(*args, torch.ones(2, 3)))
+    got.backward()
+    pred = bad[0][0] if isinstance(bad[0], list) else bad[0]
+    assert (pred.grad[:, 1] == 0).all() and pred.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('loss, inputs', ROWS)
+@pytest.mark.parametrize('weights, text', [
+    ([1.0] * 4, 'keypoint_weight has 4 numbers, but the prediction has 3 key'),
+    ([1.0] * 2, 'has 2 numbers, but the prediction has 3 keypoints, on axis'),
+    ([1.0], 'If each keypoint has 3 channels, repeat its number'),
+])
+def test_length_is_checked(loss, inputs, weights, text):
+    with pytest.raises(ValueError, match=text):
+        loss(keypoint_weight=weights)(*inputs(), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize('weights', [2.0, [[1.0]], 'all', ['a'], [None]])
+def test_must_be_a_list_of_numbers(weights):
+    with pytest.raises(TypeError, match='number for each keypoint, got'):
+        losses.L1Loss(keypoint_weight=weights)
+
+
+def test_needs_keypoints():
+    with pytest.raises(ValueError, match=r'on axis 1, got .* shape \(3,\)'):
+        losses.L1Loss(keypoint_weight=WEIGHTS)(torch.ones(3), torch.zeros(3))
+
+
+def test_fixed_and_in_no_checkpoint():
+    """A tensor works too, and is not the one that was given."""
+    given = torch.tensor(WEIGHTS, requires_grad=True)
+    loss = losses.L1Loss(keypoint_weight=given)
+    assert not loss.state_dict() and not list(loss.parameters())
+    pred, target = coordinates()
+    expected = loss(pred, target)
+    with torch.no_grad():
+        given.zero_()
+    twin = copy.deepcopy(losses.L1Loss(keypoint_weight=WEIGHTS)).double()
+    for got in (loss(pred, target), twin(pred, target)):
+        torch.testing.assert_close(got, expected)
+    assert losses.L1Loss(keypoint_weight=WEIGHTS).keypoint_weight == WEIGHTS
+
+
+def test_is_on_top_of_what_a_loss_does_with_weights():
+    """`use_target_weight` is about the weight of the call alone."""
+    pred, target = coordinates()
+    loss = losses.L1Loss(use_target_weight=False, keypoint_weight=WEIGHTS)
+    torch.testing.assert_close(
+        loss(pred, target, torch.zeros(2, 3)),
+        losses.L1Loss(keypoint_weight=WEIGHTS)(pred, target))
+    loss = losses.L1Loss(use_target_weight=True, keypoint_weight=WEIGHTS)
+    with pytest.raises(ValueError, match='needs a weight'):
+        loss(pred, target)
+    # SmoothL1Loss counts those of weight 0, or does not.
+    kwargs = dict(keypoint_weight=WEIGHTS, supervise_empty=False)
+    got = losses.SmoothL1Loss(**kwargs)(pred, target)
+    total = losses.SmoothL1Loss(keypoint_weight=WEIGHTS)(
+        pred, target, reduction_override='sum')
+    torch.testing.assert_close(got, total / 8)
+    # The mask of KLDiscretLoss is one more factor.
+    args, weight = bins(), torch.ones(2, 3)
+    loss = losses.KLDiscretLoss(
+        keypoint_weight=WEIGHTS, mask=[0], mask_weight=4.0)
+    same = losses.KLDiscretLoss(keypoint_weight=[2.0, 0.0, 2.0])
+    torch.testing.assert_close(loss(*args, weight), same(*args, weight))
