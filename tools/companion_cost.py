@@ -149,6 +149,22 @@ def add_losses(*others: Dict[str, Any], **kwargs: Any) -> Change:
     return change
 
 
+def class_loss(cfg: Config) -> None:
+    """Ours in the slot of the classes."""
+    cfg.model.bbox_head.loss_cls = dict(
+        type='mmlosses.FocalLoss', use_sigmoid=True)
+
+
+def keypoint_weight(cfg: Config) -> None:
+    """A weight for each keypoint of COCO."""
+    cfg.model.head.loss.keypoint_weight = [0.5] * 9 + [1.5] * 8
+
+
+def class_weight(cfg: Config) -> None:
+    """A weight for each class of COCO."""
+    cfg.model.bbox_head.loss_cls.class_weight = [0.5] * 40 + [1.5] * 40
+
+
 L1 = dict(type='mmlosses.L1Loss')
 COMPANIONS = {
     'SumLoss of one, mmdet':
@@ -164,6 +180,10 @@ COMPANIONS = {
     'SumLoss of two, learned weights, mmpose':
     Companion('mmpose', add_losses(L1, weighting='uncertainty'),
               keypoint_loss),
+    'keypoint_weight, mmpose':
+    Companion('mmpose', keypoint_weight, keypoint_loss),
+    'class_weight, mmdet':
+    Companion('mmdet', class_weight, class_loss),
 }
 
 
