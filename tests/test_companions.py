@@ -1,4 +1,5 @@
 """What is around a loss, in real trainings of mmdet and mmpose."""
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,75 @@ def test_class_weight_in_a_detector(coco, tmp_path, number):
             return
         losses.append(first_losses(cfg)['loss_cls'])
     assert losses[1] == pytest.approx(0.5 * losses[0], rel=1e-5)
+
+
+PATHS = dict(mmdet='bbox_head.loss_bbox', mmpose='head.loss_module')
+
+
+@both_projects
+def test_loss_weight_of_an_interrupted_training(project, coco, tmp_path):
+    """The same weights and losses as without the interruption."""
+    name = f'{PATHS[project]}.loss_weight'
+    kind = 'loss_bbox' if project == 'mmdet' else 'loss_kpt'
+
+    def rows_of(folder, **settings):
+        cfg = training(
+            project,
+            coco,
+            folder,
+            train_cfg__max_epochs=3,
+            custom_hooks=[
+                dict(
+                    type='mmlosses.LossWeightHook',
+                    path=PATHS[project],
+                    schedule='cosine',
+                    start_weight=1.0,
+                    end_weight=0.125,
+                    by_epoch=False)
+            ],
+            **settings)
+        fill(
+            cfg,
+            dict(type='mmlosses.GIoULoss' if project ==
+                 'mmdet' else 'mmlosses.SmoothL1Loss'))
+        train(cfg)
+        return scalars(folder)
+
+    rows = rows_of(tmp_path / 'whole')
+    expected = [
+        0.125 + 0.875 * (1 + math.cos(math.pi * k / (len(rows) - 1))) / 2
+        for k in range(len(rows))
+    ]
+    assert [row[name] for row in rows] == pytest.approx(expected)
+    again = rows_of(
+        tmp_path / 'whole',
+        load_from=str(tmp_path / 'whole/epoch_2.pth'),
+        resume=True)
+    assert len(again) == len(rows) // 3
+    for row, other in zip(again, rows[-len(again):]):
+        assert row['iter'] == other['iter'] and row[name] == other[name]
+        assert row[kind] == pytest.approx(other[kind], rel=1e-4)
+    # The weight moves the loss: the last are an eighth of what they were.
+    single = torch.load(tmp_path / 'whole/epoch_3.pth', weights_only=False)
+    curve = single['message_hub']['log_scalars'][f'train/{kind}'].data[0]
+    assert curve[-1] < 0.3 * curve[0]
+
+
+def test_stock_loss_without_a_weight_is_an_error(coco, tmp_path):
+    """As mmpose's KLDiscretLoss is."""
+    cfg = training('mmpose', coco, tmp_path)
+    cfg.custom_hooks = [
+        dict(type='mmlosses.LossWeightHook', path='head.loss', end_weight=1.0)
+    ]
+    with pytest.raises(ValueError, match='did you mean head.loss_module?'):
+        train(cfg)
+    cfg = training('mmpose', coco, tmp_path)
+    cfg.model.head.loss = dict(type='RLELoss')
+    cfg.custom_hooks = [
+        dict(
+            type='mmlosses.LossWeightHook',
+            path='head.loss_module',
+            end_weight=1.0)
+    ]
+    with pytest.raises(ValueError, match='RLELoss.* has no loss_weight'):
+        train(cfg)

@@ -165,6 +165,21 @@ def class_weight(cfg: Config) -> None:
     cfg.model.bbox_head.loss_cls.class_weight = [0.5] * 40 + [1.5] * 40
 
 
+def schedule(path: str) -> Change:
+    """Move the weight in each iteration."""
+
+    def change(cfg: Config) -> None:
+        cfg.custom_hooks = [
+            dict(
+                type='mmlosses.LossWeightHook',
+                path=path,
+                end_weight=0.5,
+                by_epoch=False)
+        ]
+
+    return change
+
+
 L1 = dict(type='mmlosses.L1Loss')
 COMPANIONS = {
     'SumLoss of one, mmdet':
@@ -184,6 +199,10 @@ COMPANIONS = {
     Companion('mmpose', keypoint_weight, keypoint_loss),
     'class_weight, mmdet':
     Companion('mmdet', class_weight, class_loss),
+    'LossWeightHook, mmdet':
+    Companion('mmdet', schedule('bbox_head.loss_bbox'), box_loss),
+    'LossWeightHook, mmpose':
+    Companion('mmpose', schedule('head.loss_module'), keypoint_loss),
 }
 
 

@@ -1,5 +1,6 @@
 """Every hook of mmlosses: importing this package registers them all."""
 from .curves import CurvesHook
+from .loss_weight import LossWeightHook
 from .sharded_classes import ShardedClassesHook
 
-__all__ = ['CurvesHook', 'ShardedClassesHook']
+__all__ = ['CurvesHook', 'LossWeightHook', 'ShardedClassesHook']

@@ -54,8 +54,8 @@ class CurvesHook(Hook):
         scalars = runner.message_hub.log_scalars
         losses = {
             name[len('train/'):]: scalar.data[0]
-            for name, scalar in scalars.items()
-            if name.startswith('train/') and 'loss' in name
+            for name, scalar in scalars.items() if name.startswith('train/')
+            and 'loss' in name and not name.endswith('loss_weight')
         }
         if len(losses) == 2:  # The total is the one term.
             losses.pop('loss', None)
