@@ -83,6 +83,8 @@ def build_parts(snippet):
     namespace = {}
     exec(re.sub('^_base_.*', '', snippet, flags=re.MULTILINE), namespace)
     del namespace['__builtins__']
+    for registry in (MODELS, HOOKS):
+        registry.import_from_location()
     return [
         registry.build(part) for registry in (MODELS, HOOKS)
         for part in parts_of(namespace, registry)

@@ -34,6 +34,7 @@ SIMCC = ('mmpose::body_2d_keypoint/simcc/coco/'
 OTHERS = {
     'td-hm_res50_direction_coco-256x192': ['loss_direction'],
     'td-reg_res50_propel_coco-256x192': ['loss_kpt'],
+    'td-reg_res50_sum_coco-256x192': ['loss_kpt'],
     'td-reg_res50_propel-mixture_coco-256x192': ['loss_kpt'],
     'yoloxpose_s_ciou_balanced_bce_coco-640': ['loss_bbox', 'loss_obj'],
     'yoloxpose_s_cross_entropy_focal_coco-640': ['loss_obj'],

@@ -23,6 +23,7 @@ FAMILIES = {
     'margin': ('Angular margins', ['margin']),
     'center': ('Centres', ['center']),
     'ccs': ('Cosines to class vectors', ['ccs']),
+    'sum': ('Several losses', ['sum']),
 }
 FAMILY_OF = {
     module: family

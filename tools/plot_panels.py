@@ -1184,6 +1184,61 @@ def boxes(panel: Panel, group: str, path: Path, slope: bool = False) -> None:
         panel.axes.set_xticks(range(-2, 3), ['1/4', '1/2', '1', '2', '4'])
 
 
+# --- sum ---
+
+
+def sum_terms(panel: Panel) -> None:
+    """A squared error for the far, an absolute one for the near."""
+    parts = [
+        dict(type='mmlosses.MSELoss', loss_weight=0.5),
+        dict(type='mmlosses.L1Loss', loss_weight=0.5),
+    ]
+    calls = {
+        'L2 / 2': partial(against, panel.build('MSELoss', loss_weight=0.5), 0),
+        'L1 / 2': partial(against, panel.build('L1Loss', loss_weight=0.5), 0),
+        'sum': partial(against, panel.build('SumLoss', losses=parts), 0),
+    }
+    panel.plot(line(-2, 2), calls)
+    panel.dress('loss', 'error', legend='upper center', ylim=(-0.1, 4.1))
+
+
+def learned_sum(panel: Panel, error: float, log_vars: Tensor) -> Tensor:
+    """A slot with one loss, L1 of an error, by its log variance."""
+    loss = panel.build(
+        'SumLoss',
+        losses=[dict(type='mmlosses.L1Loss')],
+        weighting='uncertainty')
+    pred, target = torch.full((1, ), error).double(), torch.zeros(1).double()
+    return torch.cat([
+        torch.func.functional_call(loss, {'log_vars': log_var}, (pred, target))
+        for log_var in log_vars.reshape(-1, 1)
+    ])
+
+
+def sum_log_vars(panel: Panel) -> None:
+    """The log variance that each loss asks for."""
+    at = line(-5, 5, 101)
+    for error in (0.1, 1.0, 10.0):
+        value = learned_sum(panel, error, at).detach()
+        drawn, = panel.axes.plot(
+            at.numpy(), value.numpy(), label=f'L = {error:g}')
+        least = value.argmin()
+        panel.axes.plot(at[least], value[least], 'o', color=drawn.get_color())
+    panel.dress('term', 'log variance s', legend='upper right', ylim=(-2, 8))
+
+
+def sum_by_size(panel: Panel) -> None:
+    """What a loss adds, by how large it is."""
+    at = line(0.05, 5, 100)
+    learned = [
+        learned_sum(panel, float(x), torch.log(2 * x)).detach() for x in at
+    ]
+    calls = {'plain': partial(against, panel.build('L1Loss'), 0)}
+    panel.plot(at, calls)
+    panel.axes.plot(at.numpy(), torch.cat(learned).numpy(), label='learned')
+    panel.dress('term at the best s', 'L', legend='upper left')
+
+
 class Family(NamedTuple):
     """The picture of a folder below configs/.
 
@@ -1246,6 +1301,8 @@ FAMILIES: Dict[str, Family] = {
         partial(kl_widths, slope=False),
         partial(kl_widths, slope=True), kl_labels
     ]]),
+    'sum':
+    Family([[sum_terms, sum_log_vars, sum_by_size]]),
     'boxes':
     Family([[
         partial(boxes, group=group, path=path, slope=slope) for group in GROUPS

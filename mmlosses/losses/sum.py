@@ -102,14 +102,18 @@ class SumLoss(BaseLoss):
         TypeError: If one of them is no config, returns something else than a
             tensor, or does not take an argument of the call.
 
+    Use:
+        - For: several losses in a slot that has one.
+        - Slots: Every slot whose loss returns one tensor, of mmdet and mmpose.
+
     Source:
-        The weights: Alex Kendall, Yarin Gal, Roberto Cipolla. Multi-Task
-        Learning Using Uncertainty to Weigh Losses for Scene Geometry and
-        Semantics. CVPR 2018, `arXiv:1705.07115
-        <https://arxiv.org/abs/1705.07115>`_, equation 10, with
-        :math:`s = \log \sigma^2`. Its factor 1/2 of a squared error, also in
-        equation 7, is left out, so that the option begins with the plain sum.
-        It only moves :math:`s_i` by :math:`\log 2`.
+        Alex Kendall, Yarin Gal, Roberto Cipolla. Multi-Task Learning Using
+        Uncertainty to Weigh Losses for Scene Geometry and Semantics. CVPR
+        2018, `arXiv:1705.07115 <https://arxiv.org/abs/1705.07115>`_: the
+        learned weights, equation 10, with :math:`s = \log \sigma^2`. Its
+        factor 1/2 of a squared error, also in equation 7, is left out, so
+        that the option begins with the plain sum. It only moves :math:`s_i`
+        by :math:`\log 2`.
 
     Differs from upstream:
         - mmdet has no sum of losses. mmpose's ``CombinedLoss`` is a dict of
