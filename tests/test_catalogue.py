@@ -102,7 +102,9 @@ def test_pages_say_what_belongs_on_them():
 @pytest.mark.parametrize('text, expected', [
     (':math:`\\theta` is ``x``', '$`\\theta`$ is `x`'),
     ('.. math::\n    a\n    b\n\nrest', '```math\na\nb\n```\n\nrest'),
-    ('see :class:`ArcFaceLoss`', 'see `ArcFaceLoss`'),
+    ('see :class:`ArcFaceLoss`',
+     'see [`ArcFaceLoss`](../../mmlosses/losses/margin.py)'),
+    ('see :meth:`torch.nn.Module.train`', 'see `torch.nn.Module.train`'),
     ('`arXiv:1\n<https://x.y/1>`_, page 2',
      '[arXiv:1](https://x.y/1), page 2'),
 ])
@@ -134,6 +136,9 @@ def test_list_of_all_losses(losses, capsys):
     (['rtmpose'], {'KLDiscretLoss'}),
     (['ArcMarginProduct'], {'ArcFaceLoss'}),
     (['tiny'], {'NWDLoss'}),
+    (['far'], {'EIoULoss', 'MPDIoULoss', 'WIoULoss'}),
+    (['thin'], {'ShapeIoULoss'}),
+    (['wrong'], {'LabelSmoothLoss', 'WIoULoss'}),
     (['diou', '--family', 'boxes'], {'DIoULoss', 'MPDIoULoss'}),
 ])
 def test_list_by_words(words, found, capsys):
@@ -149,7 +154,7 @@ def test_list_by_words(words, found, capsys):
 @pytest.mark.parametrize('words, message', [
     (['GIoULosss'], 'no loss has GIoULosss; did you mean GIoULoss?'),
     (['heatmap', '--family', 'boxes'], 'no loss of the family boxes has heat'),
-    (['--family', 'boxs'], 'boxs is not a family; did you mean boxes?'),
+    (['--family', 'boxs'], 'boxs is none of the families boxes, '),
 ])
 def test_list_of_nothing_asks_what_was_meant(words, message):
     with pytest.raises(SystemExit, match=re.escape(f'error: {message}')):
@@ -183,6 +188,24 @@ def test_package_brings_its_configs_and_tools():
                                                'model-index.yml').read_text()
     assert (folder / 'configs/digits/simcc_kl.py').is_file()
     assert (folder / 'tools/check_config.py').is_file()
+
+
+@pytest.mark.parametrize('words, code, part', [
+    ([], 0, 'list_losses    find a loss by a word'),
+    (['--help'], 0, '.mim/configs'),
+    (['list_losses', 'tiny', '--json'], None, '"name": "NWDLoss"'),
+    (['check_confg'], 'error: check_confg is none of the tools', ''),
+])
+def test_package_runs_its_tools(words, code, part, monkeypatch, capsys):
+    import mmlosses.__main__ as package
+    monkeypatch.setattr(sys, 'argv', ['mmlosses', *words])
+    monkeypatch.setattr(sys, 'path', sys.path.copy())
+    if isinstance(code, str):
+        with pytest.raises(SystemExit, match=code):
+            package.main()
+    else:
+        package.main()
+    assert part in capsys.readouterr().out
 
 
 SPEC = importlib.util.spec_from_file_location(

@@ -244,7 +244,22 @@ DYNAMIC_RCNN = """\
 _base_ = 'mmdet::dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py'
 model = dict(backbone=dict(depth=18))
 """
+GFL = """\
+_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+model = dict(
+    backbone=dict(depth=18),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
+    bbox_head=dict(
+        in_channels=32, feat_channels=32, stacked_convs=1, num_classes=5))
+"""
+SIMCC = """\
+_base_ = ['mmpose::body_2d_keypoint/simcc/coco/'
+          'simcc_res50_8xb64-210e_coco-256x192.py']
+model = dict(backbone=dict(depth=18), head=dict(in_channels=512))
+"""
 BASES = dict(
+    gfl=GFL,
+    simcc=SIMCC,
     dynamic_rcnn=DYNAMIC_RCNN,
     retinanet=RETINANET,
     mask_rcnn=MASK_RCNN,
@@ -446,7 +461,37 @@ SUSPECT = [
         "bbox_head.loss_bbox (mmlosses.IoULoss) has reduction='mean', but "
         "YOLOXHead counts on 'sum'"
     ]),
+    ('gfl', {
+        'bbox_head.loss_bbox': dict(_delete_=True, type='mmlosses.NWDLoss')
+    }, [
+        'bbox_head.loss_bbox (mmlosses.NWDLoss) gets boxes of',
+        'from mmdet.GFLHead, which are not in pixels, but perhaps in strides'
+    ]),
+    ('simcc', {
+        'head.loss.type': 'mmlosses.KLDiscretLoss'
+    }, [
+        'head.loss_module (mmlosses.KLDiscretLoss) averages over the batch, '
+        'where that of mmpose sums'
+    ]),
 ]
+
+
+@needs_dotted_paths
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('base, change', [
+    ('retinanet', {
+        'bbox_head.reg_decoded_bbox': True,
+        'bbox_head.loss_bbox': dict(_delete_=True, type='mmlosses.NWDLoss')
+    }),
+    ('simcc', {
+        'head.loss': dict(type='mmlosses.KLDiscretLoss', size_average=False)
+    }),
+])
+def test_configs_without_suspicion(openmmlab, base, change, tmp_path):
+    done = check_change(base, change, tmp_path)
+    assert done.trains and done.found == []
+    again = check_change(base, change, tmp_path)
+    assert again.rows == done.rows  # nothing of the fake batch is random
 
 
 @needs_dotted_paths

@@ -37,7 +37,9 @@ def test_commands_name_files_that_are_there():
 
 def test_links_of_the_readme_lead_somewhere():
     targets = re.findall(r'\]\(([^)]+)\)', README)
-    local = [target for target in targets if '://' not in target]
+    local = [
+        target.partition('#')[0] for target in targets if '://' not in target
+    ]
     assert local and all((ROOT / target).exists() for target in local)
 
 

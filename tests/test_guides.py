@@ -40,12 +40,14 @@ def test_bare_name_is_not_found():
 @pytest.mark.slow
 def test_own_loss_keeps_the_contract(tmp_path):
     """The files of the guide in a project of their own, under pytest."""
-    loss, config, test = blocks('your_own_loss.md', 'python')
+    loss, config, box_loss, test = blocks('your_own_loss.md', 'python')
     (tmp_path / 'my_project').mkdir()
     (tmp_path / 'my_project/__init__.py').touch()
     (tmp_path / 'my_project/losses.py').write_text(loss)
+    (tmp_path / 'my_project/boxes.py').write_text(box_loss)
     (tmp_path / 'test_log_cosh.py').write_text(test)
-    (tmp_path / 'config.py').write_text(config)
+    # Without its base, which needs mmdet.
+    (tmp_path / 'config.py').write_text(config.partition('\n')[2])
     (tmp_path / 'test_config.py').write_text("""
 import torch
 from mmengine.config import Config
@@ -54,11 +56,21 @@ from mmengine.registry import MODELS
 
 def test_config():
     cfg = Config.fromfile('config.py')
+    cfg.model.bbox_head.loss_bbox.pop('_delete_')
     loss = MODELS.build(cfg.model.bbox_head.loss_bbox)
     assert type(loss).__name__ == 'LogCoshLoss' and loss.scale == 0.5
     error = torch.tensor([2.0])
     expected = 0.25 * torch.log(torch.cosh(error / 0.5))
     torch.testing.assert_close(loss(error, torch.zeros(1)), expected[0])
+
+
+def test_boxes():
+    from my_project.boxes import NearIoULoss
+    pred = torch.tensor([[0.0, 0.0, 4.0, 2.0]])
+    target = torch.tensor([[2.0, 0.0, 6.0, 2.0]])
+    # IoU 4 / 12, the centres half a width apart.
+    expected = torch.tensor(1 - 4 / 12 + 0.25)
+    torch.testing.assert_close(NearIoULoss()(pred, target), expected)
 """)
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider'],
@@ -68,7 +80,7 @@ def test_config():
         cwd=str(tmp_path))
     assert done.returncode == 0, done.stdout
     passed = int(re.search(r'(\d+) passed', done.stdout)[1])
-    assert passed > 18, done.stdout
+    assert passed > 19, done.stdout
 
 
 # The rows of the first table: stock's config, ours, and what both are given.

@@ -5,6 +5,10 @@ on a fake batch without loading weights or their data sets, prints what each
 loss adds to the total and to the gradient, and warns about the traps of
 heads. With --steps it learns that batch, to see the total fall.
 
+In the table, a value is what the loss returned, with its loss_weight, added
+over its calls; the gradient norm is that of this part of the total over all
+parameters.
+
 Exit status 0: it trains, perhaps with warnings. 1: it does not, or it learns
 something other than what the config says.
 """
@@ -26,6 +30,7 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from mmlosses.checks import (Finding, LossWatch, check_losses, fake_batch,
@@ -144,6 +149,8 @@ class Check:
         if not self.trains:
             raise Stop
         model = self.build()
+        # Pipelines of mmpose draw random transforms.
+        set_random_seed(0)
         try:
             batch = fake_batch(self.cfg, self.size)
         except Exception as cause:
@@ -169,6 +176,8 @@ class Check:
             total, _ = model.parse_losses(
                 model._run_forward(data, mode='loss'))
             self.curve.append(float(total.detach()))
+            if sys.stderr.isatty():
+                print(f'step {step}: {self.curve[-1]:.4g}', file=sys.stderr)
             if not math.isfinite(self.curve[-1]):
                 self.fail(f'the total is {self.curve[-1]} after {step} steps')
             if step < self.steps:

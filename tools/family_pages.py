@@ -14,11 +14,14 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterator, List, Match, Sequence, Tuple
 
 from catalogue import FAMILIES, Loss, Paper, catalogue
 from metafiles import metafiles
 from pages import write_block, write_whole
+
+import mmlosses.losses
+import mmlosses.losses.box_geometry
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS_IN_A_ROW = 4
@@ -35,8 +38,19 @@ def to_markdown(text: str) -> str:
         flags=re.M)
     # With backticks, or GitHub takes the backslashes of a formula away.
     text = re.sub(r':math:`([^`]+)`', r'$`\1`$', text)
-    text = re.sub(r':\w+:`~?([^`]+)`', r'`\1`', text)
+    text = re.sub(r':\w+:`~?([^`]+)`', link_to_code, text)
     return re.sub(r'`([^`<]+?)\s+<([^>`]+)>`_', r'[\1](\2)', text).strip()
+
+
+def link_to_code(role: Match[str]) -> str:
+    """The name of a class or function, with the file that it is in."""
+    name = role[1]
+    for module in (mmlosses.losses, mmlosses.losses.box_geometry):
+        value = getattr(module, name.partition('.')[0], None)
+        path = getattr(value, '__module__', '').replace('.', '/')
+        if path.startswith('mmlosses/'):
+            return f'[`{name}`](../../{path}.py)'
+    return f'`{name}`'
 
 
 def picture(folder: str, name: str, alt: str, width: int) -> str:
@@ -143,11 +157,16 @@ def table(losses: List[Loss]) -> str:
         text.append(
             row_of([
                 link, names,
-                to_markdown(loss.purpose),
-                to_markdown(loss.slots),
+                unlinked(loss.purpose),
+                unlinked(loss.slots),
                 cite(loss.paper)
             ]))
     return '\n'.join(text)
+
+
+def unlinked(text: str) -> str:
+    """The same for another folder, where no link would lead to the code."""
+    return re.sub(r':class:`(\w+)`', r'`\1`', text).replace('``', '`')
 
 
 def row_of(cells: List[str]) -> str:

@@ -1,11 +1,12 @@
 """List the losses: what each is for, where it goes, how it is called.
 
-    python tools/list_losses.py [WORD ...] [--family NAME] [--json]
+    python -m mmlosses list_losses [WORD ...] [--family NAME] [--json]
 
-A WORD keeps the losses that have it in their name, purpose, slots or paper:
+A WORD keeps the losses that have it in their name, purpose, slots or paper, or
+a word that begins with it:
 
-    python tools/list_losses.py box
-    python tools/list_losses.py rtmpose
+    python -m mmlosses list_losses box
+    python -m mmlosses list_losses rtmpose
 """
 from __future__ import annotations
 import argparse
@@ -13,11 +14,14 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from catalogue import FAMILIES, Loss, catalogue
 
 from mmlosses.cli import did_you_mean, one_line_errors
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def as_dict(loss: Loss, slots: Dict[str, str]) -> Dict[str, Any]:
@@ -60,10 +64,18 @@ def listed(row: Dict[str, Any]) -> str:
         cited = f'{paper["title"]} ({where}{link})'
     else:
         cited = '-'
-    for key in ('for', 'slots', 'call', 'page'):
+    for key in ('for', 'slots', 'call'):
         lines.append(f'  {key:6}{row[key]}')
-    lines.insert(-1, f'  paper {cited}')
+    lines += [f'  paper {cited}', f'  page  {ROOT / row["page"]}']
     return '\n'.join(lines)
+
+
+def has_word(row: Dict[str, Any], word: str) -> bool:
+    """Whether a name has a word in it, or a text one that begins so."""
+    names = ' '.join([row['name'], *row['aliases']])
+    text = json.dumps(row, ensure_ascii=False)
+    begins = re.search(rf'(?<![a-z]){re.escape(word)}', text, re.I)
+    return word.lower() in names.lower() or begins is not None
 
 
 def choose(rows: List[Dict[str, Any]], words: List[str],
@@ -74,13 +86,12 @@ def choose(rows: List[Dict[str, Any]], words: List[str],
         ValueError: If there is no such family, or nothing is left.
     """
     if family is not None and family not in FAMILIES:
-        raise ValueError(f'{family} is not a family' +
-                         did_you_mean(family, FAMILIES) +
-                         f' There are {", ".join(FAMILIES)}')
+        raise ValueError(
+            f'{family} is none of the families {", ".join(FAMILIES)}' +
+            did_you_mean(family, FAMILIES))
     found = [
         row for row in rows if family in (None, row['family']) and all(
-            word.lower() in json.dumps(row, ensure_ascii=False).lower()
-            for word in words)
+            has_word(row, word) for word in words)
     ]
     if not found:
         names = [name for row in rows for name in (row['name'], row['family'])]

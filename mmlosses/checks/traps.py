@@ -224,6 +224,36 @@ def ignored_weight(slot: Slot) -> Iterator[Finding]:
             return
 
 
+def boxes_not_in_pixels(slot: Slot) -> Iterator[Finding]:
+    """NWD compares boxes with a size in pixels, and some heads have others."""
+    if 'NWDLoss' not in ancestors(slot.loss):
+        return
+    for call in slot.calls:
+        target, = tensors(call, 'target')
+        if target is None or not target.numel():
+            continue
+        # No box of the batch is less than a tenth of the picture wide.
+        sides = target[..., 2:] - target[..., :2]
+        sides = sides[(sides > 0).all(dim=-1)]
+        if len(sides) and sides.min() < 8:
+            yield warning(
+                f'{slot.text} gets boxes of {sides.min():.2g} from '
+                f'{class_name(slot.head)}, which are not in pixels, but '
+                f'perhaps in strides: constant={slot.loss.constant} is meant '
+                'in their unit')
+            return
+
+
+def averaged_over_the_batch(slot: Slot) -> Iterator[Finding]:
+    """The schedules of mmpose were tuned with a sum."""
+    if ('KLDiscretLoss' in ancestors(slot.loss)
+            and getattr(slot.loss, 'size_average', False)
+            and slot.cfg.get('default_scope') == 'mmpose'):
+        yield warning(
+            f'{slot.text} averages over the batch, where that of mmpose '
+            'sums: with a learning rate of mmpose write size_average=False')
+
+
 def mined_twice(slot: Slot) -> Iterator[Finding]:
     """A sampler that has chosen already leaves nothing to mine."""
     if 'BalancedBCELoss' not in ancestors(slot.loss):
@@ -261,7 +291,8 @@ def margin_without_cosines(slot: Slot) -> Iterator[Finding]:
 
 def never_called(slot: Slot) -> Iterator[Finding]:
     """A loss that a head does not use, or not at first."""
-    if not slot.calls:
+    # SimCC's heads have one of heatmaps for the sake of its layers.
+    if not slot.calls and '.deconv_head.' not in slot.path:
         yield warning(f'{slot.text} was not called in this step')
 
 
@@ -269,7 +300,8 @@ CHECKS: List[Callable[[Slot], Iterator[Finding]]] = [
     forgotten_sigmoid, sigmoid_in_box_head, boxes_not_decoded,
     differences_of_pixels, labels_for_weights, reduced_too_early,
     wrong_reduction, sigmoid_twice, no_probabilities, ignored_weight,
-    mined_twice, margin_without_cosines, never_called
+    boxes_not_in_pixels, averaged_over_the_batch, mined_twice,
+    margin_without_cosines, never_called
 ]
 
 

@@ -354,7 +354,8 @@ class EIoULoss(BoxLoss):
         TypeError: If the prediction is not a floating-point tensor.
 
     Use:
-        - For: boxes: overlap, centre and both sides; also Focal-EIoU.
+        - For: boxes, also far away: overlap, centre and both sides;
+          Focal-EIoU.
         - Slots: The slots of :class:`GIoULoss`.
 
     Source:
@@ -614,7 +615,7 @@ class MPDIoULoss(BoxLoss):
         TypeError: If the prediction is not a floating-point tensor.
 
     Use:
-        - For: boxes: overlap and two corners.
+        - For: boxes, also far away: overlap and two corners.
         - Slots: The slots of :class:`GIoULoss`.
 
     Source:
@@ -774,7 +775,8 @@ class ShapeIoULoss(BoxLoss):
         TypeError: If the prediction is not a floating-point tensor.
 
     Use:
-        - For: boxes: overlap, centre and sides, by the target's shape.
+        - For: long, thin boxes: overlap, centre and sides, by the target's
+          shape.
         - Slots: The slots of :class:`GIoULoss`.
 
     Source:
@@ -851,7 +853,7 @@ class NWDLoss(BoxLoss):
         TypeError: If the prediction is not a floating-point tensor.
 
     Use:
-        - For: boxes of a few pixels.
+        - For: boxes of a few pixels: tiny, small objects.
         - Slots: The slots of :class:`GIoULoss`.
 
     Source:

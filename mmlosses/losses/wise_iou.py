@@ -83,7 +83,7 @@ class WIoULoss(BoxLoss):
         TypeError: If the prediction is not a floating-point tensor.
 
     Use:
-        - For: boxes, of which the ordinary ones count most.
+        - For: boxes whose labels are sometimes wrong; far ones by version 1.
         - Slots: The slots of :class:`GIoULoss`.
 
     Source:
