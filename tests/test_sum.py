@@ -72,6 +72,17 @@ def test_contract_of_other_kinds(kind, name):
     CONTRACT[name](KINDS[kind])
 
 
+@pytest.fixture
+def hub():
+    """The log of a training."""
+    before = dict(MessageHub._instance_dict)
+    hub = MessageHub.get_instance('test_sum')
+    hub.update_info('iter', 0)
+    yield hub
+    MessageHub._instance_dict.clear()
+    MessageHub._instance_dict.update(before)
+
+
 def boxes(count=5, seed=0):
     """Boxes that overlap their targets, and a weight for each number."""
     torch.manual_seed(seed)
@@ -228,6 +239,24 @@ def test_refuses_several_shapes():
 def test_errors_say_what_was_got(kwargs, error, text):
     with pytest.raises(error, match=text):
         SumLoss(**kwargs)
+
+
+class Divided(nn.Module):
+    """A loss that takes on the shape of what it divides by, as mmdet's do."""
+    reduction = 'mean'
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        """A mean."""
+        return (pred - target).abs().sum() / avg_factor
+
+
+def test_result_of_a_factor_of_shape_1_is_a_number(hub):
+    pred, target, _ = boxes()
+    loss = SumLoss([L1, dict(type=Divided)])
+    got = loss(pred, target, avg_factor=torch.tensor([4.0]))
+    assert got.shape == () and loss.parts['Divided'].shape == ()
+    torch.testing.assert_close(*loss.parts.values())
+    assert 'train/sum_loss.Divided' in hub.log_scalars
 
 
 class Seesaw(nn.Module):
@@ -424,17 +453,6 @@ def test_ranks_without_boxes(tmp_path):
 
 
 # The log
-
-
-@pytest.fixture
-def hub():
-    """The log of a training."""
-    before = dict(MessageHub._instance_dict)
-    hub = MessageHub.get_instance('test_sum')
-    hub.update_info('iter', 0)
-    yield hub
-    MessageHub._instance_dict.clear()
-    MessageHub._instance_dict.update(before)
 
 
 def test_makes_no_log_where_there_is_none():

@@ -113,9 +113,9 @@ class LossWeightHook(Hook):
         if given[needed] is None:
             raise ValueError(f'schedule={schedule!r} needs {needed}')
         unfit: Dict[str, Any] = {unused: given[unused]}
-        unfit.update(dict(end=end) if steps else dict(gamma=gamma))
-        for name, unfit_value in unfit.items():
-            if unfit_value is not None:
+        unfit['end' if steps else 'gamma'] = end if steps else gamma
+        for name in unfit:
+            if unfit[name] is not None:
                 raise ValueError(f'schedule={schedule!r} has no {name}')
         check_count('begin', begin)
         if end is not None:

@@ -187,7 +187,9 @@ class SumLoss(BaseLoss):
         self.parts: Dict[str, Tensor] = {}
         if weighting is not None:
             self.log_vars = nn.Parameter(
-                initial_log_vars(initial_log_var or 0.0, len(self.names)))
+                initial_log_vars(
+                    0.0 if initial_log_var is None else initial_log_var,
+                    len(self.names)))
         if use_target_weight is None:
             # A head passes weights where this is True.
             given = self.values_of('use_target_weight').values()
@@ -323,6 +325,10 @@ class SumLoss(BaseLoss):
         if not isinstance(term, Tensor):
             raise TypeError(f'a SumLoss adds tensors, but its {name} returned '
                             f'a {type(term).__name__}')
+        factor = kwargs.get('avg_factor')
+        if isinstance(factor, Tensor) and factor.shape == term.shape == (1, ):
+            # mmdet divides by it and keeps its shape.
+            return term.reshape(())
         return term
 
 
