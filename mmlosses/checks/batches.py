@@ -1,7 +1,8 @@
 """A batch for the model of any config, without the files of a data set."""
 from __future__ import annotations
 from copy import deepcopy
-from typing import Any, Dict, Iterator, List, Sequence
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 import numpy as np
 import torch
@@ -74,10 +75,15 @@ def own_batch(cfg: Config) -> Any:
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     samples = [dataset[index] for index in range(BATCH_SIZE)]
-    collate = dict(loader.get('collate_fn', dict(type='pseudo_collate')))
+    return collate_function(loader)(samples)
+
+
+def collate_function(loader: Dict[str, Any]) -> Callable:
+    """What makes a batch of samples, by the config of a data loader."""
+    collate = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
     kind = collate.pop('type')
     function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
-    return function(samples, **collate)
+    return partial(function, **collate)
 
 
 def random_boxes(rng: np.random.RandomState, number: int,
@@ -172,6 +178,7 @@ def pipelines(node: Any) -> Iterator[Dict]:
     if isinstance(node, dict):
         yield from node.get('pipeline', [])
         yield from pipelines(node.get('dataset'))
+        yield from pipelines(node.get('datasets'))
     elif isinstance(node, (list, tuple)):
         for value in node:
             yield from pipelines(value)

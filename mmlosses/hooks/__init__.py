@@ -2,5 +2,8 @@
 from .curves import CurvesHook
 from .loss_weight import LossWeightHook
 from .sharded_classes import ShardedClassesHook
+from .val_loss import ValLossHook
 
-__all__ = ['CurvesHook', 'LossWeightHook', 'ShardedClassesHook']
+__all__ = [
+    'CurvesHook', 'LossWeightHook', 'ShardedClassesHook', 'ValLossHook'
+]
