@@ -1,0 +1,673 @@
+"""LossDoctorHook, on seeded faults in small and in real trainings."""
+import importlib.util
+import math
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import ROOT
+from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import (DATASETS, HOOKS, MODELS, OPTIM_WRAPPERS,
+                               TRANSFORMS)
+from mmengine.structures import BaseDataElement
+from ranks import needs_ranks, run_ranks
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from trainings import (Numbers, TwoNumbers, assert_same_weights,
+                       skip_without_openmmlab, stock_runner, toy_runner,
+                       weights)
+
+from mmlosses.checks.replay import load_record
+from mmlosses.hooks.loss_doctor import LossDoctorHook, Recorder
+from mmlosses.registry import MODELS as MMLOSSES
+
+HOOK = dict(type='mmlosses.LossDoctorHook')
+
+TOOL = ROOT / 'tools/replay_loss.py'
+spec = importlib.util.spec_from_file_location('replay_loss', str(TOOL))
+replay_loss = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(replay_loss)
+
+
+@DATASETS.register_module()
+class Pictures(Numbers):
+    """Numbers with the path of a picture; one of them may be no number."""
+
+    def __init__(self, length, bad=None):
+        super().__init__(length)
+        self.bad = bad
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        element = BaseDataElement(metainfo=dict(img_path=f'{index}.jpg'))
+        element.box = torch.tensor([math.nan if index == self.bad else 1.0])
+        return dict(sample, data_samples=element)
+
+
+@MODELS.register_module()
+class Fragile(TwoNumbers):
+    """Has a fault of a kind when it sees a picture that is wrong.
+
+    Args:
+        fault (str): 'target' has it from the data, 'gradient' makes one whose
+            loss is finite, 'elsewhere' is outside of any loss.
+        loss (dict): The loss.
+    """
+
+    def __init__(self, fault='target', loss=None):
+        super().__init__(loss or dict(type='mmlosses.SmoothL1Loss'))
+        self.fault = fault
+
+    def forward(self, inputs, data_samples, mode):
+        if mode == 'predict':
+            return super().forward(inputs, mode)
+        x = torch.stack(inputs) * self.factor + 0 * self.norm(
+            torch.stack(inputs))
+        bad = torch.stack([sample.box for sample in data_samples])
+        target = 0.5 * torch.stack(inputs)
+        loss = 0 * x.sum()
+        if self.fault == 'target':
+            target = target * bad
+        if self.fault == 'weight':
+            # Removed, so that it does no harm.
+            weight = bad.isfinite().float()
+            x = torch.where(bad.isnan(), bad, x)
+            return dict(loss_box=self.loss_box(x, target, weight))
+        hit = bad.isnan().any()
+        if self.fault == 'gradient':
+            # The gradient of the root of 0 is infinite.
+            x = torch.where(hit, 0 * x, x)
+            return dict(loss_box=self.loss_box(x, 0 * target))
+        if self.fault == 'elsewhere':
+            loss = torch.where(hit, 0 * x.sum(), x.sum() + 1).sqrt()
+        return dict(loss_box=self.loss_box(x, target), loss_more=loss)
+
+
+class RootLoss(nn.Module):
+    """A loss with an infinite gradient at 0."""
+
+    def forward(self, pred, target):
+        return (pred - target).abs().sum().sqrt()
+
+
+@pytest.fixture
+def root_loss():
+    """A registered loss, for as long as a test takes."""
+    MMLOSSES.register_module(name='RootLoss', module=RootLoss)
+    yield dict(type='mmlosses.RootLoss')
+    MMLOSSES.module_dict.pop('RootLoss')
+
+
+def fragile(tmp_path, hook, bad=3, epochs=1, **settings):
+    """Six pictures in their order, two by two; number 3 is wrong."""
+    return toy_runner(
+        tmp_path, [hook] if hook else [],
+        model=dict(_delete_=True, type='Fragile', **settings.pop('model', {})),
+        train_dataloader=dict(
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=dict(_delete_=True, type='Pictures', length=6, bad=bad)),
+        train_cfg=dict(max_epochs=epochs),
+        val_dataloader=None,
+        val_cfg=None,
+        val_evaluator=None,
+        **settings)
+
+
+def stopped(runner):
+    """The text of the error that ends a training."""
+    with pytest.raises(FloatingPointError) as error:
+        runner.train()
+    return str(error.value)
+
+
+@pytest.mark.parametrize('before_step', [False, True])
+def test_names_loss_argument_and_picture(tmp_path, before_step):
+    runner = fragile(tmp_path, dict(HOOK, before_step=before_step))
+    text = stopped(runner)
+    assert 'not finite in iteration 2' in text
+    assert 'loss_box (mmlosses.SmoothL1Loss): its value is not finite' in text
+    assert 'not finite before it was called: target' in text
+    assert 'pred: float32 (2, 1) from ' in text
+    assert 'target: float32 (2, 1) from 1.5 to 1.5, 1 nan of 2' in text
+    lines = text.splitlines()
+    first = lines[lines.index('pictures:') + 1]
+    assert first == '  3.jpg (box: 1 of 1 not finite)'
+    assert '  2.jpg' in lines and '0.jpg' not in text
+    assert bool(runner.model.factor.isfinite()) == before_step
+    assert ('have not been updated' in text) == before_step
+
+
+def test_file_replays(tmp_path, capsys):
+    stopped(
+        fragile(
+            tmp_path,
+            HOOK,
+            model=dict(
+                loss=dict(
+                    type='mmlosses.SmoothL1Loss', beta=0.3, loss_weight=2.0))))
+    file = tmp_path / 'loss_doctor_iter_2.pt'
+    record = torch.load(str(file), weights_only=True)
+    assert record['config']['type'] == 'mmlosses.SmoothL1Loss'
+    assert record['config']['beta'] == 0.3
+    assert record['config']['loss_weight'] == 2.0
+    assert record['random'] == {}
+    assert replay_loss.main([str(file), '--report']) == 0
+    shown = capsys.readouterr().out
+    assert 'value: nan' in shown and '3.jpg' in shown
+    assert 'not finite: gradient of pred, first at [1, 0]: nan' in shown
+    assert 'target[1]: [nan]' in shown
+    # The same without its fault.
+    assert record['args'][1].shape == (2, 1)
+    record['args'][1].nan_to_num_(0.0)
+    torch.save(record, str(file))
+    assert replay_loss.main([str(file)]) == 1
+    assert 'all is finite' in capsys.readouterr().out
+
+
+def test_changed_weight_of_a_loss_is_that_of_the_file(tmp_path):
+    """Schedules change what the config says."""
+    runner = fragile(tmp_path, HOOK)
+    runner.model.loss_box.loss_weight = 7.0
+    stopped(runner)
+    record = load_record(tmp_path / 'loss_doctor_iter_2.pt')
+    assert record['config']['loss_weight'] == 7.0
+
+
+def test_gradient_of_a_finite_loss(tmp_path, root_loss):
+    text = stopped(
+        fragile(tmp_path, HOOK, model=dict(fault='gradient', loss=root_loss)))
+    assert 'its value is finite, its gradient is not' in text
+    assert 'gradient of pred: 2 of 2 not finite' in text
+    assert 'gradient not finite: factor' in text
+    assert replay_loss.main([str(tmp_path / 'loss_doctor_iter_2.pt')]) == 0
+
+
+def test_fault_outside_of_the_losses(tmp_path):
+    text = stopped(fragile(tmp_path, HOOK, model=dict(fault='elsewhere')))
+    assert 'it comes from elsewhere' in text
+    assert 'gradient not finite: factor' in text and '3.jpg' in text
+
+
+def test_harmless_input(tmp_path):
+    """Weight 0 removes it: only who asks is told."""
+    kind = dict(fault='weight')
+    runner = fragile(tmp_path, HOOK, model=kind)
+    runner.train()
+    assert runner.model.factor.isfinite()
+    text = stopped(
+        fragile(tmp_path, dict(HOOK, check_inputs=True), model=kind))
+    assert 'an input is not finite, value and gradient are' in text
+    assert 'pred: float32 (2, 1)' in text and '1 nan of 2' in text
+
+
+def test_skipped_iteration_leaves_no_trace(tmp_path):
+    """As if the data had not had its batch, apart from the log."""
+    runner = fragile(tmp_path, dict(HOOK, action='skip'),
+                     **{'optim_wrapper.optimizer.momentum': 0.9})
+    states = []
+
+    class Watch(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, *args, **kwargs):
+            states.append((weights(runner), runner.optim_wrapper.state_dict()))
+
+    runner.register_hook(Watch())
+    runner.train()
+    assert len(states) == 3
+    assert_same_weights(states[0][0], states[1][0])
+    assert runner.model.factor.isfinite()
+    assert not torch.equal(states[2][0]['factor'], states[1][0]['factor'])
+    assert float(states[1][0]['norm.num_batches_tracked']) == 1
+
+
+def test_skipping_ends(tmp_path):
+    """A model that is lost is not trained for ever."""
+    runner = fragile(
+        tmp_path,
+        dict(HOOK, action='skip', max_skips=2, max_reports=1),
+        model=dict(loss=dict(type='mmlosses.SmoothL1Loss', loss_weight=1e39)))
+    text = stopped(runner)
+    assert '2 iterations in a row' in text
+    assert len(list(tmp_path.glob('*.pt'))) == 1
+
+
+def test_warning_goes_on(tmp_path, caplog):
+    runner = fragile(tmp_path, dict(HOOK, action='warn', max_reports=1))
+    runner.train()
+    assert runner.iter == 3
+    assert len(list(tmp_path.glob('*.pt'))) == 1
+
+
+def test_accumulated_gradients(tmp_path):
+    """The iteration that takes no step is looked at too."""
+    for action in ('stop', 'skip'):
+        runner = fragile(tmp_path, dict(HOOK, action=action),
+                         **{'optim_wrapper.accumulative_counts': 3})
+        if action == 'stop':
+            assert 'iteration 2' in stopped(runner)
+        else:
+            runner.train()
+        assert runner.model.factor.isfinite()
+
+
+def test_checkpoints_before_it_are_good(tmp_path):
+    runner = fragile(
+        tmp_path,
+        HOOK,
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=False,
+                            interval=1)))
+    stopped(runner)
+    saved, = tmp_path.glob('iter_*.pth')
+    state = torch.load(str(saved), weights_only=False)['state_dict']
+    assert state['factor'].isfinite()
+
+
+@MODELS.register_module()
+class Noisy(nn.Module):
+    """Not registered by any package that a file may name."""
+
+    def forward(self, pred, target):
+        return (pred - target + torch.rand_like(pred)).mean()
+
+
+def test_loss_that_cannot_be_named_is_reported(tmp_path):
+    text = stopped(
+        fragile(tmp_path, HOOK, model=dict(loss=dict(type='Noisy'))))
+    assert 'loss_box (test_loss_doctor.Noisy)' in text
+    assert 'no file to replay: test_loss_doctor.Noisy is in none of' in text
+
+
+@pytest.mark.parametrize('place', ['file', 'full'])
+def test_disk_does_not_hide_the_report(tmp_path, place):
+    """No folder can be made, or there is no space left."""
+    out = tmp_path / 'out'
+    if place == 'file':
+        out.write_text('')
+    else:
+        if not os.path.exists('/dev/full'):
+            pytest.skip('needs /dev/full')
+        out.mkdir()
+        (out / 'loss_doctor_iter_2.pt.part').symlink_to('/dev/full')
+    text = stopped(fragile(tmp_path, dict(HOOK, out_dir=str(out))))
+    assert 'target: float32 (2, 1)' in text and '3.jpg' in text
+    assert 'no file to replay: ' in text and 'was not written' in text
+    assert place == 'file' or list(out.iterdir()) == []
+
+
+class Reads(TorchDispatchMode):
+    """Note when the host reads a number from the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._schema.name == 'aten::_local_scalar_dense':
+            self.log.append('read')
+        return func(*args, **(kwargs or {}))
+
+
+def test_host_waits_where_mmengine_does(tmp_path):
+    """One number in an iteration, after mmengine has read the losses."""
+    logs = []
+    for hook in (None, HOOK):
+        runner = fragile(tmp_path, hook, bad=None)
+        reads = Reads()
+        runner.register_hook(Marks(reads.log))
+        with reads:
+            runner.train()
+        logs.append(reads.log)
+    without, with_hook = [[
+        part.count('read') for part in split(log, 'step', 'end')
+    ] for log in logs]
+    # Before and after each step of the optimizer.
+    assert with_hook[0::2] == without[0::2]
+    assert with_hook[1:6:2] == [x + 1 for x in without[1:6:2]]
+
+
+def split(log, *marks):
+    """The parts of a list between marks."""
+    parts = [[]]
+    for entry in log:
+        parts[-1].append(entry)
+        if entry in marks:
+            parts.append([])
+    return parts
+
+
+class Marks(Hook):
+    """Note the steps and the ends of iterations."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, log):
+        self.log = log
+
+    def before_train(self, runner):
+        runner.optim_wrapper.optimizer.register_step_post_hook(
+            lambda *args: self.log.append('step'))
+
+    def after_train_iter(self, *args, **kwargs):
+        self.log.append('end')
+
+
+# Files
+
+
+class Code:
+    """What a pickle runs when it is loaded."""
+
+    def __reduce__(self):
+        return os.mkdir, ('ran', )
+
+
+def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    stopped(fragile(tmp_path, HOOK))
+    file = tmp_path / 'loss_doctor_iter_2.pt'
+    good = torch.load(str(file), weights_only=True)
+    changes = [
+        dict(kwargs=dict(x=Code())),
+        dict(config=dict(type='os.mkdir', path='ran')),
+        dict(config=dict(type='os.mkdir', name='ran')),
+        dict(config=dict(type='builtins.eval')),
+        dict(config=dict(type='mmdet.RetinaNet')),
+        dict(
+            config=dict(
+                type='mmlosses.SumLoss', losses=[dict(type='sys.exit')])),
+        dict(config=dict(type='mmlosses.L1Loss', _scope_='os')),
+        dict(config=dict(type='antigravity.L1Loss')),
+        dict(config=dict(type=os.mkdir)),
+        dict(config={}),
+        dict(format=99),
+        dict(args='no list'),
+        dict(state=dict(weight=torch.zeros(3))),
+        dict(kwargs=dict(nonsense=1)),
+    ]
+    for change in changes:
+        torch.save(dict(good, **change), str(file))
+        assert replay_loss.main([str(file)]) == 2, change
+        assert capsys.readouterr().err.startswith('error: '), change
+        assert not os.path.exists('ran'), change
+    file.write_bytes(pickle.dumps(Code()))
+    assert replay_loss.main([str(file)]) == 2
+    file.write_bytes(b'nothing')
+    assert replay_loss.main([str(file)]) == 2
+    assert replay_loss.main([str(tmp_path / 'nothere.pt')]) == 2
+    assert not os.path.exists('ran') and 'antigravity' not in sys.modules
+
+
+def test_random_numbers_are_kept_where_they_are_needed(tmp_path):
+    """The file has the state before the call, and gives the same value."""
+    head = nn.Module()
+    head.loss = Noisy()
+    recorder = Recorder(head)
+    recorder.start()
+    pred = torch.zeros(3, requires_grad=True)
+    value = head.loss(pred, torch.zeros(3))
+    call, = recorder.calls
+    torch.set_rng_state(call.random['cpu'])
+    assert value == head.loss(pred, torch.zeros(3))
+    recorder.close()
+    assert not recorder.calls
+
+
+@pytest.mark.parametrize('settings, words', [
+    (dict(action='halt'), "'stop', 'skip' or 'warn', got 'halt'"),
+    (dict(max_reports=0), 'must be at least 1, got 0 and 10'),
+])
+def test_mistakes(settings, words):
+    with pytest.raises(ValueError, match=words):
+        HOOKS.build(dict(HOOK, **settings))
+
+
+# Mixed precision
+
+
+@OPTIM_WRAPPERS.register_module()
+class CpuAmp(AmpOptimWrapper):
+    """mmengine's own, which wants a GPU, with torch's scaler for the CPU."""
+
+    def __init__(self, init_scale, **kwargs):
+        OptimWrapper.__init__(self, **kwargs)
+        self._scale_update_param = None
+        self.cast_dtype = torch.bfloat16
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=init_scale)
+
+
+needs_scaler = pytest.mark.skipif(
+    not hasattr(torch, 'amp') or not hasattr(torch.amp, 'GradScaler'),
+    reason='no GradScaler for the CPU before torch 2.3')
+
+
+@needs_scaler
+@pytest.mark.parametrize('action', ['stop', 'skip'])
+@pytest.mark.parametrize('fused', [False, True])
+def test_overflow_of_the_scaler_is_no_fault(tmp_path, action, fused):
+    optimizer = {'optim_wrapper.optimizer.fused': True} if fused else {}
+    runner = fragile(
+        tmp_path,
+        dict(HOOK, action=action),
+        bad=None,
+        epochs=3,
+        **{
+            'optim_wrapper.type':
+            'CpuAmp',
+            'optim_wrapper.init_scale':
+            2.0**127,
+            'model':
+            dict(loss=dict(type='mmlosses.SmoothL1Loss', loss_weight=50.0)),
+            **optimizer
+        })
+    runner.train()
+    assert runner.iter == 9
+    assert runner.optim_wrapper.loss_scaler.get_scale() < 2.0**127
+    assert float(runner.model.factor) != 1.0
+    hook = next(x for x in runner.hooks if isinstance(x, LossDoctorHook))
+    assert hook.faults == 0
+
+
+@needs_scaler
+def test_fault_that_the_scaler_hides(tmp_path, root_loss):
+    """It would leave out that step and lower the scale, for ever."""
+    text = stopped(
+        fragile(
+            tmp_path,
+            HOOK,
+            model=dict(fault='gradient', loss=root_loss),
+            **{
+                'optim_wrapper.type': 'CpuAmp',
+                'optim_wrapper.init_scale': 8.0
+            }))
+    assert 'its value is finite, its gradient is not' in text
+    record = load_record(tmp_path / 'loss_doctor_iter_2.pt')
+    assert record['autocast'] == 'bfloat16'
+
+
+# Ranks
+
+
+def both_ranks_stop(rank, folder, wrapped):
+
+    def runner_of(action):
+        runner = fragile(
+            Path(folder) / f'{action}_{rank}', dict(HOOK, action=action),
+            **{'train_dataloader.dataset.length': 12})
+        if wrapped:
+            runner.model = MMDistributedDataParallel(
+                runner.model, find_unused_parameters=True)
+        return runner
+
+    runner = runner_of('stop')
+    text = stopped(runner)
+    # The ranks that got its gradient have no fault of their own.
+    assert 'rank 1: ' in text and ('rank 0: ' in text) == wrapped
+    assert '3.jpg (box' in text and runner.iter == 0
+    assert 'loss_doctor_iter_1_rank_1.pt' in text
+    runner = runner_of('skip')
+    runner.train()
+    hook = next(x for x in runner.hooks if isinstance(x, LossDoctorHook))
+    assert hook.faults == 1
+    learnt = weights(runner)
+    assert learnt['factor'].isfinite()
+    # Had rank 0 taken the first step, its layer would have seen three.
+    assert int(learnt['norm.num_batches_tracked']) == 2
+    runner.model = None  # the threads of a wrapped one end with it
+
+
+@needs_ranks
+@pytest.mark.slow
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_ranks_stop_and_skip_together(tmp_path, wrapped):
+    """One of two has a fault, whether they exchange gradients or not."""
+    run_ranks(both_ranks_stop, str(tmp_path), wrapped)
+
+
+# Real models on real pictures
+
+
+@TRANSFORMS.register_module()
+class Spoil:
+    """Put a fault into the data of one picture."""
+
+    def __init__(self, kind, picture):
+        self.kind = kind
+        self.picture = picture
+
+    def __call__(self, results):
+        if self.picture not in results['img_path']:
+            return results
+        if self.kind == 'box':
+            results['gt_bboxes'].tensor[0, 2] = math.nan
+        elif self.kind == 'anchor':
+            results['gt_bboxes'].tensor[0] = torch.tensor([48., 48., 80., 80.])
+        elif self.kind == 'label':
+            results['keypoint_x_labels'][..., 5, :] = math.nan
+        return results
+
+
+def spoiled(kind, picture, more=None):
+    """Change a config: data with a fault, pictures in their order."""
+
+    def change(cfg):
+        loader = cfg.train_dataloader
+        loader.sampler.shuffle = False
+        loader.pop('batch_sampler', None)
+        loader.batch_size = 1
+        loader.dataset.pipeline = [
+            t for t in loader.dataset.pipeline if 'Random' not in t.type
+        ]
+        loader.dataset.pipeline.insert(
+            -1, dict(type='Spoil', kind=kind, picture=picture))
+        for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            cfg.pop(name)
+        cfg.optim_wrapper.optimizer.lr = 0.0
+        if more is not None:
+            more(cfg)
+
+    return change
+
+
+def replays(file):
+    """Run the tool as a user runs it."""
+    return subprocess.run(
+        [sys.executable, str(TOOL), str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True)
+
+
+def stock_ciou(cfg):
+    """Boxes that are their anchors, and a loss that cannot take them."""
+    cfg.model.bbox_head.update(
+        reg_decoded_bbox=True,
+        loss_bbox=dict(type='CIoULoss', loss_weight=2.0),
+        init_cfg=dict(type='Constant', layer='Conv2d', val=0))
+
+
+@pytest.mark.openmmlab
+@pytest.mark.slow
+@pytest.mark.parametrize('action', ['stop', 'skip'])
+def test_ciou_of_mmdet_at_a_perfect_box(coco, tmp_path, action):
+    """A fault that users have: 0 / 0 in a weight of the stock loss."""
+    skip_without_openmmlab()
+    runner = stock_runner('retinanet', coco, tmp_path,
+                          [dict(HOOK, action=action)],
+                          spoiled('anchor', '000000196141', stock_ciou))
+    if action == 'skip':
+        runner.train()
+        assert all(x.isfinite().all() for x in runner.model.parameters())
+        assert next(x for x in runner.hooks
+                    if isinstance(x, LossDoctorHook)).faults == 1
+        return
+    text = stopped(runner)
+    assert 'in iteration 3' in text
+    assert 'bbox_head.loss_bbox (mmdet.CIoULoss)' in text
+    assert 'all inputs are finite: the loss itself makes it' in text
+    assert 'pictures:\n  ' + str(coco / '000000196141.jpg') in text
+    file, = tmp_path.glob('*.pt')
+    done = replays(file)
+    assert done.returncode == 0, done.stderr
+    assert "'type': 'mmdet.CIoULoss'" in done.stdout
+    assert 'value: nan' in done.stdout
+    assert 'not finite: gradient of pred, first at [' in done.stdout
+
+
+@pytest.mark.openmmlab
+@pytest.mark.slow
+def test_box_that_is_no_number_in_mmdet(coco, tmp_path):
+    """The proposals of Faster R-CNN have the annotated boxes among them."""
+    skip_without_openmmlab()
+    runner = stock_runner('faster-rcnn', coco, tmp_path, [HOOK],
+                          spoiled('box', '000000196141'))
+    text = stopped(runner)
+    assert 'in iteration 3' in text
+    assert '000000196141.jpg (gt_instances.bboxes: 1 of' in text
+    file, = tmp_path.glob('*.pt')
+    assert replays(file).returncode == 0
+
+
+@pytest.mark.openmmlab
+@pytest.mark.slow
+@pytest.mark.parametrize('ours', [False, True])
+def test_label_that_is_no_number_in_mmpose(coco, tmp_path, ours):
+    skip_without_openmmlab()
+
+    def swap(cfg):
+        if ours:
+            cfg.model.head.loss.type = 'mmlosses.KLDiscretLoss'
+
+    runner = stock_runner('simcc', coco, tmp_path, [HOOK],
+                          spoiled('label', '000000196141', swap))
+    text = stopped(runner)
+    package = 'mmlosses' if ours else 'mmpose'
+    assert f'head.loss_module ({package}.KLDiscretLoss)' in text
+    argument = 'target' if ours else 'gt_simcc'
+    assert f'before it was called: {argument}[0]' in text
+    assert '000000196141.jpg (' in text and 'keypoint_x_labels: ' in text
+    file, = tmp_path.glob('*.pt')
+    done = replays(file)
+    assert done.returncode == 0, done.stderr
+    assert f"'type': '{package}.KLDiscretLoss'" in done.stdout
+
+
+@pytest.mark.openmmlab
+@pytest.mark.slow
+def test_healthy_training_is_the_same(coco, tmp_path):
+    skip_without_openmmlab()
+    ends = []
+    for hooks in ([], [HOOK], [dict(HOOK, action='skip')]):
+        runner = stock_runner('retinanet', coco, tmp_path, hooks)
+        runner.train()
+        ends.append(weights(runner))
+    assert_same_weights(ends[0], ends[1])
+    assert_same_weights(ends[0], ends[2])
+    assert not list(tmp_path.glob('*.pt'))
