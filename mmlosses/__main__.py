@@ -16,6 +16,7 @@ TOOLS = {
     'check_config': 'whether a config trains, by a fake batch',
     'train': 'train any mmengine config',
     'class_weights': 'class weights from a COCO annotation file',
+    'replay_loss': 'repeat the call that LossDoctorHook kept',
 }
 
 

@@ -250,7 +250,7 @@ class LossDoctorHook(Hook):
 
     At the first loss or gradient that is NaN or infinite it names the loss
     module, its arguments with their ranges, and the pictures; it writes a
-    file with that call, which ``python tools/replay_loss.py FILE`` makes
+    file with that call, which ``python -m mmlosses replay_loss FILE`` makes
     again; and it stops the training, or goes on without the iteration.
 
     Every loss module of the model is watched, of whatever package: see
@@ -658,7 +658,7 @@ class LossDoctorHook(Hook):
             save_record(record, path)
         except Exception as error:  # The report matters more.
             return f'no file to replay: {error}'
-        return f'replay: python tools/replay_loss.py {path}' + (
+        return f'replay: python -m mmlosses replay_loss {path}' + (
             f' ({trouble})' if trouble else '')
 
 
