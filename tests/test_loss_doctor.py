@@ -1,4 +1,5 @@
 """LossDoctorHook, on seeded faults in small and in real trainings."""
+import contextlib
 import importlib.util
 import math
 import os
@@ -16,6 +17,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import (DATASETS, HOOKS, MODELS, OPTIM_WRAPPERS,
                                TRANSFORMS)
 from mmengine.structures import BaseDataElement
+from mmengine.utils import digit_version
 from ranks import needs_ranks, run_ranks
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -96,12 +98,44 @@ class RootLoss(nn.Module):
         return (pred - target).abs().sum().sqrt()
 
 
+class LearnedLoss(nn.Module):
+    """A loss of two, with a parameter."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.losses = nn.ModuleList([MODELS.build(x) for x in losses])
+
+    def forward(self, pred, target):
+        one, other = self.losses
+        return self.scale * (one(pred, pred.detach()) + other(pred, target))
+
+
+@contextlib.contextmanager
+def registered(cls):
+    """A registered loss, for as long as a test takes."""
+    MMLOSSES.register_module(module=cls)
+    try:
+        yield f'mmlosses.{cls.__name__}'
+    finally:
+        MMLOSSES.module_dict.pop(cls.__name__)
+
+
 @pytest.fixture
 def root_loss():
-    """A registered loss, for as long as a test takes."""
-    MMLOSSES.register_module(name='RootLoss', module=RootLoss)
-    yield dict(type='mmlosses.RootLoss')
-    MMLOSSES.module_dict.pop('RootLoss')
+    with registered(RootLoss) as name:
+        yield dict(type=name)
+
+
+@pytest.fixture
+def learned_loss():
+    with registered(LearnedLoss) as name:
+        yield dict(
+            type=name,
+            losses=[
+                dict(type='mmlosses.L1Loss'),
+                dict(type='mmlosses.MSELoss', loss_weight=3.0)
+            ])
 
 
 def fragile(tmp_path, hook, bad=3, epochs=1, **settings):
@@ -185,6 +219,19 @@ def test_gradient_of_a_finite_loss(tmp_path, root_loss):
     assert 'its value is finite, its gradient is not' in text
     assert 'gradient of pred: 2 of 2 not finite' in text
     assert 'gradient not finite: factor' in text
+    assert replay_loss.main([str(tmp_path / 'loss_doctor_iter_2.pt')]) == 0
+
+
+def test_loss_with_parameters_and_parts(tmp_path, learned_loss):
+    """It is kept as it was called, before the step changes it."""
+    runner = fragile(tmp_path, HOOK, model=dict(loss=learned_loss))
+    text = stopped(runner)
+    assert 'loss_box (test_loss_doctor.LearnedLoss): its value' in text
+    assert 'first within it: losses.1 (mmlosses.MSELoss)' in text
+    assert 'have not been updated' in text
+    record = load_record(tmp_path / 'loss_doctor_iter_2.pt')
+    assert record['config']['losses'][1]['loss_weight'] == 3.0
+    assert record['state']['scale'] == runner.model.loss_box.scale != 1
     assert replay_loss.main([str(tmp_path / 'loss_doctor_iter_2.pt')]) == 0
 
 
@@ -386,6 +433,11 @@ def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
         dict(config=dict(type='mmlosses.L1Loss', _scope_='os')),
         dict(config=dict(type='antigravity.L1Loss')),
         dict(config=dict(type=os.mkdir)),
+        dict(config=dict(type='mmlosses.L1Loss', reduction='https://a/b.pkl')),
+        dict(config=dict(type='mmlosses.L1Loss', reduction='b.pkl')),
+        dict(training='yes'),
+        dict(requires_grad=['x', 2]),
+        dict(random=dict(cpu='x')),
         dict(config={}),
         dict(format=99),
         dict(args='no list'),
@@ -450,7 +502,14 @@ needs_scaler = pytest.mark.skipif(
 
 @needs_scaler
 @pytest.mark.parametrize('action', ['stop', 'skip'])
-@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize('fused', [
+    False,
+    pytest.param(
+        True,
+        marks=pytest.mark.skipif(
+            digit_version(torch.__version__) < digit_version('2.4'),
+            reason='no fused SGD for the CPU before torch 2.4'))
+])
 def test_overflow_of_the_scaler_is_no_fault(tmp_path, action, fused):
     optimizer = {'optim_wrapper.optimizer.fused': True} if fused else {}
     runner = fragile(

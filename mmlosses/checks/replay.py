@@ -15,7 +15,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .configs import find_class, loss_configs
-from .watch import bind
+from .findings import class_name
+from .watch import bind, loss_modules
 
 FORMAT = 1
 
@@ -36,6 +37,7 @@ class Repeated(NamedTuple):
     inputs: Dict[str, Any]  # by the names of its forward
     values: Dict[str, Tensor]  # each tensor of the output
     gradients: Dict[str, Tensor]  # of their sum, at inputs that had one
+    bad_parts: List[str]  # losses within it whose value is not finite
 
     @property
     def is_finite(self) -> bool:
@@ -148,7 +150,8 @@ def registered_name(cls: type) -> str:
 def check_config(config: Any) -> None:
     """Refuse a config that could build anything but registered losses.
 
-    mmengine takes any dotted name of anything that can be called.
+    mmengine takes any dotted name of anything that can be called, and some
+    losses take the name of a file.
 
     Raises:
         ReplayError: If it could.
@@ -160,7 +163,8 @@ def check_config(config: Any) -> None:
         for key, part in config.items():
             if not isinstance(key, (str, int)) or str(key).startswith('_'):
                 raise ReplayError(f'a config of a loss has no key {key!r}')
-            check_config(part)
+            if key != 'type':
+                check_config(part)
         if 'type' in config:
             check_name(config['type'])
     elif not isinstance(config, PLAIN):
@@ -306,7 +310,12 @@ def load_record(path: Path) -> Dict[str, Any]:
         raise ReplayError(f'{path} is no file of LossDoctorHook: '
                           f'{" ".join(str(error).split())[:200]}') from error
     types = dict(
-        config=dict, state=dict, args=list, kwargs=dict, requires_grad=list)
+        config=dict,
+        state=dict,
+        args=list,
+        kwargs=dict,
+        requires_grad=list,
+        training=bool)
     if not isinstance(record, dict) or record.get('format') != FORMAT or any(
             not isinstance(record.get(key), kind)
             for key, kind in types.items()):
@@ -342,39 +351,43 @@ def repeat(record: Dict[str, Any],
         ReplayError: If its config builds no loss with its state, or the loss
             cannot be called so.
     """
-    place = torch.device(device)
     check_config(record['config'])
     try:
-        loss = MODELS.build(dict(record['config']))
-        loss.load_state_dict(record['state'])
-    except Exception as error:  # of the constructor of any loss
-        raise ReplayError(f'{record["config"]} builds no such loss: '
-                          f'{error}') from error
-    loss.to(place).train(record['training'] if training is None else training)
+        return make_call(record, torch.device(device), training)
+    except Exception as error:  # of any loss, and of any content
+        raise ReplayError('the call cannot be made again: '
+                          f'{type(error).__name__}: {error}') from error
+
+
+def make_call(record: Dict[str, Any], device: torch.device,
+              training: bool | None) -> Repeated:
+    """Build the loss of a call whose config was checked, and call it."""
+    loss = MODELS.build(dict(record['config']))
+    loss.load_state_dict(record['state'])
+    loss.to(device).train(record['training'] if training is None else training)
+    bad_parts: List[str] = []
+    for path, part in loss_modules(loss):
+        part.register_forward_hook(note_bad(path, bad_parts))
     flags = iter(record['requires_grad'])
 
     def leaf(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        value = value.detach().to(place, copy=True)
+        value = value.detach().to(device, copy=True)
         return value.requires_grad_(next(flags, False))
 
     args, kwargs = [
         map_values(record[key], leaf) for key in ('args', 'kwargs')
     ]
     random = record.get('random') or {}
-    devices = [place] if place.type == 'cuda' else []
+    devices = [device] if device.type == 'cuda' else []
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         if 'cpu' in random:
             torch.set_rng_state(random['cpu'])
         if devices and 'cuda' in random:
-            torch.cuda.set_rng_state(random['cuda'], place)
-        try:
-            with precision(record.get('autocast'), place):
-                output = loss(*args, **kwargs)
-        except Exception as error:  # of any loss
-            raise ReplayError(
-                f'the call fails: {type(error).__name__}: {error}') from error
+            torch.cuda.set_rng_state(random['cuda'], device)
+        with precision(record.get('autocast'), device):
+            output = loss(*args, **kwargs)
         inputs = bind(loss, tuple(args), kwargs)
         values = dict(tensors_in(output, 'value'))
         leaves = {
@@ -388,13 +401,21 @@ def repeat(record: Dict[str, Any],
         })
         parts = [x.sum() for x in values.values() if x.requires_grad]
         gradients = torch.autograd.grad(
-            torch.stack([x.to(place) for x in parts]).sum(),
+            torch.stack([x.to(device) for x in parts]).sum(),
             list(leaves.values()),
             allow_unused=True) if parts and leaves else []
-    return Repeated(loss, inputs, values, {
-        name: x
-        for name, x in zip(leaves, gradients) if x is not None
-    })
+    found = {name: x for name, x in zip(leaves, gradients) if x is not None}
+    return Repeated(loss, inputs, values, found, bad_parts)
+
+
+def note_bad(path: str, found: List[str]) -> Callable:
+    """A hook that notes a part of a loss whose value is not finite."""
+
+    def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        if any(count_of(x) for _, x in tensors_in(output, '')):
+            found.append(f'{path} ({class_name(module)})')
+
+    return hook
 
 
 def same_values(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:

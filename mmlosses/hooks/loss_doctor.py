@@ -622,6 +622,8 @@ class LossDoctorHook(Hook):
             'not finite before it was called: ' + ', '.join(bad)
             if bad else 'all inputs are finite: the loss itself makes it'
         ]
+        if repeated is not None and repeated.bad_parts:
+            lines.append('first within it: ' + repeated.bad_parts[0])
         lines += [f'  {line}' for line in describe_inputs(inputs)]
         if versions_of(call.args, call.kwargs, call.state) != call.versions:
             lines.append('  (something of it was changed in place since)')
