@@ -292,6 +292,29 @@ def test_warning_goes_on(tmp_path, caplog):
     assert len(list(tmp_path.glob('*.pt'))) == 1
 
 
+def test_loss_of_the_validation_is_not_watched(tmp_path):
+    """It may be no number without the training being wrong."""
+    data = dict(batch_size=2, dataset=dict(type='Pictures', length=4, bad=2))
+    runner = fragile(tmp_path, HOOK, bad=None)
+    runner.register_custom_hooks(
+        [dict(type='mmlosses.ValLossHook', dataloader=data)])
+    runner.train()
+    value = runner.message_hub.get_scalar('val/loss').current()
+    assert math.isnan(value) and not list(tmp_path.glob('*.pt'))
+
+
+def test_again_after_a_fault(tmp_path):
+    """In a notebook: the same runner, without the picture."""
+    runner = fragile(tmp_path, dict(HOOK, before_step=True))
+    stopped(runner)
+    runner.train_dataloader.dataset.bad = None
+    runner.train()
+    hook = next(x for x in runner.hooks if isinstance(x, LossDoctorHook))
+    assert hook.faults == 1 and runner.model.factor.isfinite()
+    assert not hook.handles
+    assert not runner.model.loss_box._forward_hooks
+
+
 def test_accumulated_gradients(tmp_path):
     """The iteration that takes no step is looked at too."""
     for action in ('stop', 'skip'):

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 sys.path.insert(0, str(ROOT / 'tools'))
 try:
-    from measure_hooks import training_config
+    from measure_hooks import main, training_config  # noqa: F401
 finally:
     sys.path.remove(str(ROOT / 'tools'))
 

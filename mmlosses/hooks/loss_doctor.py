@@ -387,7 +387,7 @@ class LossDoctorHook(Hook):
             # A scaler has looked at the gradients, and knows better; fused
             # optimizers are called all the same, with what it found.
             self.stepped.append(getattr(optimizer, 'found_inf', None))
-            if not hasattr(wrapper, 'loss_scaler'):
+            if not scales(wrapper):
                 parameters, sums = gradient_sums(optimizer)
                 self.checked += parameters
                 if sums is not None:
@@ -429,6 +429,8 @@ class LossDoctorHook(Hook):
             text = self.report(bad, outputs)
         if self.action == 'stop':
             self.recorder.stop()
+            # Whoever trains on must not add to them.
+            self.drop_gradients(wrapper)
             raise FloatingPointError(text)
         if text:
             self.runner.logger.error(text)
@@ -526,13 +528,17 @@ class LossDoctorHook(Hook):
             return None, None, str(error)
         return best
 
+    def drop_gradients(self, wrapper: Any) -> None:
+        """Of one optimizer, or of all."""
+        for one in [wrapper] if wrapper is not None else self.wrappers:
+            one.optimizer.zero_grad(set_to_none=True)
+
     def skip(self, wrapper: Any) -> None:
         """Undo the iteration.
 
         Optimizers leave out parameters without a gradient.
         """
-        for one in [wrapper] if wrapper is not None else self.wrappers:
-            one.optimizer.zero_grad(set_to_none=True)
+        self.drop_gradients(wrapper)
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(self.buffers[name])
@@ -683,3 +689,9 @@ def bad_inputs(call: Call) -> List[str]:
     return bad + [
         f'its {name}' for name, x in call.state.items() if count_of(x)
     ]
+
+
+def scales(wrapper: Any) -> bool:
+    """Whether a gradient scaler looks at the gradients before a step."""
+    scaler = getattr(wrapper, 'loss_scaler', None)
+    return scaler is not None and scaler.is_enabled()
