@@ -12,6 +12,7 @@ from cases.composite import CASES
 from helpers import needs_dynamo
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import build_optim_wrapper
 from ranks import needs_ranks, run_ranks
 from test_host_sync import DEVICE, HostSync, no_host_sync
 from torch import nn
@@ -417,6 +418,25 @@ def test_nothing_teaches_no_weight(count):
     assert (loss.log_vars.grad == 0).all() and (pred.grad == 0).all()
 
 
+def test_optimizer_finds_them_and_leaves_out_the_decay():
+    """With the line of the page."""
+    model = nn.Module()
+    model.layer = nn.Linear(2, 2)
+    model.loss = SumLoss([L1, MSE], 'uncertainty')
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            optimizer=dict(type='SGD', lr=0.1, weight_decay=0.01),
+            paramwise_cfg=dict(custom_keys={'log_vars': dict(decay_mult=0)})))
+    decays = {
+        id(parameter): group['weight_decay']
+        for group in wrapper.param_groups
+        for parameter in group['params']
+    }
+    assert decays[id(model.loss.log_vars)] == 0
+    assert decays[id(model.layer.weight)] == 0.01
+
+
 def train_uncertain(rank, folder):
     """Two steps, in which the other rank has no boxes at first."""
     pred, target, weight = boxes()
@@ -577,6 +597,14 @@ def test_a_log_that_nobody_reads_stays_small():
         scalar.add(torch.ones(()), index)
         assert len(scalar.waiting) <= MOST_WAITING
     assert scalar.data[0].sum() == 2 * MOST_WAITING + 1
+
+
+def test_gradients_of_single_samples_are_not_logged(hub):
+    """There a number stands for many."""
+    loss = SumLoss([L1])
+    pred, target, _ = [x.detach() for x in boxes()]
+    torch.func.vmap(torch.func.grad(loss))(pred, target)
+    assert not hub.log_scalars
 
 
 def test_compiled_models_do_not_log(hub):

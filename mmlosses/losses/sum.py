@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmlosses.registry import MODELS
 from .base import BaseLoss
 from .device_history import log_values
-from .labels import is_compiling
+from .gradient import is_transformed
 from .reduction import autocast_off, upcast
 
 #: What heads read of a loss, beside what every loss of mmlosses has.
@@ -302,7 +302,7 @@ class SumLoss(BaseLoss):
             name: self.loss_weight * term.detach()
             for name, term in zip(self.names, terms)
         }
-        if (self.training and torch.is_grad_enabled() and not is_compiling()
+        if (self.training and torch.is_grad_enabled() and not is_transformed()
                 and not shapes):
             log_values(self, self.log_name, self.parts)
         return self.loss_weight * sum(terms[1:], terms[0])
