@@ -1,5 +1,6 @@
 """What is around a loss, in real trainings of mmdet and mmpose."""
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -239,3 +240,28 @@ def test_stock_loss_without_a_weight_is_an_error(coco, tmp_path):
     ]
     with pytest.raises(ValueError, match='RLELoss.* has no loss_weight'):
         train(cfg)
+
+
+def test_cost_of_a_companion(coco):
+    """The tool in short."""
+
+    def run(*args):
+        tool = ROOT / 'tools/companion_cost.py'
+        return subprocess.run(
+            [sys.executable, str(tool), *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True)
+
+    short = ('--rounds', 1, '--iterations', 6)
+    done = run(coco, 'LossWeightHook, mmpose', *short)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ratio = r'LossWeightHook, mmpose: time ([\d.]+) .*, processor ([\d.]+) '
+    found = re.match(ratio, done.stdout.splitlines()[-1])
+    assert all([0.1 < float(x) < 10 for x in found.groups()])
+    for args, text in (((coco, 'SumLos'), 'unknown name SumLos'),
+                       ((coco / 'nowhere', ), 'there is no '),
+                       ((coco, '--rounds', 0), 'must be at least 1')):
+        done = run(*args)
+        assert done.returncode != 0 and text in done.stderr
+        assert 'Traceback' not in done.stderr

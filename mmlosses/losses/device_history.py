@@ -2,7 +2,7 @@
 from __future__ import annotations
 import itertools
 import weakref
-from typing import Any, Callable, Dict, List, MutableMapping, Tuple
+from typing import Any, Dict, List, MutableMapping, Tuple
 
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 MOST_WAITING = 1000
 
 # Who logs under a name, for each log.
-OWNERS: MutableMapping[MessageHub, Dict[str, Callable[[], nn.Module | None]]]
-OWNERS = weakref.WeakKeyDictionary()
+OWNERS: MutableMapping[MessageHub, Dict[str, Any]] = (
+    weakref.WeakKeyDictionary())
 
 
 class DeviceHistory(HistoryBuffer):
