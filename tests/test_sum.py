@@ -16,6 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from ranks import needs_ranks, run_ranks
 from test_host_sync import DEVICE, HostSync, no_host_sync
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmlosses import losses
 from mmlosses.losses import SumLoss
@@ -483,6 +484,14 @@ def test_makes_no_log_where_there_is_none():
         assert not MessageHub._instance_dict
     finally:
         MessageHub._instance_dict.update(before)
+
+
+def test_logs_nothing_of_fake_tensors(hub):
+    loss = SumLoss([L1])
+    loss(torch.ones(2, 4), torch.zeros(2, 4))
+    with FakeTensorMode():
+        loss(torch.ones(2, 4), torch.zeros(2, 4))
+    assert logged(hub, 'sum_loss.L1Loss') == [1.0]
 
 
 def logged(hub, name):

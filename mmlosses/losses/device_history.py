@@ -110,6 +110,9 @@ def log_values(owner: nn.Module, name: str, values: Dict[str, Tensor]) -> None:
     # `get_current_instance` would make a hub where there is none.
     if not MessageHub._instance_dict:
         return
+    # Fake tensors and the like have no numbers to read later.
+    if any([type(value) is not Tensor for value in values.values()]):
+        return
     hub = MessageHub.get_current_instance()
     prefix = own_prefix(hub, owner, name)
     for key, value in values.items():
