@@ -21,7 +21,7 @@ def test_every_registered_loss_has_a_case():
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
 def test_contract(case, check):
     if check.__name__ == 'compiles':
-        needs_dynamo()
+        needs_dynamo(case.loss)
     check(case)
 
 

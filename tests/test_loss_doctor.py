@@ -52,6 +52,15 @@ class Pictures(Numbers):
         return dict(sample, data_samples=element)
 
 
+@pytest.fixture(autouse=True)
+def optimizers_with_hooks():
+    """torch 2.0 takes them away when anything is compiled."""
+    if not hasattr(torch.optim.SGD.step,
+                   '__wrapped__') and (torch.__version__.startswith('2.0.')):
+        torch.optim.SGD.step = torch.optim.Optimizer.profile_hook_step(
+            torch.optim.SGD.step)
+
+
 @MODELS.register_module()
 class Fragile(TwoNumbers):
     """Has a fault of a kind when it sees a picture that is wrong.

@@ -149,6 +149,8 @@ def toy_config(work_dir, hooks=(), **settings):
             custom_hooks=list(hooks),
             visualizer=dict(type='Visualizer'),
             randomness=dict(seed=0),
+            # mmengine 0.7 needs it.
+            env_cfg=dict(dist_cfg=dict(backend='gloo')),
             log_level='ERROR'))
     cfg.merge_from_dict(settings)
     return cfg

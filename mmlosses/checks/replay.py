@@ -2,6 +2,7 @@
 from __future__ import annotations
 import importlib
 import inspect
+import io
 import os
 import re
 from contextlib import nullcontext
@@ -285,9 +286,12 @@ def save_record(record: Dict[str, Any], path: Path) -> None:
     whole = path.with_name(path.name + '.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(record, str(whole))
+        # torch 2.0 would not notice that the disk is full.
+        content = io.BytesIO()
+        torch.save(record, content)
+        whole.write_bytes(content.getvalue())
         whole.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's, on a full disk
+    except (OSError, RuntimeError) as error:
         try:
             whole.unlink()
         except OSError:

@@ -109,13 +109,6 @@ def squared_length(vectors: Tensor) -> Tensor:
     return across**2 + down**2
 
 
-def add_terms(loss: Tensor, terms: Sequence[Tensor]) -> Tensor:
-    """Add terms to a loss; ``sum`` would add a 0 too."""
-    for term in terms:
-        loss = loss + term
-    return loss
-
-
 def no_penalty(pair: BoxPair) -> Terms:
     """Nothing beside the IoU."""
     return ()

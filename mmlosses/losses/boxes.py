@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from mmlosses.registry import MODELS
-from .box_geometry import (PENALTIES, BoxLoss, BoxPair, add_terms, check_mode,
+from .box_geometry import (PENALTIES, BoxLoss, BoxPair, check_mode,
                            ciou_penalty, diou_penalty, eiou_penalty,
                            giou_penalty, mpdiou_penalty, shape_iou_penalty,
                            siou_penalty)
 from .numeric import safe_power
+from .terms import add_terms
 
 IOU_MODES = ('log', 'linear', 'square')
 

@@ -11,6 +11,7 @@ from .base import BaseLoss
 from .device_history import log_values
 from .gradient import is_transformed
 from .reduction import autocast_off, upcast
+from .terms import add_terms
 
 #: What heads read of a loss, beside what every loss of mmlosses has.
 READ_BY_HEADS = ('use_sigmoid', 'class_weight', 'bg_cls_weight', 'activated',
@@ -305,7 +306,7 @@ class SumLoss(BaseLoss):
         if (self.training and torch.is_grad_enabled() and not is_transformed()
                 and not shapes):
             log_values(self, self.log_name, self.parts)
-        return self.loss_weight * sum(terms[1:], terms[0])
+        return self.loss_weight * add_terms(terms[0], terms[1:])
 
     def _call(self, index: int, args: Any, kwargs: Dict[str, Any]) -> Tensor:
         """Call one loss with what it takes."""
@@ -325,7 +326,8 @@ class SumLoss(BaseLoss):
         if not isinstance(term, Tensor):
             raise TypeError(f'a SumLoss adds tensors, but its {name} returned '
                             f'a {type(term).__name__}')
-        factor = kwargs.get('avg_factor')
+        # Not by `get`, which torch 2.0 cannot compile.
+        factor = kwargs['avg_factor'] if 'avg_factor' in kwargs else None
         if isinstance(factor, Tensor) and factor.shape == term.shape == (1, ):
             # mmdet divides by it and keeps its shape.
             return term.reshape(())

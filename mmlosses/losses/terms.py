@@ -37,3 +37,10 @@ class TermsLoss(BaseLoss):
             for term in loss.unbind(-1)
         ],
                            dim=-1)
+
+
+def add_terms(loss: Tensor, terms: Sequence[Tensor]) -> Tensor:
+    """Add terms to a loss; ``sum`` would add a 0 too."""
+    for term in terms:
+        loss = loss + term
+    return loss
