@@ -122,7 +122,7 @@ def log_values(owner: nn.Module, name: str, values: Dict[str, Tensor]) -> None:
             if history is None:
                 hub.update_scalar(key, 0.0)  # which also says: save it
             history = hub.log_scalars[key] = DeviceHistory(history)
-        history.add(value, hub.get_info('iter'))
+        history.add(value, hub.runtime_info.get('iter'))
 
 
 def own_prefix(hub: MessageHub, owner: nn.Module, name: str) -> str:
