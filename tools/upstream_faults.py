@@ -24,6 +24,8 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 from upstream import FAULTS, FORMULAS, SHARED, Fault
 
+from mmlosses.cli import one_line_errors
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / 'configs/differs_from_upstream.md'
 
@@ -251,4 +253,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors(ImportError, AssertionError):
+        main()
