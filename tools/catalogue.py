@@ -2,6 +2,8 @@
 from __future__ import annotations
 import inspect
 import re
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
 from mmlosses.registry import MODELS
@@ -110,6 +112,12 @@ def read_loss(kind: Any, aliases: List[str]) -> Loss:
         purpose=use['For'],
         slots=use['Slots'],
         paper=read_paper(sections['Source']))
+
+
+@lru_cache(maxsize=None)
+def named_in(config: Path) -> List[str]:
+    """What may be losses in a config: scoped names, and classes."""
+    return re.findall(r'(?:mmlosses\.|type=)(\w+)', config.read_text())
 
 
 def split_sections(docstring: str) -> Any:

@@ -23,7 +23,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.hub import get_config
 from mmengine.runner import Runner
-from real_pictures import (REGRESSION, detection_data, pose_data,
+from real_pictures import (REGRESSION, coco_folder, detection_data, pose_data,
                            retinanet_giou, small_backbone)
 
 from mmlosses.cli import one_line_errors
@@ -239,13 +239,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('coco', type=Path)
+    parser.add_argument('coco', type=coco_folder)
     parser.add_argument('name', nargs='*', help=f'of {"; ".join(COMPANIONS)}')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--iterations', type=int, default=15)
     args = parser.parse_args()
-    if not (args.coco / 'test_coco.json').is_file():
-        parser.error(f'there is no {args.coco / "test_coco.json"}')
     unknown = set(args.name) - set(COMPANIONS)
     if unknown:
         parser.error(f'unknown name {", ".join(sorted(unknown))}: it is one '

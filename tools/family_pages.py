@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, List, Match, Sequence, Tuple
 
-from catalogue import FAMILIES, Loss, Paper, catalogue
+from catalogue import FAMILIES, Loss, Paper, catalogue, named_in
 from metafiles import metafiles
 from pages import write_block, write_whole
 
@@ -94,10 +94,9 @@ def bibtex(paper: Paper) -> str:
 
 def used_in(loss: Loss) -> List[Path]:
     """The configs that have a loss, by its name or its class."""
-    kind = re.compile(fr'(mmlosses\.|type=){loss.name}\b')
     return sorted(
         path for path in (ROOT / 'configs').glob('*/*.py')
-        if kind.search(path.read_text()))
+        if loss.name in named_in(path))
 
 
 def describe(loss: Loss) -> str:

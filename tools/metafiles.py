@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import yaml  # type: ignore[import-untyped]
-from catalogue import FAMILIES, Loss
+from catalogue import FAMILIES, Loss, named_in
 
 TASKS = {
     'PCK': 'Keypoint Detection',
@@ -62,9 +62,8 @@ def metafiles(losses: List[Loss], root: Path) -> Dict[str, str]:
 
 def collection_of(path: Path, losses: List[Loss]) -> str:
     """The title of the family whose loss a config names first."""
-    text = path.read_text()
     names = {loss.name: loss.family for loss in losses}
-    for name in re.findall(r'(?:mmlosses\.|type=)(\w+)', text):
+    for name in named_in(path):
         if name in names:
             return FAMILIES[names[name]][0]
     raise ValueError(f'{path} has no loss of mmlosses')

@@ -441,35 +441,12 @@ def label_loss(loss: nn.Module, length: float, angle: Tensor) -> Tensor:
     return loss(turned(angle, length), first_class(angle))
 
 
-def margin_logits(panel: Panel) -> None:
-    """The logit of the label against its angle."""
+def margin_curves(panel: Panel,
+                  function: Callable[..., Tensor],
+                  slope: bool = False) -> None:
+    """Draw what a function makes of each loss, against the angle."""
     calls = {
-        label: partial(target_logit, *pair)
-        for label, pair in margin_losses(panel).items()
-    }
-    at = line(0, math.pi)
-    panel.plot(
-        at,
-        calls,
-        shown=at.rad2deg(),
-        dashed=margin_dashes(calls),
-        wide=['ArcFace, keep'])
-    panel.dress(
-        'logit of the label',
-        'angle in degrees',
-        legend='lower left',
-        xticks=range(0, 181, 90 if panel.brief else 45))
-
-
-def margin_dashes(calls: Collection[str]) -> List[str]:
-    """Those that share a curve up to the boundary."""
-    return [label for label in calls if label.endswith(SHARING)]
-
-
-def margin_values(panel: Panel, slope: bool) -> None:
-    """The loss against the angle, with another class at 90 degrees."""
-    calls = {
-        label: partial(label_loss, *pair)
+        label: partial(function, *pair)
         for label, pair in margin_losses(panel).items()
     }
     at = line(0, math.pi)
@@ -478,8 +455,24 @@ def margin_values(panel: Panel, slope: bool) -> None:
         calls,
         slope,
         shown=at.rad2deg(),
-        dashed=margin_dashes(calls),
+        # Those that share a curve up to the boundary.
+        dashed=[label for label in calls if label.endswith(SHARING)],
         wide=['ArcFace, keep'])
+
+
+def margin_logits(panel: Panel) -> None:
+    """The logit of the label against its angle."""
+    margin_curves(panel, target_logit)
+    panel.dress(
+        'logit of the label',
+        'angle in degrees',
+        legend='lower left',
+        xticks=range(0, 181, 90 if panel.brief else 45))
+
+
+def margin_values(panel: Panel, slope: bool) -> None:
+    """The loss against the angle, with another class at 90 degrees."""
+    margin_curves(panel, label_loss, slope)
     panel.dress(
         'gradient, per radian' if slope else 'loss, other class at 90°',
         'angle in degrees',

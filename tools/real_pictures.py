@@ -265,18 +265,25 @@ def row(name: str, pair: Dict[str, List[float]]) -> str:
             f'| {ours[-1]:.5g} | {worst} |')
 
 
+def coco_folder(text: str) -> Path:
+    """Check the folder of a command line."""
+    path = Path(text)
+    if not (path / 'test_coco.json').is_file():
+        raise argparse.ArgumentTypeError(
+            f'there is no {path / "test_coco.json"}')
+    return path
+
+
 def main() -> None:
     """Train each kind twice, and write what came out."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('coco', type=Path)
+    parser.add_argument('coco', type=coco_folder)
     parser.add_argument('kind', nargs='*', help=f'of {", ".join(KINDS)}')
     parser.add_argument('--iterations', type=int, default=20)
     parser.add_argument('--out', type=Path, default=FOLDER)
     args = parser.parse_args()
-    if not (args.coco / 'test_coco.json').is_file():
-        parser.error(f'there is no {args.coco / "test_coco.json"}')
     unknown = set(args.kind) - set(KINDS)
     if unknown:
         parser.error(f'unknown kind {", ".join(sorted(unknown))}: it is one '

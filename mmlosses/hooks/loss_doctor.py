@@ -482,14 +482,14 @@ class LossDoctorHook(Hook):
         return len(self.stepped) < len(scaled) or any(
             found is not None and bool(found.item()) for found in self.stepped)
 
-    def fault_of_a_gradient(self) -> Tuple[Call, Repeated] | None:
+    def fault_of_a_gradient(self) -> Call | None:
         """The first call whose gradient, made again, is not finite."""
         for call in self.recorder.calls:
             if not any(x.requires_grad for x in call.outputs):
                 continue
             repeated = self.repeat(call)[1]
             if repeated is not None and not repeated.is_finite:
-                return call, repeated
+                return call
         return None
 
     def repeat(self, call: Call) -> Tuple[Dict | None, Repeated | None, str]:
@@ -583,31 +583,13 @@ class LossDoctorHook(Hook):
         ]
         if terms:
             lines.append(', '.join(terms))
-        call = next((call for call in self.recorder.calls
-                     if any(map(count_of, call.outputs))), None)
-        repeated, record, trouble = None, None, ''
-        if call is not None:
-            lines.append(f'{named(call)}: its value is not finite')
-            record, repeated, trouble = self.repeat(call)
-        else:
-            found = self.fault_of_a_gradient()
-            if found is not None:
-                call = found[0]
-                lines.append(f'{named(call)}: its value is finite, its '
-                             'gradient is not')
-                record, repeated, trouble = self.repeat(call)
-        if call is None and self.check_inputs:
-            call = next(
-                (call for call in self.recorder.calls if bad_inputs(call)),
-                None)
-            if call is not None:
-                lines.append(f'{named(call)}: an input is not finite, value '
-                             'and gradient are')
-                record, repeated, trouble = self.repeat(call)
+        call, fault = self.find_call()
         if call is None:
             lines.append('No loss module returned it, nor has one a gradient '
                          'that is not finite: it comes from elsewhere')
         else:
+            record, repeated, trouble = self.repeat(call)
+            lines.append(f'{call.path} ({class_name(call.loss)}): {fault}')
             lines += self.describe_call(call, repeated)
         parameters = self.bad_parameters()
         if parameters:
@@ -618,6 +600,21 @@ class LossDoctorHook(Hook):
         if call is not None:
             lines.append(self.keep(record, trouble, lines))
         return '\n'.join(lines)
+
+    def find_call(self) -> Tuple[Call | None, str]:
+        """The first call that is to blame, and what is wrong with it."""
+        for call in self.recorder.calls:
+            if any(map(count_of, call.outputs)):
+                return call, 'its value is not finite'
+        found = self.fault_of_a_gradient()
+        if found is not None:
+            return found, 'its value is finite, its gradient is not'
+        if self.check_inputs:
+            for call in self.recorder.calls:
+                if bad_inputs(call):
+                    return call, ('an input is not finite, value and '
+                                  'gradient are')
+        return None, ''
 
     def describe_call(self, call: Call,
                       repeated: Repeated | None) -> List[str]:
@@ -668,11 +665,6 @@ class LossDoctorHook(Hook):
             return f'no file to replay: {error}'
         return f'replay: python -m mmlosses replay_loss {path}' + (
             f' ({trouble})' if trouble else '')
-
-
-def named(call: Call) -> str:
-    """A loss as a report names it."""
-    return f'{call.path} ({class_name(call.loss)})'
 
 
 def bad_inputs(call: Call) -> List[str]:

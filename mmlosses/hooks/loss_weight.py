@@ -233,7 +233,7 @@ class LossWeightHook(Hook):
         if begun:
             weight = self.weight_at(now)
             found = self.loss.loss_weight
-            if found != self.last_set is not None and not self.warned:
+            if self.last_set not in (None, found) and not self.warned:
                 self.warned = True
                 runner.logger.warning(
                     f'{self.log_name} was set to {found} by something else. '
