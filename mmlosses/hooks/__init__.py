@@ -1,8 +1,8 @@
 """Every hook of mmlosses: importing this package registers them all."""
+from mmlosses.distributed import ShardedClassesHook
 from .curves import CurvesHook
 from .loss_doctor import LossDoctorHook
 from .loss_weight import LossWeightHook
-from .sharded_classes import ShardedClassesHook
 from .val_loss import ValLossHook
 
 __all__ = [

@@ -1,16 +1,22 @@
 """Cross entropy by softmax, by sigmoid and of masks; label smoothing."""
 from __future__ import annotations
-from typing import Any, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmlosses.core.base import CommonArguments, Inputs
+from mmlosses.core.checks import (check_choice, check_index,
+                                  check_label_range, check_number)
+from mmlosses.core.classification import (ClassificationArguments,
+                                          ClassificationLoss)
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.reduction import align_weight
 from mmlosses.registry import MODELS
-from .classification import ClassificationLoss, one_hot
-from .gradient import is_transformed
-from .labels import check_index, check_label_range
-from .reduction import align_weight, check_floating
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def soft_cross_entropy(log_prob: Tensor,
@@ -93,39 +99,11 @@ def smooth_cross_entropy(log_prob: Tensor,
         classes if distribute == 'uniform' else max(classes - 1, 1))
     own = 1 - smoothing if distribute == 'others' else 1 - smoothing + others
     index = labels.unsqueeze(1)
+    label = -log_prob.gather(1, index).squeeze(1)
     if smoothing == 0:
         # Another class may be impossible: 0 * inf.
-        return -log_prob.gather(1, index).squeeze(1)
-    add = label_and_others if is_transformed() else LabelAndOthers.apply
-    return -add(log_prob, index, own, others)
-
-
-def label_and_others(log_prob: Tensor, index: Tensor, own: float,
-                     others: float) -> Tensor:
-    """Add the logarithms of a label, times one factor, and of the others."""
-    label = log_prob.gather(1, index).squeeze(1)
-    return (own - others) * label + others * log_prob.sum(dim=1)
-
-
-class LabelAndOthers(torch.autograd.Function):
-    """Makes one gradient for all classes, where autograd adds two."""
-
-    @staticmethod
-    def forward(ctx: Any, log_prob: Tensor, index: Tensor, own: float,
-                others: float) -> Tensor:
-        """See :func:`label_and_others`."""
-        ctx.save_for_backward(index)
-        ctx.shape, ctx.factors = log_prob.shape, (own, others)
-        return label_and_others(log_prob, index, own, others)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None, None]:
-        """Multiply by the factors."""
-        index, = ctx.saved_tensors
-        own, others = ctx.factors
-        grad = grad.unsqueeze(1)
-        slope = (others * grad).expand(ctx.shape)
-        return slope.scatter(1, index, own * grad), None, None, None
+        return label
+    return (own - others) * label - others * log_prob.sum(dim=1)
 
 
 @MODELS.register_module()
@@ -161,9 +139,6 @@ class CrossEntropyLoss(ClassificationLoss):
         avg_non_ignore (bool): Whether ``'mean'`` without ``avg_factor``
             divides by the number of elements that are not ignored instead of
             that of all. Default: False.
-        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
-            Default: ``'mean'``.
-        loss_weight (float): Factor of the reduced loss. Default: 1.0.
 
     Shape:
         - pred: logits (N, C, \*), with a sigmoid any shape.
@@ -174,26 +149,6 @@ class CrossEntropyLoss(ClassificationLoss):
         - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
           ``pred``.
 
-    Returns:
-        Tensor: The loss, see :meth:`BaseLoss.forward`.
-
-    Raises:
-        ValueError: If ``use_sigmoid`` and ``use_mask`` are both set, shapes
-            do not fit, ``class_weight`` has not one entry for each channel,
-            the classes of ``use_mask`` are missing, or a label on the CPU is
-            out of range.
-        TypeError: If ``pred`` is not a floating-point tensor, or labels are
-            not integers.
-
-    Use:
-        - For: classes by softmax or sigmoid, masks of RoIs.
-        - Slots: Every ``loss_cls``; RPN; ``loss_mask`` of mmdet's FCN mask
-          head.
-
-    Source:
-        The losses of the same name of torch (softmax) and mmdet (calls and
-        arguments).
-
     Differs from upstream:
         - With ``use_mask`` mmdet returns the shape (1,) and rejects
           ``avg_factor`` and every reduction but ``'mean'``; ``class_weight``
@@ -203,20 +158,17 @@ class CrossEntropyLoss(ClassificationLoss):
         - mmdet divides soft labels with ``avg_non_ignore`` by the number of
           their entries, here by that of samples.
         - mmdet waits for the device in ``avg_non_ignore``.
-
-    Example:
-        In a config that inherits mmdet's Faster R-CNN:
-
-        >>> bbox_head = dict(loss_cls=dict(
-        ...     type='mmlosses.CrossEntropyLoss', use_sigmoid=False))
-
-        >>> import torch
-        >>> from mmengine.registry import MODELS
-        >>> loss = MODELS.build(bbox_head['loss_cls'])
-        >>> pred = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-        >>> print('%.4f' % loss(pred, torch.tensor([0, 2])))
-        0.3955
     """
+
+    info = LossInfo(
+        purpose='classes by softmax or sigmoid, masks of RoIs',
+        slots="Every ``loss_cls``; RPN; ``loss_mask`` of mmdet's FCN mask "
+              "head",
+        expects='scores',
+        source='The losses of the same name of torch (softmax) and mmdet '
+               '(calls and arguments).')
+
+    masks_after_formula = True
 
     def __init__(self,
                  use_sigmoid: bool = False,
@@ -224,10 +176,8 @@ class CrossEntropyLoss(ClassificationLoss):
                  class_weight: Sequence[float] | Tensor | None = None,
                  ignore_index: int | None = -100,
                  avg_non_ignore: bool = False,
-                 reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
-        super().__init__(use_sigmoid, class_weight, ignore_index, reduction,
-                         loss_weight)
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(use_sigmoid, class_weight, ignore_index, **kwargs)
         if use_sigmoid and use_mask:
             raise ValueError('use_mask has a sigmoid of its own, got '
                              'use_sigmoid=True and use_mask=True')
@@ -236,34 +186,29 @@ class CrossEntropyLoss(ClassificationLoss):
 
     @property
     def binary(self) -> bool:
-        """Whether an element is one class of a sample, or a pixel."""
+        """True if an element is one class of a sample, or a pixel."""
         return self.use_sigmoid or self.use_mask
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample, class or pixel."""
-        index = target.ndim < pred.ndim
-        if not self.binary:
-            class_weight = self.weight_of_classes(pred, target)
-            if not index:
-                return soft_cross_entropy(
-                    F.log_softmax(pred, dim=1), target.to(pred.dtype),
-                    class_weight)
-            check_label_range(target, pred.shape[1], 'target')
-            if class_weight is not None:
-                class_weight = class_weight.flatten()
-            return F.cross_entropy(
-                pred, target, weight=class_weight, reduction='none')
         class_weight = None
         if not self.use_mask:
             class_weight = self.weight_of_classes(pred, target)
-        if index:
-            check_label_range(target, pred.shape[1] + 1, 'target')
-            target = one_hot(target, pred.shape[1])
-        return F.binary_cross_entropy_with_logits(
-            pred,
-            target.to(pred.dtype),
-            pos_weight=class_weight,
-            reduction='none')
+        if self.binary:
+            return F.binary_cross_entropy_with_logits(
+                pred,
+                self.dense_target(pred, target),
+                pos_weight=class_weight,
+                reduction='none')
+        if target.ndim == pred.ndim:
+            return soft_cross_entropy(
+                F.log_softmax(pred, dim=1), target.to(pred.dtype),
+                class_weight)
+        self.check_labels(pred, target)
+        if class_weight is not None:
+            class_weight = class_weight.flatten()
+        return F.cross_entropy(
+            pred, target, weight=class_weight, reduction='none')
 
     def ignored(self, pred: Tensor, target: Tensor,
                 ignore_index: int | None) -> Tensor | None:
@@ -278,11 +223,9 @@ class CrossEntropyLoss(ClassificationLoss):
                 pred: Tensor,
                 target: Tensor,
                 weight: Tensor | None = None,
-                avg_factor: float | Tensor | None = None,
-                reduction_override: str | None = None,
-                ignore_index: int | None = None,
-                *,
-                target_weight: Tensor | None = None) -> Tensor:
+                *args: Any,
+                target_weight: Tensor | None = None,
+                **kwargs: Any) -> Tensor:
         """Compute the loss.
 
         Args:
@@ -290,34 +233,39 @@ class CrossEntropyLoss(ClassificationLoss):
             target (Tensor): Labels, a target for each class, or masks.
             weight (Tensor, optional): Weight of each element; with
                 ``use_mask`` the class of each RoI.
-            avg_factor (float | Tensor, optional): See
-                :meth:`BaseLoss.forward`.
-            reduction_override (str, optional): See there.
-            ignore_index (int, optional): Replaces the one of the loss for
-                this call.
+            args: The other arguments of :meth:`BaseLoss.forward`.
             target_weight (Tensor, optional): mmpose's name of ``weight``,
                 and the weight with ``use_mask``.
+            kwargs: The same by name; also ``ignore_index``.
 
         Returns:
             Tensor: A 0-dim tensor, or one element each for ``'none'``.
         """
         if self.use_mask:
-            pred, weight = self._masks(pred, target, weight, target_weight)
+            check_index(weight, 'with use_mask, the third argument')
+            kwargs['_mask_labels'], weight = weight, target_weight
             target_weight = None
         return super().forward(
-            pred,
-            target,
-            weight,
-            avg_factor,
-            reduction_override,
-            ignore_index,
-            target_weight=target_weight)
+            pred, target, weight, *args, target_weight=target_weight, **kwargs)
 
-    def _masks(self, pred: Tensor, target: Tensor, labels: Any,
-               weight: Tensor | None) -> Any:
+    def prepare(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None,
+                avg_factor: float | Tensor | None,
+                *,
+                _mask_labels: Tensor | None = None,
+                **options: Any) -> Inputs:
+        """With ``use_mask``, choose the channel of each RoI's class."""
+        if _mask_labels is not None:
+            pred, weight = self.masks_of_labels(pred, target, _mask_labels,
+                                                weight)
+        return super().prepare(pred, target, weight, avg_factor, **options)
+
+    def masks_of_labels(
+            self, pred: Tensor, target: Tensor, labels: Tensor,
+            weight: Tensor | None) -> Tuple[Tensor, Tensor | None]:
         """The channel of each RoI's class, and the weight of its pixels."""
-        check_floating('pred', pred)
-        check_index(labels, 'with use_mask, the third argument')
         if pred.ndim < 2 or labels.shape != pred.shape[:1]:
             raise ValueError(
                 'with use_mask, pred must have the shape (N, C, ...) and the '
@@ -334,8 +282,7 @@ class CrossEntropyLoss(ClassificationLoss):
         check_label_range(labels, pred.shape[1], 'with use_mask, labels')
         class_weight = self.weight_of_classes(pred, target)
         if class_weight is not None:
-            class_weight = class_weight.flatten()[labels]
-            class_weight = align_weight(class_weight, pixels)
+            class_weight = align_weight(class_weight.flatten()[labels], pixels)
             weight = class_weight if weight is None else class_weight * weight
         index = labels.reshape((-1, ) + (1, ) * (pred.ndim - 1))
         index = index.expand(pred.shape[:1] + (1, ) + pred.shape[2:])
@@ -366,9 +313,6 @@ class LabelSmoothLoss(ClassificationLoss):
             with a sigmoid that of its positives. Default: None.
         ignore_index (int, optional): Label that does not count: loss and
             gradient are 0. Default: -100.
-        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
-            Default: ``'mean'``.
-        loss_weight (float): Factor of the reduced loss. Default: 1.0.
 
     Shape:
         - pred: logits (N, C, \*).
@@ -378,82 +322,50 @@ class LabelSmoothLoss(ClassificationLoss):
         - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
           ``pred``.
 
-    Returns:
-        Tensor: The loss, see :meth:`BaseLoss.forward`.
-
-    Raises:
-        ValueError: If ``smoothing`` or ``distribute`` is unknown, shapes do
-            not fit, ``class_weight`` has not one entry for each channel, or a
-            label on the CPU is out of range.
-        TypeError: If ``pred`` is not a floating-point tensor, or labels are
-            not integers.
-
-    Use:
-        - For: classes with labels that may be wrong.
-        - Slots: ``loss_cls`` of heads with a softmax.
-
-    Source:
-        Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens,
-        Zbigniew Wojna. Rethinking the Inception Architecture for Computer
-        Vision. CVPR 2016, `arXiv:1512.00567
-        <https://arxiv.org/abs/1512.00567>`_. It distributes uniformly.
-
     Differs from upstream:
         - A logit of -inf without a share of the label gives no NaN.
         - Ignored labels and class weights work. ``'mean'`` divides by all
           labels, torch's by the weights of those that count.
         - One class gives 0 instead of a division by zero.
-
-    Example:
-        In a config that inherits mmdet's Faster R-CNN:
-
-        >>> bbox_head = dict(loss_cls=dict(
-        ...     type='mmlosses.LabelSmoothLoss', smoothing=0.1))
-
-        >>> import torch
-        >>> from mmengine.registry import MODELS
-        >>> loss = MODELS.build(bbox_head['loss_cls'])
-        >>> pred = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-        >>> print('%.4f' % loss(pred, torch.tensor([0, 2])))
-        0.5455
     """
+
+    info = LossInfo(
+        purpose='classes with labels that may be wrong',
+        slots='``loss_cls`` of heads with a softmax',
+        expects='scores',
+        paper=Paper(
+            'Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon '
+            'Shlens, Zbigniew Wojna',
+            'Rethinking the Inception Architecture for Computer Vision',
+            'CVPR', 2016, '1512.00567'),
+        source='It distributes uniformly.')
+
+    masks_after_formula = True
 
     def __init__(self,
                  smoothing: float = 0.1,
                  distribute: str = 'others',
                  use_sigmoid: bool = False,
-                 class_weight: Sequence[float] | Tensor | None = None,
                  ignore_index: int | None = -100,
-                 reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
-        super().__init__(use_sigmoid, class_weight, ignore_index, reduction,
-                         loss_weight)
-        if not 0 <= smoothing < 1:
-            raise ValueError('smoothing must be from 0 to below 1, got '
-                             f'{smoothing}')
-        if distribute not in ('others', 'uniform'):
-            raise ValueError("distribute must be 'others' or 'uniform', got "
-                             f'{distribute!r}')
+                 **kwargs: Unpack[ClassificationArguments]) -> None:
+        super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
+        check_number('smoothing', smoothing, least=0, below=1)
+        check_choice('distribute', distribute, ('others', 'uniform'))
         self.smoothing = smoothing
         self.distribute = distribute
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The cross entropy of each sample, or each class with a sigmoid."""
-        index = target.ndim < pred.ndim
-        classes = pred.shape[1] if pred.ndim > 1 else 1
         class_weight = self.weight_of_classes(pred, target)
-        if index:
-            check_label_range(target,
-                              classes + 1 if self.use_sigmoid else classes,
-                              'target')
-            if not self.use_sigmoid:
-                return smooth_cross_entropy(
-                    F.log_softmax(pred, dim=1), target, self.smoothing,
-                    self.distribute, class_weight)
-            target = one_hot(target, classes)
+        if not self.use_sigmoid and target.ndim < pred.ndim:
+            self.check_labels(pred, target)
+            return smooth_cross_entropy(
+                F.log_softmax(pred, dim=1), target, self.smoothing,
+                self.distribute, class_weight)
+        classes = 2 if self.use_sigmoid else pred.shape[1]
         target = smooth_labels(
-            target.to(pred.dtype), self.smoothing, self.distribute,
-            2 if self.use_sigmoid else classes)
+            self.dense_target(pred, target), self.smoothing, self.distribute,
+            classes)
         if self.use_sigmoid:
             return F.binary_cross_entropy_with_logits(
                 pred, target, pos_weight=class_weight, reduction='none')

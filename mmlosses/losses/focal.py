@@ -1,32 +1,24 @@
 """Focal loss by sigmoid and by softmax."""
 from __future__ import annotations
 import math
-from typing import Sequence, Tuple
+from typing import TYPE_CHECKING, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmlosses.core.checks import check_number
+from mmlosses.core.classification import (ClassificationArguments,
+                                          ClassificationLoss)
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.focal import (label_focal_and_derivative,
+                                         label_focal_loss)
+from mmlosses.core.kernels.gradient import with_gradient
+from mmlosses.core.numeric import logs_of_probability, safe_power
 from mmlosses.registry import MODELS
-from .classification import ClassificationLoss, one_hot
-from .gradient import with_slope
-from .labels import check_label_range
-from .numeric import safe_power
 
-# mmdet's, in every dtype that losses are computed in.
-EPS_LOG = 1e-12
-
-
-def logs_of_probability(prob: Tensor) -> Tuple[Tensor, Tensor]:
-    """log p and log(1 - p), finite at 0 and 1, and without a gradient there.
-
-    It would be 1e12, which half precision cannot hold: times the 0 of the
-    sigmoid before it, NaN. Beyond them a probability counts as 0 or 1.
-    """
-    inside = (prob > 0) & (prob < 1)
-    prob = torch.where(inside, prob, prob.detach().clamp(0, 1))
-    return (prob + EPS_LOG).log(), (1 - prob + EPS_LOG).log()
-
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 def sigmoid_focal_loss(pred: Tensor,
                        target: Tensor,
@@ -66,51 +58,6 @@ def sigmoid_focal_loss(pred: Tensor,
     if alpha is None or alpha < 0:
         return loss
     return (alpha * target + (1 - alpha) * (1 - target)) * loss
-
-
-def focal_and_slope(logits: Tensor, gamma: float) -> Tuple[Tensor, Tensor]:
-    r"""The focal loss of negatives, and its derivative.
-
-    .. math::
-        \sigma^\gamma s, \qquad
-        \sigma^\gamma (\gamma (1 - \sigma) s + \sigma), \qquad
-        s = \log(1 + e^{logits})
-
-    Those of a positive are the same with the sign of the logit turned.
-    """
-    prob = torch.sigmoid(logits)
-    # Exact below the threshold, whose default double precision would notice.
-    entropy = F.softplus(logits, threshold=50)
-    power = prob * prob if gamma == 2 else prob.pow(gamma)
-    slope = entropy * gamma
-    slope.addcmul_(slope, prob, value=-1).add_(prob).mul_(power)
-    return power.mul_(entropy), slope
-
-
-def label_focal_loss(pred: Tensor, labels: Tensor, gamma: float,
-                     alpha: float | None) -> Tensor:
-    """The focal loss of labels, of which C is background."""
-    target = one_hot(labels, pred.shape[1]).to(pred.dtype)
-    return sigmoid_focal_loss(pred, target, gamma, alpha)
-
-
-def label_focal_and_slope(pred: Tensor, labels: Tensor, gamma: float,
-                          alpha: float | None) -> Tuple[Tensor, Tensor]:
-    """The same with its derivative: all are negatives but one of a row."""
-    share = None if alpha is None or alpha < 0 else alpha
-    loss, slope = focal_and_slope(pred, gamma)
-    if share is not None:
-        loss.mul_(1 - share)
-        slope.mul_(1 - share)
-    index = labels.unsqueeze(1)
-    background = index == pred.shape[1]
-    index = index.masked_fill(background, 0)
-    own, own_slope = focal_and_slope(-pred.gather(1, index), gamma)
-    for every, one, factor in ((loss, own, 1.0), (slope, own_slope, -1.0)):
-        one = one * (factor if share is None else factor * share)
-        one = torch.where(background, every.gather(1, index), one)
-        every.scatter_(1, index, one)
-    return loss, slope
 
 
 def softmax_focal_loss(pred: Tensor,
@@ -186,9 +133,6 @@ class FocalLoss(ClassificationLoss):
             for its positives and negatives. Default: None.
         ignore_index (int, optional): Label that does not count: loss and
             gradient are 0. Default: None.
-        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
-            Default: ``'mean'``.
-        loss_weight (float): Factor of the reduced loss. Default: 1.0.
 
     Shape:
         - pred: (N, C, \*), with a sigmoid any shape.
@@ -198,25 +142,6 @@ class FocalLoss(ClassificationLoss):
         - returns: 0-dim; for ``'none'`` the shape of ``pred``, with a softmax
           (N, \*).
 
-    Returns:
-        Tensor: The loss, see :meth:`BaseLoss.forward`.
-
-    Raises:
-        ValueError: If ``gamma`` is negative, ``alpha`` above 1 with a
-            sigmoid, shapes do not fit, ``class_weight`` has not one entry for
-            each channel, or a label on the CPU is out of range.
-        TypeError: If ``pred`` is not a floating-point tensor, or labels are
-            not integers.
-
-    Use:
-        - For: classes with many easy negatives, by sigmoid or softmax.
-        - Slots: ``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR.
-
-    Source:
-        Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr Dollár.
-        Focal Loss for Dense Object Detection. ICCV 2017, `arXiv:1708.02002
-        <https://arxiv.org/abs/1708.02002>`_.
-
     Differs from upstream:
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
         - A row of weight 0 does not count even where its logits are NaN or
@@ -224,36 +149,27 @@ class FocalLoss(ClassificationLoss):
         - With ``activated``, probabilities of exactly 0 and 1 cost 27.6
           instead of 100, and ones out of range raise no error.
         - The gradient is finite for every ``gamma``, also below 1.
-
-    Example:
-        In a config that inherits mmdet's RetinaNet:
-
-        >>> bbox_head = dict(loss_cls=dict(
-        ...     type='mmlosses.FocalLoss', use_sigmoid=True, gamma=2.0,
-        ...     alpha=0.25))
-
-        >>> import torch
-        >>> from mmengine.registry import MODELS
-        >>> loss = MODELS.build(bbox_head['loss_cls'])
-        >>> pred = torch.tensor([[2.0, -1.0], [-3.0, -3.0]])
-        >>> labels = torch.tensor([0, 2])  # The second is background.
-        >>> print('%.5f' % loss(pred, labels, avg_factor=1))
-        0.01761
     """
+
+    info = LossInfo(
+        purpose='classes with many easy negatives, by sigmoid or softmax',
+        slots='``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR',
+        expects='scores',
+        paper=Paper(
+            'Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr '
+            'Dollár',
+            'Focal Loss for Dense Object Detection',
+            'ICCV', 2017, '1708.02002'))
 
     def __init__(self,
                  use_sigmoid: bool = True,
                  gamma: float = 2.0,
                  alpha: float | None = 0.25,
                  activated: bool = False,
-                 class_weight: Sequence[float] | Tensor | None = None,
                  ignore_index: int | None = None,
-                 reduction: str = 'mean',
-                 loss_weight: float = 1.0) -> None:
-        super().__init__(use_sigmoid, class_weight, ignore_index, reduction,
-                         loss_weight)
-        if gamma < 0:
-            raise ValueError(f'gamma must not be negative, got {gamma}')
+                 **kwargs: Unpack[ClassificationArguments]) -> None:
+        super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
+        check_number('gamma', gamma, least=0)
         if use_sigmoid and alpha is not None and alpha > 1:
             raise ValueError('alpha must be at most 1 with a sigmoid, got '
                              f'{alpha}')
@@ -263,29 +179,23 @@ class FocalLoss(ClassificationLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of each class, or of each sample with a softmax."""
-        index = target.ndim < pred.ndim
         class_weight = self.weight_of_classes(pred, target)
-        if index:
-            classes = pred.shape[1]
-            check_label_range(target,
-                              classes + 1 if self.use_sigmoid else classes,
-                              'target')
-            if self.use_sigmoid and not self.activated:
-                loss = with_slope(
-                    label_focal_loss,
-                    label_focal_and_slope,
-                    pred,
-                    target,
-                    gamma=self.gamma,
-                    alpha=self.alpha)
-                return loss if class_weight is None else loss * class_weight
-            target = one_hot(target, classes)
-        target = target.to(pred.dtype)
+        settings = self.gamma, self.alpha, self.activated
         if not self.use_sigmoid:
-            return softmax_focal_loss(pred, target, self.gamma, self.alpha,
-                                      self.activated, class_weight)
-        loss = sigmoid_focal_loss(pred, target, self.gamma, self.alpha,
-                                  self.activated)
+            target = self.dense_target(pred, target)
+            return softmax_focal_loss(pred, target, *settings, class_weight)
+        if target.ndim < pred.ndim and not self.activated:
+            self.check_labels(pred, target)
+            loss = with_gradient(
+                label_focal_loss,
+                label_focal_and_derivative,
+                pred,
+                target,
+                gamma=self.gamma,
+                alpha=self.alpha)
+        else:
+            target = self.dense_target(pred, target)
+            loss = sigmoid_focal_loss(pred, target, *settings)
         return loss if class_weight is None else loss * class_weight
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],

@@ -1,0 +1,1 @@
+"""The machinery that all losses share; `base` is the place to begin."""

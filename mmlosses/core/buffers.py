@@ -1,0 +1,48 @@
+"""Buffer helpers."""
+from __future__ import annotations
+from typing import Sequence
+
+import torch
+from torch import Tensor
+
+from .base import BaseLoss
+from .tensors import is_compiling
+
+
+def set_buffer(module: BaseLoss, name: str, value: Tensor) -> None:
+    """Give a buffer a new value, after its old one was used in the loss.
+
+    The buffer is written in place, so that whoever holds it sees the value.
+    Not with a compiled formula: its backward pass may read the buffer again
+    instead of keeping what the forward pass read, and would find the new value
+    (https://github.com/pytorch/pytorch/pull/197039). It gets a new tensor.
+    """
+    buffer = getattr(module, name)
+    if module.is_compiled or is_compiling():
+        setattr(module, name, value.to(buffer.dtype))
+    else:
+        buffer.copy_(value)
+
+
+def register_weights(module: BaseLoss, name: str,
+                     weights: Sequence[float] | Tensor | None,
+                     each: str) -> None:
+    """Keep fixed weights as an attribute, and as a buffer of that name with
+    an underscore: on the device, so that no call copies them there, and in no
+    checkpoint.
+
+    Raises:
+        TypeError: If they are not a list of numbers.
+    """
+    buffer = None
+    if weights is not None:
+        try:
+            buffer = torch.as_tensor(
+                weights, dtype=torch.get_default_dtype()).detach().clone()
+        except (TypeError, ValueError, RuntimeError):
+            pass
+        if buffer is None or buffer.ndim != 1:
+            raise TypeError(f'{name} must be a list with a number for each '
+                            f'{each}, got {weights!r}')
+    setattr(module, name, weights)
+    module.register_buffer(f'_{name}', buffer, persistent=False)

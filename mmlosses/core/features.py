@@ -1,0 +1,197 @@
+"""Losses over features, with labels of classes that the loss owns."""
+from __future__ import annotations
+import math
+from typing import TYPE_CHECKING, Any, Dict, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmlosses.distributed.class_shard import ClassShard
+from .base import BaseLoss, CommonArguments, Inputs
+from .checks import (check_floating, check_label_range, check_sample_labels,
+                     check_size, check_softmax)
+from .kernels.class_entropy import fast_class_entropy
+from .numeric import unit_vectors
+from .tensors import autocast_off, upcast
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class ClassVectorArguments(CommonArguments, total=False):
+    """The arguments of every loss with class vectors, but for the sizes."""
+    use_sigmoid: bool
+    chunk_size: int | None
+    shard_classes: bool
+
+
+def check_features(features: Tensor, in_channels: int) -> None:
+    """Raise unless the features are (N, in_channels)."""
+    check_floating('features', features)
+    if features.ndim != 2 or features.shape[1] != in_channels:
+        raise ValueError(
+            'features must have the shape (N, in_channels) with '
+            f'in_channels={in_channels}, got {tuple(features.shape)}')
+
+
+def make_class_vectors(num_classes: int,
+                       in_channels: int,
+                       shard: ClassShard | None = None) -> nn.Parameter:
+    """Make the parameter (C, D) that an ``nn.Linear`` without bias has.
+
+    Not the layer itself: mmengine would initialise it again with the
+    ``init_cfg`` of the head, which finds layers by their class. With
+    ``shard`` it has the rows of this rank.
+    """
+    if shard is None:
+        parameter = nn.Parameter(torch.empty(num_classes, in_channels))
+        nn.init.xavier_uniform_(parameter)
+        return parameter
+    # Ranks start from one seed: they would have the same vectors.
+    generator = torch.Generator()
+    generator.manual_seed(int(torch.randint(2**31, ())) + shard.rank)
+    weight = torch.empty(shard.end - shard.begin, in_channels)
+    limit = math.sqrt(6 / (num_classes + in_channels))
+    return nn.Parameter(weight.uniform_(-limit, limit, generator=generator))
+
+
+class FeatureLoss(BaseLoss):
+    """A loss of features (N, in_channels) with labels of ``num_classes``.
+
+    Args:
+        num_classes (int): Number C of classes.
+        in_channels (int): Size D of the features.
+
+    Shape:
+        - features (pred): (N, in_channels).
+        - labels (target): (N,), integers from 0 to num_classes - 1.
+        - weight: (N,).
+        - returns: 0-dim, or (N,) for ``'none'``.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        check_size('num_classes', num_classes)
+        check_size('in_channels', in_channels)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+
+    def forward(self, features: Tensor, labels: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss of features (N, D) and labels (N,).
+
+        See :meth:`BaseLoss.forward` for the other arguments.
+        """
+        return super().forward(features, labels, *args, **kwargs)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """(N,), after checking features and labels."""
+        check_features(pred, self.in_channels)
+        check_sample_labels(target, len(pred))
+        return pred.shape[:1]
+
+    def prepare(self, pred: Tensor, target: Tensor, weight: Tensor | None,
+                avg_factor: float | Tensor | None) -> Inputs:
+        """Check labels; those of removed samples may be anything."""
+        inputs = super().prepare(pred, target, weight, avg_factor)
+        inputs.target = target.long()
+        return inputs
+
+    def extra_repr(self) -> str:
+        """Name the sizes too."""
+        return (f'num_classes={self.num_classes}, '
+                f'in_channels={self.in_channels}, {super().extra_repr()}')
+
+
+class ClassVectorLoss(FeatureLoss):
+    """Cross entropy over the similarity to class vectors of the loss's own.
+
+    The vectors are the parameter ``weight`` (num_classes, in_channels), or
+    the part of this rank; :meth:`logits` gives the scores for inference.
+
+    Args:
+        num_classes (int): Number C of classes.
+        in_channels (int): Size D of the features.
+        use_sigmoid (bool): Kept for heads that read it; only False.
+            Default: False.
+        chunk_size (int, optional): Number of classes whose logits are in
+            memory at a time, so that it does not grow with their number; the
+            backward pass computes them again. ``None`` keeps all of them.
+            Default: None.
+        shard_classes (bool): If True, each rank of a distributed training
+            has its part of the class vectors only, see
+            :class:`mmlosses.distributed.ShardedClassesDDP`. Default: False.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 use_sigmoid: bool = False,
+                 chunk_size: int | None = None,
+                 shard_classes: bool = False,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        check_softmax(use_sigmoid)
+        if chunk_size is not None:
+            check_size('chunk_size', chunk_size)
+        if not isinstance(shard_classes, bool):
+            raise ValueError('shard_classes must be True or False, got '
+                             f'{shard_classes!r}')
+        self.use_sigmoid = use_sigmoid
+        self.chunk_size = chunk_size
+        self.shard = None
+        # The vectors of all ranks, while a validation needs them.
+        self.whole: Tensor | None = None
+        if shard_classes:
+            self.shard = ClassShard.of_this_rank(num_classes)
+        self.weight = make_class_vectors(num_classes, in_channels, self.shard)
+
+    def queries(self, features: Tensor) -> Tensor:
+        """Return the vectors to multiply by class vectors of length 1."""
+        raise NotImplementedError
+
+    def with_margin(self, logits: Tensor) -> Tensor:
+        """Put a margin on the logits of the labels."""
+        return logits
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The logits (N, C) for inference: no labels, and no margin.
+
+        With ``shard_classes`` they are those of the classes of this rank, but
+        in validation and test :class:`mmlosses.distributed.ShardedClassesHook`
+        makes them those of all classes.
+
+        Args:
+            features (Tensor): Features (N, D).
+
+        Returns:
+            Tensor: One logit for each class, in float32 or float64.
+        """
+        check_features(features, self.in_channels)
+        features = upcast(features)
+        with autocast_off(features.device.type):
+            vectors = self.weight if self.whole is None else self.whole
+            vectors = unit_vectors(vectors.to(features.dtype))
+            return self.queries(features) @ vectors.T
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The cross entropy of each sample: (N,)."""
+        check_label_range(target, self.num_classes)
+        return fast_class_entropy(
+            self.queries(pred),
+            self.weight.to(pred.dtype),
+            target,
+            normalize=True,
+            margin_fn=self.with_margin,
+            chunk_size=self.chunk_size,
+            shard=self.shard)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str,
+                              *args: Any) -> None:
+        """Take the vectors of this rank out of those of all classes."""
+        name, shard = f'{prefix}weight', self.shard
+        if shard is not None and len(state_dict.get(name,
+                                                    ())) == shard.classes:
+            state_dict[name] = state_dict[name][shard.begin:shard.end]
+        super()._load_from_state_dict(state_dict, prefix, *args)

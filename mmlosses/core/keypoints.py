@@ -1,0 +1,97 @@
+"""Losses that weigh each keypoint by a number of its own."""
+from __future__ import annotations
+from typing import TYPE_CHECKING, List, Sequence
+
+import torch
+from torch import Tensor
+
+from .base import BaseLoss, CommonArguments
+from .buffers import register_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class KeypointArguments(CommonArguments, total=False):
+    """The arguments of every keypoint loss."""
+    keypoint_weight: Sequence[float] | Tensor | None
+
+
+class KeypointLoss(BaseLoss):
+    """A loss whose keypoints, on axis 1, may have weights.
+
+    Args:
+        reduction (str): See :class:`BaseLoss`.
+        loss_weight (float): See there.
+        use_target_weight (bool, optional): See there.
+        keypoint_weight (Sequence[float] | Tensor, optional): Weight of each
+            keypoint, on axis 1. It multiplies the loss, as the weight of the
+            call does. Default: None.
+
+    Raises:
+        TypeError: If ``keypoint_weight`` is not a list of numbers.
+    """
+    _keypoint_weight: Tensor | None
+    _mask_index: Tensor | None = None
+
+    def __init__(
+            self,
+            reduction: str = 'mean',
+            loss_weight: float = 1.0,
+            use_target_weight: bool | None = None,
+            keypoint_weight: Sequence[float] | Tensor | None = None,
+            **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(reduction, loss_weight, use_target_weight, **kwargs)
+        register_weights(self, 'keypoint_weight', keypoint_weight, 'keypoint')
+
+    def set_mask(self, mask: Sequence[int] | None, weight: float) -> None:
+        """Give some keypoints, by their indices, one weight."""
+        self.mask = mask
+        self.mask_weight = weight
+        # On the device of the model, so that no call copies it there.
+        self.register_buffer(
+            '_mask_index',
+            None if mask is None else torch.tensor(mask, dtype=torch.long),
+            persistent=False)
+
+    def element_weight(self, weight: Tensor | None, shape: Sequence[int],
+                       dtype: torch.dtype) -> Tensor | None:
+        """Return the weight given, times those of each keypoint."""
+        weight = super().element_weight(weight, shape, dtype)
+        for own in self.weights_of_keypoints(shape, dtype):
+            own = own.reshape((1, -1) + (1, ) * (len(shape) - 2))
+            weight = own if weight is None else weight * own
+        return weight
+
+    def weights_of_keypoints(self, shape: Sequence[int],
+                             dtype: torch.dtype) -> List[Tensor]:
+        """Return ``keypoint_weight`` and ``mask_weight``, where given."""
+        weights = []
+        if self._keypoint_weight is not None:
+            check_keypoints(self._keypoint_weight.numel(), shape)
+            weights.append(self._keypoint_weight.to(dtype))
+        if self._mask_index is not None:
+            number, mask = shape[1], self.mask or []
+            if any([not -number <= index < number for index in mask]):
+                raise ValueError(f'mask must hold indices of {number} '
+                                 f'keypoints, got {list(mask)}')
+            ones = torch.ones(
+                number, dtype=dtype, device=self._mask_index.device)
+            weights.append(
+                ones.index_fill(0, self._mask_index % number,
+                                self.mask_weight))
+        return weights
+
+
+def check_keypoints(given: int, shape: Sequence[int]) -> None:
+    """Raise a ``ValueError`` unless there is a weight for each keypoint."""
+    if len(shape) < 2:
+        raise ValueError('keypoint_weight needs the keypoints on axis 1, '
+                         f'got losses of the shape {tuple(shape)}')
+    if given != shape[1]:
+        text = (f'keypoint_weight has {given} numbers, but the prediction '
+                f'has {shape[1]} keypoints, on axis 1 of {tuple(shape)}')
+        if given and shape[1] and shape[1] % given == 0:
+            text += (f'. If each keypoint has {shape[1] // given} '
+                     'channels, repeat its number')
+        raise ValueError(text)

@@ -1,0 +1,83 @@
+"""The shape rule of weights, and the reduction with ``avg_factor``."""
+from __future__ import annotations
+from typing import Sequence
+
+import torch
+from torch import Tensor
+
+# mmdet adds the same to `avg_factor`, in every dtype.
+EPS = torch.finfo(torch.float32).eps
+
+
+def align_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """View a weight so that it broadcasts to the shape of a loss.
+
+    Singleton axes are added or dropped on the right, since heads pass the
+    weights of N samples with K keypoints as (N,), (N, K) or (N, K, 1).
+
+    Args:
+        weight (Tensor): The weight of each element, or of each leading axis.
+        shape (Sequence[int]): Shape of the per-element loss.
+
+    Returns:
+        Tensor: The weight with ``len(shape)`` axes, each of them 1 or the
+        size of that axis of the loss.
+
+    Raises:
+        TypeError: If the weight is not a tensor.
+        ValueError: If it does not broadcast to ``shape``.
+    """
+    if not isinstance(weight, Tensor):
+        raise TypeError(
+            f'weight must be a tensor, got {type(weight).__name__}')
+    axes = list(weight.shape)
+    while len(axes) > len(shape) and axes[-1] == 1:
+        axes.pop()
+    axes += [1] * (len(shape) - len(axes))
+    fits = len(axes) == len(shape) and all(
+        [axis == 1 or axis == size for axis, size in zip(axes, shape)])
+    if not fits:
+        raise ValueError(
+            f'weight of shape {tuple(weight.shape)} does not broadcast to the '
+            f'loss of shape {tuple(shape)}, even when padded on the right')
+    return weight.reshape(axes)
+
+
+def reduce_loss(loss: Tensor,
+                reduction: str,
+                denominator: float | Tensor,
+                avg_factor: float | Tensor | None = None) -> Tensor:
+    """Reduce a weighted loss as mmdet does.
+
+    Args:
+        loss (Tensor): The weighted loss of each element.
+        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
+        denominator (float | Tensor): Divides the sum of a ``'mean'`` without
+            ``avg_factor``.
+        avg_factor (float | Tensor, optional): Divides it instead: a number
+            or a tensor with one element.
+
+    Returns:
+        Tensor: The loss itself for ``'none'``, else a 0-dim tensor.
+
+    Raises:
+        ValueError: If a tensor ``avg_factor`` has not exactly one element, or
+            any is combined with ``'sum'``.
+    """
+    if reduction == 'none':
+        return loss
+    total = loss.sum()
+    if reduction == 'sum':
+        if avg_factor is not None:
+            raise ValueError('avg_factor divides a mean, it cannot be used '
+                             "with reduction='sum'")
+        return total
+    if avg_factor is None:
+        return total / denominator
+    if isinstance(avg_factor, Tensor):
+        if avg_factor.numel() != 1:
+            raise ValueError('avg_factor must be a number or a tensor with '
+                             f'one element, got {tuple(avg_factor.shape)}')
+        # A half or integer dtype could not hold the epsilon.
+        avg_factor = avg_factor.reshape(()).to(loss.dtype)
+    return total / (avg_factor + EPS)

@@ -1,0 +1,65 @@
+"""Dtypes, autocast and tuples of tensors.
+
+Nothing here looks at a value, only at shapes and dtypes, so that no loss
+synchronises with the host and each one compiles to a single graph.
+"""
+from __future__ import annotations
+import contextlib
+from typing import Callable, ContextManager, List, Tuple, Union
+
+import torch
+from torch import Tensor
+
+# A loss takes one tensor or, as SimCC does, one tensor per axis.
+Tensors = Union[Tensor, Tuple[Tensor, ...], List[Tensor]]
+
+HALF_DTYPES = (torch.float16, torch.bfloat16)
+
+# torch 2.0 has no `torch.compiler`.
+try:
+    is_compiling = torch.compiler.is_compiling
+except AttributeError:
+    is_compiling = torch._utils.is_compiling
+
+
+def is_transformed() -> bool:
+    """Return True if a compiler or ``torch.func`` traces the formula."""
+    return is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def map_tensors(function: Callable[[Tensor], Tensor],
+                tensors: Tensors) -> Tensors:
+    """Apply a function to a tensor, or to each of a sequence of tensors."""
+    if isinstance(tensors, (tuple, list)):
+        return tuple([function(tensor) for tensor in tensors])
+    return function(tensors)
+
+
+def first_tensor(tensors: Tensors) -> Tensor:
+    """Return a tensor itself, or the first of a sequence of tensors."""
+    return tensors[0] if isinstance(tensors, (tuple, list)) else tensors
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return float32 for half precision, and any other dtype unchanged."""
+    return torch.float32 if dtype in HALF_DTYPES else dtype
+
+
+def upcast(tensor: Tensor) -> Tensor:
+    """Return half precision as float32, and any other dtype unchanged."""
+    if not isinstance(tensor, Tensor):
+        return tensor  # reported by the checks that follow
+    return tensor.to(compute_dtype(tensor.dtype))
+
+
+def autocast_off(device_type: str) -> ContextManager:
+    """Switch autocast off, where the device has one to switch off."""
+    try:
+        return torch.autocast(device_type, enabled=False)
+    except RuntimeError:  # e.g. 'mps' before torch 2.3, 'meta' in any
+        return contextlib.nullcontext()
+
+
+def pad_right(tensor: Tensor, ndim: int) -> Tensor:
+    """Add singleton axes on the right until the tensor has ``ndim``."""
+    return tensor.reshape(tensor.shape + (1, ) * (ndim - tensor.ndim))

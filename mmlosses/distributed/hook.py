@@ -1,0 +1,154 @@
+"""Checkpoints of trainings in which each rank has a part of the classes."""
+from __future__ import annotations
+from typing import Any, Dict, List, Tuple
+
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmlosses.registry import HOOKS
+from .class_shard import ClassShard
+from .wrapper import ShardedClassesDDP, sharded_losses
+
+
+def savers(runner: Runner) -> List[CheckpointHook]:
+    """The hooks that save checkpoints."""
+    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+
+
+def sharded(runner: Runner) -> Dict[str, Tuple[Any, ClassShard]]:
+    """The losses whose classes are spread over ranks, by name."""
+    model = runner.model
+    return sharded_losses(model.module if is_model_wrapper(model) else model)
+
+
+def position(runner: Runner, parameter: nn.Parameter) -> int:
+    """Under which number the optimizer saves what it keeps of a parameter."""
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper):
+        raise TypeError('losses with shard_classes=True need one optimizer, '
+                        f'got {type(wrapper).__name__}')
+    parameters = [x for group in wrapper.param_groups for x in group['params']]
+    return [x is parameter for x in parameters].index(True)
+
+
+@HOOKS.register_module()
+class ShardedClassesHook(Hook):
+    """Save the classes of all ranks, and give each rank its own on resuming.
+
+    See :class:`mmlosses.distributed.ShardedClassesDDP`. Every rank holds the
+    vectors of all classes during a validation or test, and for a moment each
+    time that ``CheckpointHook`` saves, one after another with what the
+    optimizer keeps of them.
+
+    Raises:
+        TypeError: If the model is wrapped by anything else, which would
+            exchange the parts, or there are several optimizers.
+        RuntimeError: If a checkpoint is saved at another time.
+
+    Example:
+        >>> custom_hooks = [dict(type='mmlosses.ShardedClassesHook')]
+    """
+
+    # Before the hook that saves.
+    priority = 'LOW'
+
+    def __init__(self) -> None:
+        self.whole: Dict[str, Any] = {}
+        self.when = -1
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the wrapper."""
+        model = runner.model
+        wrapped = is_model_wrapper(model) and sharded(runner)
+        if wrapped and not isinstance(model, ShardedClassesDDP):
+            raise TypeError(
+                'losses with shard_classes=True need model_wrapper_cfg=dict('
+                "type='mmlosses.ShardedClassesDDP'), got "
+                f'{type(model).__name__}')
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Bring the parts together, if this is when checkpoints are saved."""
+        if any([hook.by_epoch for hook in savers(runner)]):
+            self.gather(runner)
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        """Do so for those who save by iterations."""
+        for hook in savers(runner):
+            if not hook.by_epoch and (self.every_n_train_iters(
+                    runner, hook.interval) or self.is_last_train_iter(runner)):
+                self.gather(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Let each rank predict all classes; what is best may be saved."""
+        self.lend(runner)
+        if any([hook.save_best for hook in savers(runner)]):
+            self.gather(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Let each rank predict all classes."""
+        self.lend(runner)
+
+    def after_val(self, runner: Runner) -> None:
+        """Free them."""
+        for module, _ in sharded(runner).values():
+            module.whole = None
+
+    after_test = after_val
+
+    def lend(self, runner: Runner) -> None:
+        """Give each rank the vectors of all classes.
+
+        Now and not when it predicts: ranks need not have the same number of
+        batches.
+        """
+        for module, shard in sharded(runner).values():
+            module.whole = shard.gather(module.weight.detach(), shard.rows())
+
+    def gather(self, runner: Runner) -> None:
+        """Bring together what the ranks have."""
+        if self.when == runner.iter:
+            return
+        self.when = runner.iter
+        self.whole = {}
+        for name, (module, shard) in sharded(runner).items():
+            part = module.weight
+            kept = runner.optim_wrapper.optimizer.state.get(part, {})
+            whole = {
+                key: shard.gather(value.detach(), shard.rows()).cpu()
+                for key, value in dict(kept, weight=part).items()
+                if isinstance(value, Tensor) and value.shape == part.shape
+            }
+            if shard.rank == 0:  # who saves
+                self.whole[name] = whole
+
+    def before_save_checkpoint(self, runner: Runner,
+                               checkpoint: Dict[str, Any]) -> None:
+        """Put the whole where the part of rank 0 is."""
+        if self.when != runner.iter and sharded(runner):
+            raise RuntimeError(
+                'with shard_classes=True checkpoints are saved by '
+                'CheckpointHook, when all ranks have exchanged their classes')
+        for name, (module, _) in sharded(runner).items():
+            whole = dict(self.whole[name])
+            checkpoint['state_dict'][f'{name}.weight'] = whole.pop('weight')
+            if 'optimizer' in checkpoint and whole:
+                index = position(runner, module.weight)
+                checkpoint['optimizer']['state'][index].update(whole)
+
+    def after_load_checkpoint(self, runner: Runner,
+                              checkpoint: Dict[str, Any]) -> None:
+        """Take the part of this rank out of what the optimizer had."""
+        states = checkpoint.get('optimizer', {}).get('state', {})
+        for name, (module, shard) in sharded(runner).items() if states else ():
+            index = position(runner, module.weight)
+            whole = checkpoint['state_dict'][f'{name}.weight'].shape
+            for key, value in states.get(index, {}).items():
+                if isinstance(value, Tensor) and value.shape == whole:
+                    states[index][key] = value[shard.begin:shard.end].clone()

@@ -1,0 +1,1 @@
+"""Box losses, by what they add to the overlap."""

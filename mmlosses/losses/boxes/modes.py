@@ -1,0 +1,123 @@
+"""Powers and inner boxes, with the penalties of any other box loss."""
+from __future__ import annotations
+from typing import TYPE_CHECKING, Callable, Dict
+
+import torch
+from torch import Tensor
+
+from mmlosses.core.boxes import BoxArguments, BoxLoss, BoxPair, Terms
+from mmlosses.core.checks import check_choice, check_number
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.numeric import safe_power
+from mmlosses.core.terms import add_terms
+from mmlosses.registry import MODELS
+from .distance import ciou_penalty, diou_penalty, mpdiou_penalty
+from .overlap import giou_penalty
+from .shape import eiou_penalty, shape_iou_penalty, siou_penalty
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: The penalties that a mode adds to 1 - IoU.
+PENALTIES: Dict[str, Callable[[BoxPair], Terms]] = {
+    'iou': lambda pair: (),
+    'giou': giou_penalty,
+    'diou': diou_penalty,
+    'ciou': ciou_penalty,
+    'eiou': eiou_penalty,
+    'siou': siou_penalty,
+    'mpdiou': mpdiou_penalty,
+    'shapeiou': shape_iou_penalty,
+}
+
+
+@MODELS.register_module()
+class AlphaIoULoss(BoxLoss):
+    r"""A power of the IoU and of each penalty beside it.
+
+    .. math::
+        L = 1 - IoU^\alpha + \sum_i P_i^\alpha
+
+    with the penalties :math:`P_i` of a ``mode``, for instance
+    :math:`\rho^2 / c^2` of ``'diou'``. An :math:`\alpha` above 1 gives boxes
+    more weight the better they are.
+
+    Args:
+        alpha (float): Power :math:`\alpha`. The paper has 3. Default: 3.0.
+        mode (str): ``'iou'``, ``'giou'``, ``'diou'`` or ``'ciou'``, as in the
+            paper; also ``'eiou'``, ``'siou'``, ``'mpdiou'`` or
+            ``'shapeiou'``. Default: ``'iou'``.
+    """
+
+    info = LossInfo(
+        purpose='boxes, with more weight the better they are',
+        slots='The slots of :class:`GIoULoss`',
+        expects='boxes',
+        paper=Paper(
+            'Jiabo He, Sarah Erfani, Xingjun Ma, James Bailey, Ying Chi, '
+            'Xian-Sheng Hua',
+            'Alpha-IoU: A Family of Power Intersection over Union Losses for '
+            'Bounding Box Regression',
+            'NeurIPS', 2021, '2110.13675'))
+
+    def __init__(self,
+                 alpha: float = 3.0,
+                 mode: str = 'iou',
+                 **kwargs: Unpack[BoxArguments]) -> None:
+        super().__init__(**kwargs)
+        check_number('alpha', alpha, above=0)
+        check_choice('mode', mode, tuple(PENALTIES))
+        self.alpha = alpha
+        self.mode = mode
+
+    def box_loss(self, pair: BoxPair) -> Tensor:
+        """1 - alpha-IoU."""
+        terms = PENALTIES[self.mode](pair)
+        # From 2 on, both derivatives of the power are finite at an IoU of 0.
+        power = torch.pow if self.alpha >= 2 else safe_power
+        return add_terms(1 - power(pair.iou, self.alpha),
+                         [safe_power(term, self.alpha) for term in terms])
+
+
+@MODELS.register_module()
+class InnerIoULoss(BoxLoss):
+    r"""The IoU of boxes that are scaled about their centres.
+
+    .. math::
+        L = 1 - IoU_{inner} + \sum_i P_i
+
+    with the penalties :math:`P_i` of a ``mode``, which are those of the boxes
+    as they are. It is the loss of that mode plus :math:`IoU - IoU_{inner}`.
+
+    Args:
+        ratio (float): Factor of the sides, in the paper from 0.5 to 1.5: below
+            1 good boxes learn faster, above 1 poor ones do. Default: 0.7.
+        mode (str): ``'iou'``, ``'giou'``, ``'diou'``, ``'ciou'``, ``'eiou'``
+            or ``'siou'``, as in the paper; also ``'mpdiou'`` or
+            ``'shapeiou'``. Default: ``'iou'``.
+    """
+
+    info = LossInfo(
+        purpose='boxes, by any mode, with the IoU of scaled boxes',
+        slots='The slots of :class:`GIoULoss`',
+        expects='boxes',
+        paper=Paper(
+            'Hao Zhang, Cong Xu, Shuaijie Zhang',
+            'Inner-IoU: More Effective Intersection over Union Loss with '
+            'Auxiliary Bounding Box',
+            '', 2023, '2311.02877'))
+
+    def __init__(self,
+                 ratio: float = 0.7,
+                 mode: str = 'iou',
+                 **kwargs: Unpack[BoxArguments]) -> None:
+        super().__init__(**kwargs)
+        check_number('ratio', ratio, above=0)
+        check_choice('mode', mode, tuple(PENALTIES))
+        self.ratio = ratio
+        self.mode = mode
+
+    def box_loss(self, pair: BoxPair) -> Tensor:
+        """1 - Inner-IoU."""
+        terms = PENALTIES[self.mode](pair)
+        return add_terms(1 - pair.scaled(self.ratio).iou, terms)

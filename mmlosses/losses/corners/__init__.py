@@ -1,0 +1,1 @@
+"""Losses of corner detection: grouping, and all of CornerNet."""

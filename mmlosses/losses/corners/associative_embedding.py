@@ -1,0 +1,248 @@
+"""Pull and push of embeddings, so that corners find their partner."""
+from __future__ import annotations
+from typing import TYPE_CHECKING, Any, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlosses.core.base import CommonArguments
+from mmlosses.core.checks import check_floating
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.terms import TermsLoss
+from mmlosses.registry import MODELS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# For each image, for each object: ((top, left), (bottom, right)).
+Match = Sequence[Sequence[Sequence[Sequence[int]]]]
+
+
+def associative_embedding_loss(tag0: Tensor,
+                               tag1: Tensor,
+                               mask: Tensor,
+                               margin: float = 1.0,
+                               eps: float = 0.0) -> Tuple[Tensor, Tensor]:
+    r"""Pull the two tags of an object together, push objects apart.
+
+    .. math::
+        pull = \frac{1}{N} \sum_k \|a_k - m_k\|_2^2 + \|b_k - m_k\|_2^2,
+        \qquad
+        push = \frac{1}{N (N - 1)} \sum_{j \neq k}
+        \max(0, margin - \|m_j - m_k\|_1),
+        \qquad m_k = \frac{a_k + b_k}{2}
+
+    for each image with N objects and the tags a and b of each. Without an
+    object the pull is 0, without two of them the push.
+
+    Args:
+        tag0 (Tensor): Tag a of each object.
+        tag1 (Tensor): Tag b of each object.
+        mask (Tensor): Which objects are there, and not padding.
+        margin (float): Distance at which two objects are apart.
+        eps (float): What the pull adds to N.
+
+    Shape:
+        - tag0, tag1: (B, N, E).
+        - mask: (B, N), bool.
+        - returns: (B,) and (B,).
+
+    Returns:
+        tuple[Tensor]: Pull and push of each image.
+    """
+    padding = ~mask.unsqueeze(-1)
+    tag0 = tag0.masked_fill(padding, 0)
+    tag1 = tag1.masked_fill(padding, 0)
+    number = mask.sum(dim=1).to(tag0.dtype)
+    centre = (tag0 + tag1) / 2
+    pull = ((tag0 - centre)**2 + (tag1 - centre)**2).sum(dim=(1, 2))
+    pull = pull / (number.clamp(min=1) + eps)
+
+    distance = (centre.unsqueeze(1) - centre.unsqueeze(2)).abs().sum(dim=-1)
+    same = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    pair = mask.unsqueeze(1) & mask.unsqueeze(2) & ~same
+    push = F.relu(margin - distance).masked_fill(~pair, 0).sum(dim=(1, 2))
+    return pull, push / (number * (number - 1)).clamp(min=1)
+
+
+def check_tags(tag0: Tensor, tag1: Tensor, mask: Tensor) -> None:
+    """Raise an error unless tags and mask are of the same objects."""
+    if not isinstance(mask, Tensor):
+        raise TypeError('mask must be a tensor, got ' + type(mask).__name__)
+    if mask.is_floating_point():
+        raise TypeError('mask must have a bool or integer dtype, got '
+                        f'{mask.dtype}')
+    fits = (
+        tag0.ndim == 3 and tag0.shape == tag1.shape
+        and tag0.shape[:2] == mask.shape)
+    if not fits:
+        raise ValueError(
+            'the tags must have the shape (B, N, E) both and the mask '
+            f'(B, N), got {tuple(tag0.shape)}, {tuple(tag1.shape)} and '
+            f'{tuple(mask.shape)}')
+
+
+def gather_tags(tag0: Tensor, tag1: Tensor,
+                match: Match) -> Tuple[Tensor, Tensor, Tensor]:
+    """Take the tags of each object out of two maps.
+
+    Args:
+        tag0 (Tensor): Map of the tags of the first corner.
+        tag1 (Tensor): Map of the tags of the second corner.
+        match (list): For each image a list with ``[[y0, x0], [y1, x1]]`` for
+            each object: where in either map its tag is.
+
+    Shape:
+        - tag0, tag1: (B, E, H, W).
+        - returns: (B, N, E), (B, N, E) and (B, N), N the most objects of an
+          image.
+
+    Returns:
+        tuple[Tensor]: The tags, and a mask of what is not padding.
+
+    Raises:
+        ValueError: If the shapes or numbers of images differ, or a position
+            is not on the map.
+    """
+    if tag0.ndim != 4 or tag0.shape != tag1.shape:
+        raise ValueError(
+            'maps of tags must have the same shape (B, E, H, W), got '
+            f'{tuple(tag0.shape)} and {tuple(tag1.shape)}')
+    if not isinstance(match, (list, tuple)):
+        raise TypeError('match must be a list for each image, or a mask (B, '
+                        f'N) of gathered tags, got {type(match).__name__}')
+    if len(match) != len(tag0):
+        raise ValueError(f'match must have one list for each of {len(tag0)} '
+                         f'images, got {len(match)}')
+    height, width = tag0.shape[2:]
+    most = max([len(objects) for objects in match], default=0)
+    positions, mask = [], []
+    for objects in match:
+        rows = [[[int(y), int(x)] for y, x in corners] for corners in objects]
+        for corners in rows:
+            fits = len(corners) == 2 and all(
+                [0 <= y < height and 0 <= x < width for y, x in corners])
+            if not fits:
+                raise ValueError(
+                    'match must hold [[y, x], [y, x]] on maps of '
+                    f'{height} x {width} for each object, got {corners}')
+        padding = most - len(rows)
+        positions.append([[y0 * width + x0, y1 * width + x1]
+                          for (y0, x0), (y1, x1) in rows] + [[0, 0]] * padding)
+        mask.append([True] * len(rows) + [False] * padding)
+    device, size = tag0.device, (len(tag0), most)
+    index = torch.tensor(positions, dtype=torch.long, device=device)
+    index = index.reshape(*size, 2)
+    images = torch.arange(len(tag0), device=device).unsqueeze(1)
+    # Not gather, which keeps the maps for the backward pass.
+    tags = [
+        tag.flatten(2)[images, :, index[..., i]]
+        for i, tag in enumerate((tag0, tag1))
+    ]
+    present = torch.tensor(mask, dtype=torch.bool, device=device)
+    return tags[0], tags[1], present.reshape(size)
+
+
+@MODELS.register_module()
+class AssociativeEmbeddingLoss(TermsLoss):
+    r"""Associative embedding of corners: a pull and a push.
+
+    .. math::
+        pull = \alpha \sum_{images} \frac{1}{N} \sum_k
+        \|a_k - m_k\|_2^2 + \|b_k - m_k\|_2^2, \qquad
+        push = \beta \sum_{images} \frac{1}{N (N - 1)} \sum_{j \neq k}
+        \max(0, margin - \|m_j - m_k\|_1)
+
+    with N objects in an image, the tags a and b of the corners of each and
+    their mean m, see :func:`associative_embedding_loss`. One element is one
+    image: ``reduction='none'`` gives (B,) twice.
+
+    Args:
+        pull_weight (float): Factor :math:`\alpha` of the pull. CornerNet's
+            paper uses 0.1. Default: 0.25.
+        push_weight (float): Factor :math:`\beta` of the push. CornerNet's
+            paper uses 0.1. Default: 0.25.
+        margin (float): Distance, in units of the tags, at which two objects
+            are far enough apart. The paper uses 1. Default: 1.0.
+
+    Shape:
+        - tag0, tag1: maps (B, E, H, W), or tags (B, N, E) of N objects.
+        - match: for maps a list, one for each image, of ``[[y0, x0],
+          [y1, x1]]`` for each object; for tags a mask (B, N), bool or
+          integer, that is 0 for padding.
+        - weight: (B,).
+        - returns: 0-dim and 0-dim, or (B,) and (B,) for ``'none'``.
+
+    Returns:
+        tuple[Tensor]: The weighted pull and push.
+
+    Differs from upstream:
+        - Tags of more than one channel are one vector each, and the L1
+          distance sets them apart. mmdet takes each channel for an object of
+          its own.
+        - mmdet loops over images and objects; here only the list of
+          positions is read in Python, and a tensor mask needs no list.
+        - mmpose has another loss of this name, whose push is
+          :math:`\exp(-d^2)`, with another call. This one is mmdet's.
+    """
+
+    info = LossInfo(
+        purpose='grouping corners by their embeddings',
+        slots="``loss_embedding`` of mmdet's CornerNet",
+        expects='tags',
+        paper=Paper(
+            'Alejandro Newell, Zhiao Huang, Jia Deng',
+            'Associative Embedding: End-to-End Learning for Joint Detection '
+            'and Grouping',
+            'NIPS', 2017, '1611.05424'),
+        source='The form for corners: Hei Law, Jia Deng. CornerNet: '
+               'Detecting Objects as Paired Keypoints. ECCV 2018, '
+               '`arXiv:1808.01244 <https://arxiv.org/abs/1808.01244>`_, '
+               'equations 4 and 5.')
+
+    def __init__(self,
+                 pull_weight: float = 0.25,
+                 push_weight: float = 0.25,
+                 margin: float = 1.0,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        self.pull_weight = pull_weight
+        self.push_weight = push_weight
+        self.margin = margin
+
+    def elementwise(self, pred: Tuple[Tensor, Tensor],
+                    target: Tensor) -> Tensor:
+        """Weighted pull and push of each image: (B, 2)."""
+        pull, push = associative_embedding_loss(*pred, target.bool(),
+                                                self.margin)
+        return torch.stack([self.pull_weight * pull, self.push_weight * push],
+                           dim=-1)
+
+    def element_shape(self, pred: Tuple[Tensor, Tensor],
+                      target: Tensor) -> Sequence[int]:
+        """(B, 2), after checking that tags and mask fit."""
+        check_tags(*pred, target)
+        return len(target), 2
+
+    def forward(  # type: ignore[override]
+            self, pred: Tensor, target: Tensor, match: Match | Tensor,
+            *args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
+        """Compute pull and push.
+
+        Args:
+            pred (Tensor): The tags, or map of tags, of the first corner.
+            target (Tensor): Those of the second corner.
+            match (list | Tensor): Positions on the maps, or mask of the tags.
+            args: The other arguments of :meth:`BaseLoss.forward`.
+            kwargs: The same by name.
+
+        Returns:
+            tuple[Tensor]: The weighted pull and push.
+        """
+        check_floating('tags', (pred, target))
+        if not isinstance(match, Tensor):
+            pred, target, match = gather_tags(pred, target, match)
+        pull, push = super().forward((pred, target), match, *args,
+                                     **kwargs).unbind(-1)
+        return pull, push

@@ -1,0 +1,229 @@
+"""The loss of CornerNet: heatmaps, embeddings and offsets of corners."""
+from __future__ import annotations
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlosses.core.base import CommonArguments
+from mmlosses.core.checks import check_floating, check_same_shape
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.terms import TermsLoss
+from mmlosses.losses.heatmap import gaussian_focal_loss
+from mmlosses.registry import MODELS
+from .associative_embedding import associative_embedding_loss, check_tags
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: Tensors of the prediction of one stack: heatmaps, tags and offsets of the
+#: top left and the bottom right corners.
+STACK = 6
+
+# What CornerNet's code adds to the number of objects.
+EPS = 1e-4
+
+
+def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
+    r"""Focal loss of heatmaps whose peaks have a Gaussian around them.
+
+    .. math::
+        L = -\frac{1}{P} \sum \begin{cases}
+        (1 - p)^2 \log p & y = 1 \\
+        (1 - y)^4 p^2 \log(1 - p) & y < 1 \end{cases},
+        \qquad p = \mathrm{sigmoid}(logits)
+
+    with the number P of peaks, :math:`y = 1`, in the whole batch, or 1 where
+    there is none.
+
+    Args:
+        logits (Tensor): Scores before the sigmoid.
+        target (Tensor): Heatmaps in [0, 1].
+
+    Shape:
+        - logits, target: (B, \*).
+        - returns: (B,).
+
+    Returns:
+        Tensor: The sum over each image, divided by P.
+    """
+    peak = target == 1
+    loss = gaussian_focal_loss(logits, target, use_sigmoid=True)
+    return loss.flatten(1).sum(dim=1) / peak.sum().clamp(min=1)
+
+
+def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    r"""Smooth L1 loss of the offsets of corners, over the objects.
+
+    .. math::
+        L = \frac{1}{N + 10^{-4}} \sum_k \mathrm{SmoothL1}(pred_k - target_k)
+
+    with the number N of objects in the whole batch.
+
+    Args:
+        pred (Tensor): Offsets (x, y) of each object.
+        target (Tensor): Their targets.
+        mask (Tensor): Which objects are there, and not padding.
+
+    Shape:
+        - pred, target: (B, N, 2).
+        - mask: (B, N), bool.
+        - returns: (B,).
+
+    Returns:
+        Tensor: The sum over each image, divided by N.
+    """
+    padding = ~mask.unsqueeze(-1)
+    loss = F.smooth_l1_loss(
+        pred.masked_fill(padding, 0),
+        target.masked_fill(padding, 0),
+        reduction='none')
+    return loss.sum(dim=(1, 2)) / (mask.sum().to(loss.dtype) + EPS)
+
+
+@MODELS.register_module(name=['CornerNetLoss', 'AELoss'])
+class CornerNetLoss(TermsLoss):
+    r"""The whole loss of CornerNet, over the outputs of its stacks.
+
+    .. math::
+        L = \frac{1}{S} \sum_{stacks} L_{det} + \alpha L_{pull} +
+        \beta L_{push} + \gamma L_{off}
+
+    with S stacks, where :math:`L_{det}` is :func:`corner_heatmap_loss` and
+    :math:`L_{off}` is :func:`corner_offset_loss`, each added over the two
+    corners, and pull and push are :func:`associative_embedding_loss`, added
+    over the images. ``reduction='none'`` gives the part of each image, (B,).
+
+    Args:
+        pull_weight (float): Factor :math:`\alpha` of the pull. The paper uses
+            0.1. Default: 1.0.
+        push_weight (float): Factor :math:`\beta` of the push. The paper uses
+            0.1. Default: 1.0.
+        regr_weight (float): Factor :math:`\gamma` of the offsets. The paper
+            uses 1. Default: 1.0.
+
+    Shape:
+        - outs: 6 tensors for each stack, one stack after the other: heatmaps
+          (B, C, H, W) before the sigmoid, tags (B, N, E) and offsets
+          (B, N, 2), each of the top left and of the bottom right corners.
+        - targets: heatmaps (B, C, H, W) of either corner, mask (B, N), bool
+          or integer, and offsets (B, N, 2) of either corner.
+        - weight: (B,).
+        - returns: four times 0-dim, or (B,) for ``'none'``.
+
+    Returns:
+        dict[str, Tensor]: ``focal_loss``, ``pull_loss``, ``push_loss`` and
+        ``regr_loss``, weighted; their sum is the loss.
+
+    Differs from upstream:
+        - The push leaves out the pairs of an object with itself. CornerNet
+          subtracts their part, which adds a constant of 1 for each image with
+          one object, and errs by 5e-5 for two.
+        - A bool mask works. In CornerNet the push of one is 0.
+        - A batch of one works, and tags of more than one channel.
+        - CornerNet limits the sigmoid to [1e-4, 1 - 1e-4], so that a peak
+          with a logit below -9.2 has no gradient, and overwrites the logits.
+        - The four terms are returned, where CornerNet returns their sum.
+    """
+
+    info = LossInfo(
+        purpose='heatmaps, embeddings and offsets of corners at once',
+        slots="``mmlosses.heads.corner.CornerNetHead`` in mmdet's CornerNet",
+        expects='logits',
+        paper=Paper(
+            'Hei Law, Jia Deng',
+            'CornerNet: Detecting Objects as Paired Keypoints',
+            'ECCV', 2018, '1808.01244'),
+        source='equations 1 and 3 to 5.')
+
+    def __init__(self,
+                 pull_weight: float = 1.0,
+                 push_weight: float = 1.0,
+                 regr_weight: float = 1.0,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        self.pull_weight = pull_weight
+        self.push_weight = push_weight
+        self.regr_weight = regr_weight
+
+    def elementwise(self, pred: Sequence[Tensor],
+                    target: Sequence[Tensor]) -> Tensor:
+        """The four weighted terms of each image, over stacks: (B, 4)."""
+        heat0, heat1, mask, regr0, regr1 = target
+        mask = mask.bool()
+        stacks = []
+        for first in range(0, len(pred), STACK):
+            logits0, logits1, tag0, tag1, offset0, offset1 = (
+                pred[first:first + STACK])
+            focal = (
+                corner_heatmap_loss(logits0, heat0) +
+                corner_heatmap_loss(logits1, heat1))
+            pull, push = associative_embedding_loss(tag0, tag1, mask, eps=EPS)
+            regr = (
+                corner_offset_loss(offset0, regr0, mask) +
+                corner_offset_loss(offset1, regr1, mask))
+            stacks.append(
+                torch.stack([
+                    focal, self.pull_weight * pull, self.push_weight * push,
+                    self.regr_weight * regr
+                ],
+                            dim=-1))
+        return torch.stack(stacks).mean(dim=0)
+
+    def element_shape(self, pred: Sequence[Tensor],
+                      target: Sequence[Tensor]) -> Sequence[int]:
+        """(B, 4), after checking every tensor."""
+        heat0, heat1, mask, regr0, regr1 = target
+        check_floating('the heatmaps and offsets of the targets',
+                       (heat0, heat1, regr0, regr1))
+        for first in range(0, len(pred), STACK):
+            logits0, logits1, tag0, tag1, offset0, offset1 = (
+                pred[first:first + STACK])
+            check_tags(tag0, tag1, mask)
+            for one, other in ((logits0, heat0), (logits1, heat1),
+                               (offset0, regr0), (offset1, regr1)):
+                check_same_shape(one, other)
+            fits = (
+                logits0.ndim == 4 and logits0.shape == logits1.shape
+                and len(logits0) == len(mask)
+                and offset0.shape == offset1.shape == (*mask.shape, 2))
+            if not fits:
+                raise ValueError(
+                    'heatmaps must have the shape (B, C, H, W) and offsets '
+                    f'(B, N, 2), with the mask {tuple(mask.shape)}, got '
+                    f'{tuple(logits0.shape)}, {tuple(logits1.shape)}, '
+                    f'{tuple(offset0.shape)} and {tuple(offset1.shape)}')
+        return len(mask), 4
+
+    def forward(  # type: ignore[override]
+            self, outs: List[Tensor], targets: List[Tensor], *args: Any,
+            **kwargs: Any) -> Dict[str, Tensor]:
+        """Compute the four terms.
+
+        Args:
+            outs (Sequence[Tensor]): Six tensors for each stack.
+            targets (Sequence[Tensor]): Five tensors.
+            args: The other arguments of :meth:`BaseLoss.forward`.
+            kwargs: The same by name.
+
+        Returns:
+            dict[str, Tensor]: The terms, by name.
+        """
+        for name, tensors in (('outs', outs), ('targets', targets)):
+            if not isinstance(tensors, (tuple, list)):
+                raise TypeError(f'{name} must be a list of tensors, got '
+                                f'{type(tensors).__name__}')
+        if len(outs) == 0 or len(outs) % STACK != 0 or len(targets) != 5:
+            raise ValueError(
+                f'outs must hold {STACK} tensors for each stack and targets '
+                f'5, got {len(outs)} and {len(targets)}')
+        terms = super().forward(outs, targets, *args, **kwargs)
+        focal, pull, push, regr = terms.unbind(-1)
+        # Braces: torch 2.0 does not compile a call of dict.
+        return {
+            'focal_loss': focal,
+            'pull_loss': pull,
+            'push_loss': push,
+            'regr_loss': regr
+        }

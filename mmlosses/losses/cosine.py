@@ -1,0 +1,301 @@
+"""The cosine of embeddings to the weight vectors of a classifier."""
+from __future__ import annotations
+from typing import TYPE_CHECKING, Any, Dict, Sequence
+
+import torch
+from torch import Tensor
+
+from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
+from mmlosses.core.checks import (REDUCTIONS, check_choice, check_floating,
+                                  check_label_range, check_sample_labels)
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.numeric import (coordinates_first, safe_length,
+                                   unit_vectors)
+from mmlosses.core.reduction import reduce_loss
+from mmlosses.core.tensors import autocast_off, is_transformed, upcast
+from mmlosses.registry import MODELS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
+    r"""Half of 1 minus the cosine between each embedding and its vector.
+
+    .. math::
+        \ell_n = \frac{1 - \cos(x_n, w_n)}{2}
+        = \frac{1}{2} \left(1 - \frac{x_n \cdot w_n}
+        {\|x_n\| \, \|w_n\|} \right)
+
+    Args:
+        embeddings (Tensor): Embeddings.
+        vectors (Tensor): The classification vector of each embedding.
+
+    Shape:
+        - embeddings, vectors: (\*, D).
+        - returns: (\*).
+
+    Returns:
+        Tensor: The loss of each embedding, from 0 to 1.
+    """
+    # Of the embeddings only the length, which is all that has to be kept.
+    cosine = (embeddings * unit_vectors(vectors)).sum(dim=-1)
+    return (1 - cosine / safe_length(embeddings).squeeze(-1)) / 2
+
+
+def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    r"""Intersection over union of every box with every other.
+
+    .. math::
+        IoU = \frac{|A \cap B|}{|A| + |B| - |A \cap B|}
+
+    Args:
+        boxes (Tensor): Boxes xyxy.
+        others (Tensor): Boxes xyxy.
+
+    Shape:
+        - boxes: (\*, A, 4); others: (\*, G, 4).
+        - returns: (\*, A, G).
+
+    Returns:
+        Tensor: The IoU, 0 for two boxes without an area.
+    """
+    one = coordinates_first(boxes).unsqueeze(-1)
+    two = coordinates_first(others).unsqueeze(-2)
+    # In place: there are many pairs, and memory takes longer than arithmetic.
+    width, height = [
+        torch.minimum(one[high],
+                      two[high]).sub_(torch.maximum(one[low],
+                                                    two[low])).clamp_(min=0)
+        for low, high in ((0, 2), (1, 3))
+    ]
+    intersection = width.mul_(height)
+    area, other = [(x[2] - x[0]).clamp(min=0) * (x[3] - x[1]).clamp(min=0)
+                   for x in (one, two)]
+    union = (area + other).sub_(intersection)
+    return intersection.div_(union.masked_fill_(union <= 0, 1))
+
+
+def shapes_may_depend_on(tensor: Tensor) -> bool:
+    """Whether counting in a tensor makes no one wait and breaks no graph."""
+    return (not is_transformed() and tensor.device.type == 'cpu'
+            and type(tensor) is Tensor)
+
+
+@MODELS.register_module()
+class CCSLoss(BaseLoss):
+    r"""Classification vector-centered cosine similarity.
+
+    .. math::
+        L = \frac{1}{N} \sum_n w_n \frac{1 - \cos(x_n, v_{y_n})}{2}
+
+    with embeddings x and the weight vectors v of the classifier. It turns an
+    embedding towards the vector that has to recognise it; use it beside the
+    classification loss. ``reduction='none'`` gives (N,).
+
+    :meth:`forward` takes embeddings with their labels;
+    :meth:`forward_anchors` takes anchors and annotated boxes and finds the
+    labels itself.
+
+    Args:
+        soft (bool): Whether :meth:`forward_anchors` weights each anchor with
+            its IoU. :meth:`forward` takes the IoU as ``weight``.
+            Default: False.
+        detach_weight (bool): Whether the classifier gets no gradient from
+            this loss, as in the paper. Default: True.
+        iou_thresholds (dict, optional): An anchor belongs to a box if its IoU
+            is greater than ``'object'``. ``'background'``, below which an
+            anchor is background, is kept so that an assigner's thresholds
+            can be given as they are; it does not change the loss. Default:
+            ``dict(background=0.4, object=0.5)``.
+
+    Shape:
+        - embeddings: (N, D).
+        - class_weights: (C, D), as ``nn.Linear.weight``.
+        - labels: (N,), integers from 0 to C - 1.
+        - weight: (N,).
+        - returns: 0-dim, or (N,) for ``'none'``; (B,) from
+          :meth:`forward_anchors`.
+
+    Differs from upstream:
+        - torchsight multiplies the IoU before the shift:
+          :math:`(1 - IoU \cos) / 2`. An embedding along its vector then has
+          a loss of 0.25 at IoU 0.5, and the minimum depends on the IoU. Here
+          it is 0. The gradients of the embeddings are the same.
+        - torchsight lays the class weights out as (D, C), transposed.
+        - An embedding of zeros is NaN there, in value and gradient. Here its
+          cosine is 0 and its gradient finite.
+        - A batch without objects cannot be back-propagated there. Here it is
+          a 0 connected to the graph.
+    """
+
+    info = LossInfo(
+        purpose='turning embeddings towards the vector of their class',
+        slots='``mmlosses.heads.ccs.CCSBBoxHead`` in Faster, Mask and '
+              'Cascade R-CNN; heads that call it with embeddings and class '
+              'weights, or with anchors',
+        expects='features',
+        paper=Paper(
+            'Yandong Guo, Lei Zhang',
+            'One-shot Face Recognition by Promoting Underrepresented Classes',
+            '', 2017, '1707.05574'),
+        source="whose term is minus the cosine. The shift, the IoU and the "
+               "anchors are torchsight's.")
+
+    def __init__(self,
+                 soft: bool = False,
+                 detach_weight: bool = True,
+                 iou_thresholds: Dict[str, float] | None = None,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        thresholds = {'background': 0.4, 'object': 0.5}
+        given = {} if iou_thresholds is None else dict(iou_thresholds)
+        thresholds.update(given)
+        low, high = thresholds['background'], thresholds['object']
+        if set(given) - {'background', 'object'} or not 0 <= low <= high <= 1:
+            raise ValueError(
+                'iou_thresholds must be dict(background=low, object=high) '
+                f'with 0 <= low <= high <= 1, got {iou_thresholds}')
+        self.soft = soft
+        self.detach_weight = detach_weight
+        self.iou_thresholds = thresholds
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """(N,): one element is one embedding."""
+        return pred.shape[:1]
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each embedding and its class vector: (N,)."""
+        return ccs_loss(pred, target)
+
+    def forward(  # type: ignore[override]
+            self, embeddings: Tensor, class_weights: Tensor, labels: Tensor,
+            *args: Any, **kwargs: Any) -> Tensor:
+        """Compute the loss of embeddings with known labels.
+
+        Args:
+            embeddings (Tensor): Embeddings (N, D).
+            class_weights (Tensor): Weight vectors (C, D) of the classifier.
+            labels (Tensor): Labels (N,).
+            args: The other arguments of :meth:`BaseLoss.forward`, of which
+                the weight (N,) may be the IoU of each anchor.
+            kwargs: The same by name.
+
+        Returns:
+            Tensor: A 0-dim tensor, or (N,) for ``'none'``.
+        """
+        check_floating('class_weights', class_weights)
+        return super().forward(
+            embeddings, labels, *args, class_weights=class_weights, **kwargs)
+
+    def prepare(
+            self,
+            pred: Tensor,
+            target: Tensor,
+            weight: Tensor | None,
+            avg_factor: float | Tensor | None,
+            *,
+            class_weights: Tensor | None = None) -> Inputs:
+        """Check the shapes and look up the class vector of each embedding."""
+        assert class_weights is not None
+        if (pred.ndim != 2 or class_weights.ndim != 2
+                or pred.shape[1] != class_weights.shape[1]):
+            raise ValueError(
+                'embeddings and class_weights must have the shapes (N, D) and '
+                f'(C, D), got {tuple(pred.shape)} and '
+                f'{tuple(class_weights.shape)}')
+        check_sample_labels(target, len(pred))
+        inputs = super().prepare(pred, target, weight, avg_factor)
+        labels = target.long()
+        if inputs.removed is not None:
+            # A removed sample may well have no class.
+            labels = labels.masked_fill(inputs.removed, 0)
+        check_label_range(labels, len(class_weights))
+        if self.detach_weight:
+            class_weights = class_weights.detach()
+        inputs.target = upcast(class_weights).index_select(0, labels)
+        return inputs
+
+    def forward_anchors(self,
+                        anchors: Tensor,
+                        embeddings: Tensor,
+                        class_weights: Tensor,
+                        annotations: Tensor,
+                        reduction_override: str | None = None) -> Tensor:
+        """Compute the loss of the anchors that belong to an annotated box.
+
+        An anchor belongs to the box with which its IoU is the greatest, if
+        that is greater than ``iou_thresholds['object']``. The loss of an
+        image is the mean over those anchors, 0 without any.
+
+        Args:
+            anchors (Tensor): Boxes (B, A, 4), xyxy.
+            embeddings (Tensor): Embeddings (B, A, D) of the anchors.
+            class_weights (Tensor): Weight vectors (C, D) of the classifier.
+            annotations (Tensor): Boxes (B, G, 5), xyxy and label; rows of an
+                image with fewer boxes than others hold -1.
+            reduction_override (str, optional): Replaces ``reduction`` for
+                this call.
+
+        Returns:
+            Tensor: The ``'mean'`` or ``'sum'`` over the images, a 0-dim
+            tensor, or (B,) for ``'none'``.
+        """
+        for name, tensor in (('anchors', anchors), ('embeddings', embeddings),
+                             ('annotations', annotations)):
+            check_floating(name, tensor)
+            if tensor.ndim != 3:
+                raise ValueError(f'{name} must have three axes, got the shape '
+                                 f'{tuple(tensor.shape)}')
+        reduction = reduction_override or self.reduction
+        check_choice('reduction', reduction, REDUCTIONS)
+        if (anchors.shape[2] != 4 or annotations.shape[2] != 5
+                or anchors.shape[:2] != embeddings.shape[:2]
+                or len(annotations) != len(anchors)):
+            raise ValueError(
+                'anchors, embeddings and annotations must have the shapes '
+                '(B, A, 4), (B, A, D) and (B, G, 5), got '
+                f'{tuple(anchors.shape)}, {tuple(embeddings.shape)} and '
+                f'{tuple(annotations.shape)}')
+        images, number = anchors.shape[:2]
+        with torch.no_grad():
+            iou, labels = self.assign(upcast(anchors), upcast(annotations))
+        objects = iou > self.iou_thresholds['object']
+        counts = objects.sum(dim=1)
+        embeddings, labels = embeddings.flatten(0, 1), labels.flatten()
+        if shapes_may_depend_on(objects):
+            rows = objects.flatten().nonzero().squeeze(1)
+            loss = self(
+                embeddings.index_select(0, rows),
+                class_weights,
+                labels.index_select(0, rows),
+                iou.flatten().index_select(0, rows) if self.soft else None,
+                reduction_override='none')
+            parts = [part.sum() for part in loss.split(counts.tolist())]
+            loss = torch.stack(parts) if parts else loss
+        else:
+            weight = torch.where(objects,
+                                 iou if self.soft else torch.ones_like(iou),
+                                 torch.zeros_like(iou))
+            loss = self(
+                embeddings,
+                class_weights,
+                labels,
+                weight.flatten(),
+                reduction_override='none')
+            loss = loss.reshape(images, number).sum(dim=1)
+        loss = loss / counts.clamp(min=1)
+        return reduce_loss(loss, reduction, max(images, 1))
+
+    @staticmethod
+    def assign(anchors: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
+        """The greatest IoU (B, A) of each anchor, and that box's label."""
+        # A box that no anchor touches, so that an image may have none.
+        nothing = annotations.new_full((len(annotations), 1, 5), -1)
+        annotations = torch.cat([annotations, nothing], dim=1)
+        with autocast_off(anchors.device.type):
+            iou = pairwise_iou(annotations[..., :4], anchors)
+        padding = annotations[..., 4] == -1
+        iou = iou.masked_fill_(padding.unsqueeze(2), -1)
+        best, index = iou.max(dim=1)
+        return best, annotations[..., 4].long().gather(1, index)

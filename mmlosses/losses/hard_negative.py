@@ -1,0 +1,207 @@
+"""Binary cross entropy over the positives and the hardest negatives."""
+from __future__ import annotations
+import math
+from typing import TYPE_CHECKING, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
+from mmlosses.core.checks import check_number, check_same_shape
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.top_k import hardest
+from mmlosses.registry import MODELS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+def binary_cross_entropy(pred: Tensor,
+                         target: Tensor,
+                         use_sigmoid: bool = True) -> Tensor:
+    r"""Binary cross entropy of each element.
+
+    .. math::
+        L = -t \log p - (1 - t) \log(1 - p)
+
+    Args:
+        pred (Tensor): Logits, or probabilities p without ``use_sigmoid``.
+        target (Tensor): Labels t in [0, 1].
+        use_sigmoid (bool): Whether p is the sigmoid of ``pred``. Otherwise
+            ``pred`` is limited to [0, 1] and each logarithm to -100.
+
+    Shape:
+        - pred, target: (\*).
+        - returns: (\*).
+
+    Returns:
+        Tensor: The loss of each element.
+    """
+    if use_sigmoid:
+        return F.binary_cross_entropy_with_logits(
+            pred, target, reduction='none')
+    pred = pred.clamp(0, 1)
+    loss = F.binary_cross_entropy(pred, target.detach(), reduction='none')
+    if target.requires_grad:
+        # torch's derivative of the target is infinite where p is 0 or 1.
+        slope = log_from(-100, 1 - pred) - log_from(-100, pred)
+        loss = loss + slope * (target - target.detach())
+    return loss
+
+
+def log_from(least: float, value: Tensor) -> Tensor:
+    """The logarithm, or ``least`` where there is none that is finite."""
+    tiny = torch.finfo(value.dtype).tiny
+    log = value.clamp(min=tiny).log()
+    return log.masked_fill(value < tiny, least)
+
+
+@MODELS.register_module(name=['BalancedBCELoss', 'BalanceCrossEntropyLoss'])
+class BalancedBCELoss(BaseLoss):
+    r"""Binary cross entropy with online hard negative mining.
+
+    .. math::
+        L = \frac{1}{|P| + |H|} \sum_{i \in P \cup H} w_i
+        \left(-t_i \log p_i - (1 - t_i) \log(1 - p_i)\right),
+        \qquad |H| = \min(|N|, \lfloor ratio \cdot |P| \rfloor)
+
+    with the positives P, the negatives N and those of them with the greatest
+    loss, H. One element is one number of the prediction: ``reduction='none'``
+    gives its shape, with 0 for negatives that are not in H.
+
+    Args:
+        use_sigmoid (bool): Whether the predictions are logits; ``False`` if
+            they are probabilities. Default: True.
+        negative_ratio (float): Most negatives for each positive. DBNet uses
+            3. Default: 3.0.
+        fallback (str | int): What is kept where there is no positive:
+            ``'all'`` negatives, ``'none'`` of them, or that many of the
+            hardest. Default: ``'all'``.
+        per_image (bool): Whether each sample of the first axis mines among
+            its own negatives, with the number of its own positives, and not
+            the whole batch. Default: False.
+        pos_threshold (float): A target above is a positive, any other a
+            negative. Default: 0.5.
+
+    Shape:
+        - pred: (\*), e.g. (N, 1, H, W).
+        - target: the same, of any dtype, in [0, 1]; or labels (N,) of an
+          integer dtype for a prediction (N, C), where C is the background.
+          With one class, as in mmdet's RPN, 0 is the foreground.
+        - weight: broadcast to the prediction after padding on the right. An
+          element of weight 0 is never mined and not counted; another weight
+          does not change what is hard.
+        - returns: 0-dim, or the shape of the prediction for ``'none'``.
+
+    Differs from upstream:
+        - DBNet's code takes a target between 0 and 1 for neither positive nor
+          negative, and divides by 1e-6 where there are only such: for 0.5
+          everywhere its loss is 1.4e8.
+        - It takes probabilities, so that a saturated sigmoid has no gradient.
+        - It counts on the host, which waits for the device twice.
+        - Without a positive its loss is 0, so that the image is ignored.
+          ``fallback='none'`` does the same.
+    """
+
+    info = LossInfo(
+        purpose='masks and proposals, with hard negative mining',
+        slots="``loss_cls`` of mmdet's RPN; ``loss_obj`` of mmpose's "
+              "YOLOX-Pose",
+        expects='probabilities',
+        paper=Paper(
+            'Minghui Liao, Zhaoyi Wan, Cong Yao, Kai Chen, Xiang Bai',
+            'Real-time Scene Text Detection with Differentiable Binarization',
+            'AAAI', 2020, '1911.08947'),
+        source='The mining: Abhinav Shrivastava, Abhinav Gupta, Ross '
+               'Girshick. Training Region-based Object Detectors with Online '
+               'Hard Example Mining. CVPR 2016, `arXiv:1604.03540 '
+               '<https://arxiv.org/abs/1604.03540>`_.')
+
+    def __init__(self,
+                 use_sigmoid: bool = True,
+                 negative_ratio: float = 3.0,
+                 fallback: str | int = 'all',
+                 per_image: bool = False,
+                 pos_threshold: float = 0.5,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        check_number(
+            'negative_ratio', negative_ratio, least=0, below=math.inf)
+        if isinstance(fallback, int):
+            most = float(fallback)
+        else:
+            most = {'all': math.inf, 'none': 0.0}.get(fallback, -1.0)
+        if most < 0:
+            raise ValueError("fallback must be 'all', 'none' or a number of "
+                             f'negatives from 0, got {fallback!r}')
+        self.use_sigmoid = use_sigmoid
+        self.negative_ratio = negative_ratio
+        self.fallback = fallback
+        self.most_without_positive = most
+        self.per_image = per_image
+        self.pos_threshold = pos_threshold
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The cross entropy of each element, before the mining."""
+        return binary_cross_entropy(pred, dense_target(target, pred),
+                                    self.use_sigmoid)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """The shape of the prediction, after checking the target's."""
+        if is_index(pred, target):
+            if len(pred) != len(target):
+                raise ValueError('pred and labels must be of the same number '
+                                 f'of samples, got {len(pred)} and '
+                                 f'{len(target)}')
+        else:
+            check_same_shape(pred, target)
+        if self.per_image and pred.ndim < 2:
+            raise ValueError('per_image needs a pred with at least two axes, '
+                             f'got {tuple(pred.shape)}')
+        return pred.shape
+
+    def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
+        """A sample's label is removed where all its elements are."""
+        if elements.ndim > tensor.ndim:
+            return elements.all(dim=1)
+        return elements
+
+    def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
+        """Drop the easy negatives; the mean is over the kept elements."""
+        kept = self.mine(loss.detach(), inputs.removed,
+                         dense_target(inputs.target, loss))
+        # In int64, the default, the sum takes twenty times as long.
+        inputs.denominator = kept.sum(dtype=torch.int32).clamp(min=1)
+        return super().weigh(loss, inputs).masked_fill(~kept, 0)
+
+    def mine(self, loss: Tensor, removed: Tensor | None,
+             target: Tensor) -> Tensor:
+        """Choose the positives and the hardest negatives."""
+        positive = target > self.pos_threshold
+        negative = ~positive
+        if removed is not None:
+            positive, negative = positive & ~removed, negative & ~removed
+        loss, pos, neg = [
+            x.flatten(1) if self.per_image else x.reshape(1, -1)
+            for x in (loss, positive, negative)
+        ]
+        number = pos.sum(dim=1, keepdim=True, dtype=torch.int32)
+        # In double precision, as Python counts.
+        most = torch.floor(self.negative_ratio * number.double())
+        most = most.masked_fill(number == 0, self.most_without_positive)
+        return positive | hardest(loss, neg, most).reshape(positive.shape)
+
+
+def is_index(pred: Tensor, target: Tensor) -> bool:
+    """Whether a target holds labels, one for each row of a prediction."""
+    return (pred.ndim == 2 and target.ndim == 1
+            and not target.is_floating_point() and target.dtype != torch.bool)
+
+
+def dense_target(target: Tensor, pred: Tensor) -> Tensor:
+    """The target of each element; a label has 1 in its column."""
+    if is_index(pred, target):
+        columns = torch.arange(pred.shape[1], device=target.device)
+        target = target.unsqueeze(1) == columns
+    return target.to(pred.dtype)

@@ -1,0 +1,355 @@
+"""Overlap of a predicted mixture of Gaussians with a Gaussian target."""
+from __future__ import annotations
+import math
+from typing import TYPE_CHECKING, Any, List, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmlosses.core.base import BaseLoss, CommonArguments
+from mmlosses.core.checks import check_choice, check_number
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.keypoints import KeypointLoss
+from mmlosses.core.numeric import coordinates_first
+from mmlosses.core.tensors import pad_right
+from mmlosses.registry import MODELS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
+
+# Standard deviations, in units of the target's, between which predicted ones
+# count: their squares, and the distances divided by them, are finite.
+LEAST_STD, GREATEST_STD = 1e-4, 1e18
+
+
+def variances(raw: Tensor, sigma: Tensor, scale: str) -> Tensor:
+    """Predicted variances, in units of the target's variance."""
+    least, greatest = LEAST_STD, GREATEST_STD
+    if scale == 'log_var':
+        # Clamped before the exponential, whose gradient would be infinite.
+        return torch.clamp(
+            raw - 2 * sigma.log(),
+            min=2 * math.log(least),
+            max=2 * math.log(greatest)).exp()
+    if scale == 'softplus':
+        raw = F.softplus(raw)
+    elif scale == 'sigmoid':
+        raw = torch.sigmoid(raw)
+    variance = raw / sigma**2 if scale == 'var' else (raw / sigma)**2
+    return variance.clamp(min=least**2, max=greatest**2)
+
+
+def log_overlap(distance: Tensor, variance: Tensor) -> Tensor:
+    r"""Log of the integral of the product of two Gaussians.
+
+    Args:
+        distance (Tensor): Difference of their means (n, \*).
+        variance (Tensor): Sum of their variances (n, \*).
+
+    Returns:
+        Tensor: The logarithm (\*), but for the constant of n dimensions,
+        ``-n / 2 * log(2 pi)``.
+    """
+    # Divided by the deviation and then squared: far away, the gradient of a
+    # quotient by the variance is infinite where that of the log is 0.
+    square = (distance * variance.rsqrt())**2
+    return -0.5 * (square + variance.log()).sum(dim=0)
+
+
+def log_self_overlap(mean: Tensor, variance: Tensor) -> Tensor:
+    r"""Log of the integral of the square of a sum of Gaussians.
+
+    Args:
+        mean (Tensor): Means (n, I, \*) of I Gaussians.
+        variance (Tensor): Their variances (n, I, \*).
+
+    Returns:
+        Tensor: The logarithms of the terms of the sum (T, \*), in units of
+        the integral of the square of a Gaussian of variance 1.
+    """
+    n, components = mean.shape[:2]
+    own = -0.5 * variance.log().sum(dim=0)
+    if components == 1:
+        return own
+    # Each pair once: all neighbours on a ring, then those at distance 2, ...
+    pair = torch.arange(components * (components - 1) // 2, device=mean.device)
+    one = pair % components
+    other = (one + pair // components + 1) % components
+    both = log_overlap(
+        mean.index_select(1, one) - mean.index_select(1, other),
+        variance.index_select(1, one) + variance.index_select(1, other))
+    return torch.cat([own, both + (n + 2) / 2 * math.log(2)])
+
+
+def propel_loss(pred: Tensor,
+                target: Tensor,
+                sigma: float | Sequence[float] = 0.1,
+                scale: str = 'std',
+                compat: str | None = None) -> Tensor:
+    r"""Negative log of the overlap of a mixture with a Gaussian.
+
+    .. math::
+        -\log \frac{2 \langle f, g \rangle}
+        {\langle f, f \rangle + \langle g, g \rangle}, \qquad
+        \langle f, g \rangle = \int f(x) \, g(x) \, dx
+
+    for the density :math:`f` of the target and :math:`g` of the mixture,
+    whose I components weigh the same.
+
+    Args:
+        pred (Tensor): Means and scales of the components.
+        target (Tensor): Mean of the target.
+        sigma (float | Sequence[float]): Standard deviation of the target, the
+            same or one for each dimension.
+        scale (str): What the predicted scales are, see :class:`PROPELLoss`.
+        compat (str, optional): ``'torchpropel'`` for its numbers.
+
+    Shape:
+        - pred: (\*, I, 2n), first n means, then n scales.
+        - target: (\*, n).
+        - returns: (\*).
+
+    Returns:
+        Tensor: The loss of each sample.
+    """
+    n = target.shape[-1]
+    # Coordinates and components first: whole rows are added much faster.
+    both = pred.movedim((-1, -2), (0, 1)).contiguous()
+    return mixture_loss(both[:n], both[n:], target.movedim(-1, 0), sigma,
+                        scale, compat)
+
+
+def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
+                 sigma: float | Sequence[float], scale: str,
+                 compat: str | None) -> Tensor:
+    r"""See :func:`propel_loss`, which has the axes in another order.
+
+    Shape:
+        - mean, raw: (n, I, \*), means and scales.
+        - target: (n, \*).
+        - returns: (\*).
+    """
+    n, components = mean.shape[:2]
+    sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma]
+    # Filled on the device: a tensor made of a list would be copied there.
+    deviation = torch.stack([mean.new_full((), s) for s in sigmas])
+    deviation = pad_right(deviation, mean.ndim)
+    # In units of the target's deviation, which the loss does not depend on.
+    mean = (mean - target.unsqueeze(1)) / deviation
+    variance = variances(raw, deviation, scale)
+
+    log_fg = log_overlap(mean, variance + 1)
+    log_fg = log_fg.squeeze(0) if components == 1 else log_fg.logsumexp(dim=0)
+    # In units of <f, f>, and times the square of the number of components.
+    log_gg = log_self_overlap(mean, variance)
+    log_ff = 2 * math.log(components)
+    if compat is not None:
+        # The package takes the target for one-dimensional.
+        log_ff += (n - 1) * math.log(2 * math.sqrt(math.pi) * sigmas[0])
+    both = torch.cat([log_gg, torch.full_like(log_gg[:1], log_ff)])
+    loss = both.logsumexp(dim=0) - log_fg
+    loss = loss - math.log(2 * components) - 0.5 * n * math.log(2)
+    return loss if compat is None else loss / math.log(10)
+
+
+@MODELS.register_module(name=['PROPELLoss', 'PROPEL'])
+class PROPELLoss(BaseLoss):
+    r"""Regression of a distribution: overlap with a Gaussian at the target.
+
+    .. math::
+        L = \frac{1}{B} \sum_b -w_b \log \frac{2 \langle f_b, g_b \rangle}
+        {\langle f_b, f_b \rangle + \langle g_b, g_b \rangle}, \qquad
+        \langle f, g \rangle = \int f(x) \, g(x) \, dx
+
+    with the density :math:`f` of a Gaussian at the target and that of the
+    predicted mixture, :math:`g = \frac{1}{I} \sum_i P_i`, of I Gaussians with
+    diagonal covariance. The integrals have a closed form. The loss is 0 where
+    the two densities are the same and positive elsewhere. It is computed in
+    log space, so it is finite however far the prediction is. One element is
+    one sample. Its other name is ``PROPEL``.
+
+    Args:
+        sigma (float | list[float]): Standard deviation of the target, in the
+            units of the target: one number, or one for each dimension. Scale
+            the targets so that it is not tiny: the gradient of a mean grows
+            with distance / sigma squared. Default: 0.1.
+        scale (str): What the last n numbers of a component are:
+
+            - ``'std'``: standard deviations; the sign does not count.
+            - ``'var'``: variances, positive.
+            - ``'log_var'``: logarithms of variances.
+            - ``'softplus'``, ``'sigmoid'``: what becomes standard deviations
+              by that function.
+
+            Deviations below 0.0001 sigma, or above 1e18 sigma, count as
+            that, without a gradient.
+            Default: ``'std'``.
+        compat (str, optional): ``'torchpropel'`` gives the numbers of that
+            package, errors included: see below. Default: None.
+
+    Shape:
+        - pred: (B, I, 2n): for each of I components of n dimensions, first n
+          means, then n scales.
+        - target: (B, n).
+        - weight: (B,).
+        - returns: 0-dim, or (B,) for ``'none'``.
+
+    Differs from upstream:
+        The package torchpropel, by the authors,
+
+        - takes the target for one-dimensional in :math:`\langle f, f
+          \rangle`, so that in more dimensions the loss is negative, and the
+          best predicted scale is not sigma;
+        - takes the logarithm to base 10, where the paper's is natural;
+        - fails for one component;
+        - gives inf and gradients of NaN where the target is some ten
+          deviations away, and NaN for a scale of 0;
+        - returns (1, B) for ``'none'``;
+        - takes standard deviations, where its documentation says variances,
+          and the reverse.
+
+        ``compat='torchpropel'`` gives its numbers, with the first two.
+    """
+
+    info = LossInfo(
+        purpose='regression of a mixture of Gaussians',
+        slots='``mmlosses.heads.rle.MixtureRLEHead`` for mmpose',
+        expects='mixture',
+        paper=Paper(
+            'Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, '
+            'Greg Slabaugh',
+            'PROPEL: Probabilistic Parametric Regression Loss for '
+            'Convolutional Neural Networks',
+            'ICPR', 2020, '1807.10937'))
+
+    def __init__(self,
+                 sigma: float | Sequence[float] = 0.1,
+                 scale: str = 'std',
+                 compat: str | None = None,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        sigmas: List[Any] = (
+            list(sigma) if isinstance(sigma, (list, tuple)) else [sigma])
+        for value in sigmas:
+            check_number('sigma', value, above=0, below=math.inf)
+        check_choice('scale', scale, SCALES)
+        check_choice('compat', compat, (None, 'torchpropel'))
+        if compat is not None and len(sigmas) > 1:
+            raise ValueError('torchpropel has one sigma for all dimensions, '
+                             f'got {sigma}')
+        self.sigma = sigma
+        self.scale = scale
+        self.compat = compat
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample."""
+        return propel_loss(pred, target, self.sigma, self.scale, self.compat)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """(B,), after checking the numbers of samples and dimensions."""
+        fits = (
+            pred.ndim == 3 and target.ndim == 2
+            and pred.shape[0] == target.shape[0] and pred.shape[1] > 0
+            and pred.shape[2] == 2 * target.shape[1])
+        if not fits:
+            raise ValueError('pred must be (B, I, 2n) and target (B, n), got '
+                             f'{tuple(pred.shape)} and {tuple(target.shape)}')
+        self.check_dimensions(target.shape[1])
+        return pred.shape[:1]
+
+    def check_dimensions(self, n: int) -> None:
+        """Raise a ``ValueError`` unless ``sigma`` has n dimensions."""
+        if n == 0:
+            raise ValueError('target must have at least one dimension, got 0')
+        if isinstance(self.sigma, (list, tuple)) and len(self.sigma) != n:
+            raise ValueError(f'target has {n} dimensions, but sigma '
+                             f'{len(self.sigma)}: {self.sigma}')
+
+
+@MODELS.register_module()
+class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
+    r"""PROPEL for keypoints, with the call of mmpose's ``RLEHead``.
+
+    .. math::
+        L = \frac{1}{N K} \sum_{n, k} -w_{nk} \log
+        \frac{2 \langle f_{nk}, g_{nk} \rangle}
+        {\langle f_{nk}, f_{nk} \rangle + \langle g_{nk}, g_{nk} \rangle}
+
+    with one predicted Gaussian :math:`g` for each of K keypoints, and the
+    Gaussian :math:`f` at its target: see :class:`PROPELLoss`. One element is
+    one keypoint: ``reduction='none'`` gives (N, K).
+
+    Args:
+        sigma (float | list[float]): Standard deviation of the target: one
+            number, or one for each dimension. Keypoints of mmpose's
+            regression heads are in [0, 1]. Default: 0.1.
+        scale (str): What the head's ``sigma`` is: ``'std'``, ``'var'``,
+            ``'log_var'``, ``'softplus'`` or ``'sigmoid'``. ``RLEHead`` takes
+            the sigmoid of it when it predicts, and makes the scores of
+            keypoints from that: ``'sigmoid'`` fits it. Default: ``'std'``.
+        compat (str, optional): ``'torchpropel'`` gives the numbers of that
+            package, see :class:`PROPELLoss`. Default: None.
+
+    Shape:
+        - mu, sigma, target: (N, K, n).
+        - weight: (N,), (N, K) or (N, K, 1).
+        - returns: 0-dim, or (N, K) for ``'none'``.
+
+    Differs from upstream:
+        - torchpropel has no weights, and fails for the one component that a
+          keypoint has; its other errors are listed at :class:`PROPELLoss`.
+        - ``RLELoss`` is another loss. It sums over the keypoints, where this
+          averages: scale ``loss_weight`` when you swap them.
+    """
+
+    info = LossInfo(
+        purpose='keypoints with a predicted deviation',
+        slots="``loss`` of mmpose's ``RLEHead``",
+        expects='mixture',
+        paper=Paper(
+            'Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, '
+            'Greg Slabaugh',
+            'PROPEL: Probabilistic Parametric Regression Loss for '
+            'Convolutional Neural Networks',
+            'ICPR', 2020, '1807.10937'),
+        source='The call is that of ``mmpose.RLELoss``.')
+
+    def forward(  # type: ignore[override]
+            self, mu: Tensor, sigma: Tensor, target: Tensor, *args: Any,
+            **kwargs: Any) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            mu (Tensor): Predicted means (N, K, n).
+            sigma (Tensor): Predicted scales (N, K, n).
+            target (Tensor): Coordinates of the keypoints (N, K, n).
+            args: The other arguments of :meth:`BaseLoss.forward`.
+            kwargs: The same by name.
+
+        Returns:
+            Tensor: A 0-dim tensor, or (N, K) for ``'none'``.
+        """
+        return super().forward((mu, sigma), target, *args, **kwargs)
+
+    def elementwise(self, pred: Tuple[Tensor, Tensor],
+                    target: Tensor) -> Tensor:
+        """The loss of each keypoint."""
+        mean, raw, target = [coordinates_first(x) for x in (*pred, target)]
+        return mixture_loss(
+            mean.unsqueeze(1), raw.unsqueeze(1), target, self.sigma,
+            self.scale, self.compat)
+
+    def element_shape(self, pred: Tuple[Tensor, Tensor],
+                      target: Tensor) -> Sequence[int]:
+        """(N, K), after checking the shapes."""
+        mu, sigma = pred
+        if not mu.shape == sigma.shape == target.shape or mu.ndim != 3:
+            raise ValueError(
+                'mu, sigma and target must have one shape (N, K, n), got '
+                f'{tuple(mu.shape)}, {tuple(sigma.shape)} and '
+                f'{tuple(target.shape)}')
+        self.check_dimensions(mu.shape[-1])
+        return mu.shape[:2]
