@@ -1,4 +1,4 @@
-"""What the guides of configs/guides say is so."""
+"""The guides of configs/guides: their code runs, their tables are right."""
 import doctest
 import re
 import subprocess
@@ -18,17 +18,17 @@ def blocks(page, language):
     return re.findall(rf'^```{language}\n(.*?)^```', text, re.M | re.S)
 
 
-def test_messages_are_those_that_are_raised():
-    """Each block continues the one before, as a reader would."""
+def test_error_messages():
+    """Each block continues the previous one."""
     session = '\n'.join(blocks('errors.md', 'pycon'))
     example = doctest.DocTestParser().get_doctest(session, {}, 'errors.md',
                                                   None, 0)
     # From Python 3.10 on, a message names the class before __init__.
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS
                                    | doctest.NORMALIZE_WHITESPACE)
-    said = []
-    runner.run(example, out=said.append)
-    assert runner.summarize(verbose=False).failed == 0, ''.join(said)
+    report = []
+    runner.run(example, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, ''.join(report)
     assert len(example.examples) >= 20
 
 
@@ -38,7 +38,7 @@ def test_bare_name_is_not_found():
 
 
 @pytest.mark.slow
-def test_own_loss_keeps_the_contract(tmp_path):
+def test_own_loss_passes_the_contract(tmp_path):
     """The files of the guide in a project of their own, under pytest."""
     loss, config, box_loss, test = blocks('your_own_loss.md', 'python')
     (tmp_path / 'my_project').mkdir()
@@ -83,7 +83,7 @@ def test_boxes():
     assert passed > 19, done.stdout
 
 
-# The rows of the first table: stock's config, ours, and what both are given.
+# The table of from_stock.md: stock config, changes of ours, inputs of both.
 N = 6
 
 
@@ -141,8 +141,8 @@ SAME = [
 
 @pytest.mark.parametrize(
     'stock, kwargs, changes, inputs', SAME, ids=[row[0] for row in SAME])
-def test_numbers_of_stock(stock, kwargs, changes, inputs):
-    """What the guide calls the same is the same."""
+def test_stock_values(stock, kwargs, changes, inputs):
+    """The losses that the guide calls the same return the stock value."""
     pytest.importorskip(stock.partition('.')[0] + '.models')
     ours = stock.replace('mmdet', 'mmlosses').replace('mmpose', 'mmlosses')
     torch.manual_seed(0)
