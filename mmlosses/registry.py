@@ -32,10 +32,10 @@ HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='mmlosses',
-    locations=['mmlosses.hooks', 'mmlosses.distributed'])
+    locations=['mmlosses.hooks'])
 #: The wrappers for several processes, a child of mmengine's registry.
 MODEL_WRAPPERS = Registry(
     'model_wrapper',
     parent=MMENGINE_MODEL_WRAPPERS,
     scope='mmlosses',
-    locations=['mmlosses.distributed'])
+    locations=['mmlosses.distributed.wrapper'])

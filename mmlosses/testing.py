@@ -16,8 +16,9 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple, Type
 import torch
 from torch import Tensor
 
-from .losses.base import BaseLoss
-from .losses.reduction import EPS, Tensors, map_tensors
+from .core.base import BaseLoss
+from .core.reduction import EPS
+from .core.tensors import Tensors, map_tensors
 
 Inputs = Tuple[Tensors, Tensors]
 Check = Callable[['LossCase'], None]

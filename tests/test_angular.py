@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmlosses.losses import AngularLoss, angular_loss
-from mmlosses.losses.angular import angle_power, angle_power_with_slope
+from mmlosses.core.kernels.angle import angle_power, angle_power_and_derivative
 
 DEGREES = [0.1, 1, 10, 45, 80, 89.9]
 
@@ -236,7 +236,7 @@ def test_derivative_by_hand_is_that_of_the_formula(delta, period, dtype):
     # So close that rounding in the cross product counts.
     target[3::4] = pred[3::4] * (1 + 1e-6 * target[3::4].sign())
     arguments = 1 + delta, 0.5 if period == 'half' else 1.0
-    got, slope = angle_power_with_slope(pred, target, *arguments)
+    got, slope = angle_power_and_derivative(pred, target, *arguments)
     pred.requires_grad_()
     expected = angle_power(pred, target, *arguments)
     gradient, = torch.autograd.grad(expected.sum(), pred)
@@ -276,7 +276,7 @@ def test_alias():
 
 
 @pytest.mark.parametrize('kwargs, error, words', [
-    (dict(delta=-0.1), ValueError, 'at least 0, got -0.1'),
+    (dict(delta=-0.1), ValueError, 'at least 0 and finite, got -0.1'),
     (dict(delta='0'), TypeError, 'number, got str'),
     (dict(period='quarter'), ValueError, "'quarter'"),
     (dict(dim='1'), TypeError, 'int, got str'),
@@ -303,7 +303,7 @@ def test_vector_of_zeros_for_a_compiler(name):
     pred = one if name == 'target' else zero
     target = one if name == 'pred' else zero
     expected = torch.full((3, ), (math.pi / 2)**1.2, dtype=torch.float64)
-    for function in (angle_power, lambda *x: angle_power_with_slope(*x)[0]):
+    for function in (angle_power, lambda *x: angle_power_and_derivative(*x)[0]):
         torch.testing.assert_close(function(pred, target, 1.2, 1.0), expected)
 
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlosses.losses import BalancedBCELoss, balanced_bce, binary_cross_entropy
+from mmlosses.core.kernels import top_k
+from mmlosses.losses import BalancedBCELoss, binary_cross_entropy
 
 
 def bce(logit, label):
@@ -172,12 +173,12 @@ def awkward_losses(rows, columns, dtype):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
 def test_the_hardest_are_those_of_a_sort(columns, block, dtype, monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(balanced_bce, 'BLOCK', block)
+    monkeypatch.setattr(top_k, 'BLOCK', block)
     loss = awkward_losses(3, columns, dtype)
     candidate = torch.rand(3, columns) > 0.3
     for number in (0, 1, 3, columns // 4, columns // 2, columns, math.inf):
         number = torch.full((3, 1), number, dtype=torch.float64)
-        got = balanced_bce.hardest(loss, candidate, number)
+        got = top_k.hardest(loss, candidate, number)
         assert torch.equal(got, by_sorting(loss, candidate, number))
 
 
@@ -186,7 +187,7 @@ def test_the_hardest_of_numbers_that_differ_in_the_last_bit():
     loss = bits.view(torch.float32).unsqueeze(0)
     candidate = torch.ones_like(loss, dtype=torch.bool)
     number = torch.tensor([[1234]])
-    got = balanced_bce.hardest(loss, candidate, number)
+    got = top_k.hardest(loss, candidate, number)
     assert torch.equal(got[0], bits >= 0x3f800000 + 70_000 - 1234)
 
 

@@ -14,7 +14,7 @@ from mmlosses import losses
 from mmlosses.losses import (AlphaIoULoss, CIoULoss, DIoULoss, EIoULoss,
                              GIoULoss, InnerIoULoss, IoULoss, MPDIoULoss,
                              NWDLoss, ShapeIoULoss, SIoULoss, WIoULoss)
-from mmlosses.losses.box_geometry import PENALTIES
+from mmlosses.losses.boxes.modes import PENALTIES
 
 # Every loss, with every mode and at more than one value of each argument.
 FORMS = [

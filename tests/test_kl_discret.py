@@ -205,7 +205,7 @@ def test_properties(batch, joints, bins, scale, beta, data):
     (dict(target=lambda x: x[0]), TypeError, ['target', 'tuple', 'Tensor']),
     (dict(pred=lambda x: x[:1]), ValueError, ['axes', '1', '2']),
     (dict(pred=lambda x: (), target=lambda x:
-          ()), ValueError, ['axes', 'got 0']),
+          ()), ValueError, ['at least one', 'got none']),
     (dict(pred=lambda x: (x[1], x[0])), ValueError,
      ['(3, 5, 64)', '(3, 5, 48)']),
     (dict(

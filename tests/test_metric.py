@@ -15,10 +15,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from ranks import needs_ranks, run_ranks
 
+from mmlosses.core.kernels import class_entropy
 from mmlosses.losses import (ArcFaceLogitLoss, ArcFaceLoss, CCSLoss,
                              CenterLoss, CenterSoftmaxLoss,
                              ModifiedSoftmaxLoss, NormFaceLoss, angular_margin,
-                             ccs, ccs_loss, center_loss, class_entropy,
+                             ccs_loss, center_loss, cosine,
                              cosine_logits)
 from mmlosses.testing import CONTRACT
 
@@ -785,7 +786,7 @@ def test_chosen_rows_are_the_mask(scene, soft, detach_weight, monkeypatch):
             torch.zeros_like(x) if x.grad is None else x.grad for x in leaves
         ]
         results.append([got, *gradients])
-        monkeypatch.setattr(ccs, 'shapes_may_depend_on', lambda _: False)
+        monkeypatch.setattr(cosine, 'shapes_may_depend_on', lambda _: False)
     for rows, mask in zip(*results):
         torch.testing.assert_close(rows, mask)
     assert (results[0][0] > 0).tolist() == [True, False, True]
@@ -834,7 +835,7 @@ def test_errors_say_what_was_got(sample, loss, change, error, words):
     (ArcFaceLoss, dict(scale=0), 'scale must be positive, got 0'),
     (NormFaceLoss, dict(scale=-1), 'scale'),
     (NormFaceLoss, dict(use_sigmoid=True), 'use_sigmoid'),
-    (CenterLoss, dict(alpha=1.5), 'alpha must be from 0 to 1, got 1.5'),
+    (CenterLoss, dict(alpha=1.5), 'alpha must be at least 0 and at most 1, got 1.5'),
     (CenterLoss, dict(num_classes=0), 'num_classes'),
     (CenterSoftmaxLoss, dict(in_channels=2.5), 'in_channels'),
 ])
@@ -956,7 +957,7 @@ def test_center_softmax_of_each_sample(sample):
 def test_overlap_of_boxes_below_one_pixel():
     boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.25, 0.5],
                           [0.3, 0.3, 0.3, 0.3]])
-    got = ccs.pairwise_iou(boxes, boxes)
+    got = cosine.pairwise_iou(boxes, boxes)
     expected = torch.tensor([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0, 0]])
     torch.testing.assert_close(got, expected)
 
@@ -1013,7 +1014,7 @@ def test_anchors_without_looking_at_them(reduction, monkeypatch):
         loss = CCSLoss(soft=soft, reduction=reduction)
         expected = loss.forward_anchors(*args)
         with monkeypatch.context() as patch:
-            patch.setattr(ccs, 'shapes_may_depend_on', lambda tensor: False)
+            patch.setattr(cosine, 'shapes_may_depend_on', lambda tensor: False)
             got = loss.forward_anchors(*args)
         torch.testing.assert_close(got, expected)
         assert got.shape == ((2, ) if reduction == 'none' else ())

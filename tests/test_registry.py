@@ -24,7 +24,7 @@ def test_resolves_without_an_import():
     check('''
 from mmengine.registry import MODELS
 loss = MODELS.build(dict(type='mmlosses.KLDiscretLoss', beta=2.0))
-assert type(loss).__module__ == 'mmlosses.losses.kl_discret', type(loss)
+assert type(loss).__module__ == 'mmlosses.losses.simcc', type(loss)
 assert loss.beta == 2.0
 ''')
 

@@ -1,11 +1,11 @@
-"""What the losses of a model are called with, and what they return."""
+"""Record the inputs, outputs and gradients of the losses of a model."""
 from __future__ import annotations
-import inspect
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import torch
 from torch import Tensor, nn
 
+from mmlosses.core.base import call_signature
 from mmlosses.losses import SumLoss
 from .findings import class_name
 
@@ -13,15 +13,14 @@ from .findings import class_name
 def loss_modules(module: nn.Module,
                  path: str = '',
                  inside: bool = False) -> Iterator[Tuple[str, nn.Module]]:
-    """Path and module of each loss of a model, without a loss's own parts."""
+    """Path and module of each loss of a model, without its inner parts."""
     for name, child in module.named_children():
         child_path = f'{path}.{name}' if path else name
         named = ('loss' in name or name == 'criterion'
                  or type(child).__name__.endswith('Loss'))
         if 'forward' not in methods(child) or isinstance(child, SumLoss):
-            # A list or dict of modules: its members have numbers or names
-            # that do not tell what they are. Of a sum, it is its losses that
-            # have values and traps.
+            # Containers have members with meaningless names. Of a SumLoss, the
+            # inner losses have the values and traps.
             yield from loss_modules(child, child_path, inside or named)
         elif inside or named:
             yield child_path, child
@@ -30,7 +29,7 @@ def loss_modules(module: nn.Module,
 
 
 def slot_of(model: nn.Module, path: str) -> str:
-    """The path of what a head calls: of the sum that a loss is a part of."""
+    """The path that a head calls: for a part of a SumLoss, that SumLoss."""
     names = path.split('.')
     for length in range(1, len(names)):
         owner = '.'.join(names[:length])
@@ -40,7 +39,7 @@ def slot_of(model: nn.Module, path: str) -> str:
 
 
 def methods(module: nn.Module) -> set:
-    """Names of what a module's classes define beyond those of torch."""
+    """The attributes that a module's classes define beyond torch's."""
     return {
         name
         for cls in type(module).__mro__
@@ -51,20 +50,20 @@ def methods(module: nn.Module) -> set:
 
 class LossCall(NamedTuple):
     """One call of a loss."""
-    inputs: Dict[str, Any]  # by the names of its forward
-    third: Any  # what stood in the third place, whatever its name
+    inputs: Dict[str, Any]  # by parameter name
+    third: Any  # the third positional argument, whatever its name
     reduction: str | None
     output: Any
-    parts: List[Tensor]  # the tensors of the output that have a gradient
-    gradients: Dict[int, Tensor]  # of the total, at each of the parts
+    parts: List[Tensor]  # the output tensors that require grad
+    gradients: Dict[int, Tensor]  # of the total w.r.t. each part
 
 
 class LossWatch:
     """Record every call of every loss of a model.
 
     Args:
-        model (nn.Module): The model. Its losses then return copies, so that
-            what becomes of them can be followed.
+        model (nn.Module): The model. Its losses then return copies, to trace
+            the gradient of each.
 
     Example:
         >>> import torch
@@ -93,7 +92,7 @@ class LossWatch:
             ]
 
     def before(self, path: str) -> Callable:
-        """A hook that notes which loss is being computed."""
+        """A pre-hook that notes which loss is running."""
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
             third = args[2] if len(args) > 2 else None
@@ -102,7 +101,7 @@ class LossWatch:
         return hook
 
     def after(self, path: str) -> Callable:
-        """A hook that notes what a loss was called with and returned."""
+        """A hook that records the inputs and output of a call."""
 
         def hook(module: nn.Module, args: tuple, kwargs: dict,
                  output: Any) -> Any:
@@ -117,9 +116,9 @@ class LossWatch:
         return hook
 
     def follow(self, output: Any, call: LossCall) -> Any:
-        """Copy an output, and note the gradient that comes back to it.
+        """Copy an output and record the gradient that reaches it.
 
-        Of a copy, since heads add to what they get in place.
+        A copy, since heads modify loss values in place.
         """
         if isinstance(output, Tensor):
             if not output.requires_grad:
@@ -140,16 +139,17 @@ class LossWatch:
         return output
 
     def abandon(self) -> None:
-        """Take a call that raised an error for one that returned nothing."""
+        """Record calls that raised an error as calls without output."""
         for path, inputs, third in self.running:
             self.calls[path].append(
                 LossCall(inputs, third, None, None, [], {}))
         self.running.clear()
 
     def close(self) -> None:
-        """Let go of the model and of the graph.
+        """Release the model and the graph.
 
-        A hook of a tensor keeps what it notes, and so itself, for ever.
+        Tensor hooks would otherwise keep themselves alive through what they
+        record.
         """
         for hook in self.hooks:
             hook.remove()
@@ -157,45 +157,45 @@ class LossWatch:
             calls.clear()
 
     def value(self, path: str) -> float:
-        """What a loss adds to the total, after ``total.backward()``.
+        """The contribution of a loss to the total, after its ``backward()``.
 
-        The total is a weighted sum of what the losses return, so that its
-        gradient at each of them is their weight.
+        The total is a weighted sum of loss values, so its gradient w.r.t. each
+        value is that value's weight.
         """
         return float(
             sum((part.detach() * gradient).sum()
                 for part, gradient in self.used(path)))
 
     def used(self, path: str) -> List[Tuple[Tensor, Tensor]]:
-        """The parts of a loss that the total depends on, and its gradient."""
+        """The parts of a loss that reach the total, with their gradients."""
         return [(call.parts[index], gradient) for call in self.calls[path]
                 for index, gradient in call.gradients.items()]
 
     def gradient_norm(self, path: str, model: nn.Module) -> float:
-        """The norm of what a loss adds to the gradient of the parameters."""
+        """The norm of a loss's contribution to the parameter gradient."""
         self.recording = False
         model.zero_grad()
         used = self.used(path)
         if used:
-            # Not `torch.autograd.grad`, which checkpointed layers refuse.
+            # Checkpointed layers do not support `torch.autograd.grad`.
             torch.autograd.backward([part for part, _ in used],
                                     [gradient for _, gradient in used],
                                     retain_graph=True)
         return gradient_norm(model)
 
     def describe(self, path: str) -> str:
-        """A loss as messages name it."""
+        """Path and class of a loss, for messages."""
         return f'{path} ({class_name(self.losses[path])})'
 
 
 def bind(module: nn.Module, args: tuple, kwargs: dict) -> Dict[str, Any]:
-    """The arguments of a call by the names of ``forward``."""
+    """The arguments of a call by parameter name."""
     try:
-        bound = inspect.signature(module.forward).bind(*args, **kwargs)
-    except TypeError:  # the call will say what is wrong with it
+        bound = call_signature(module).bind(*args, **kwargs)
+    except TypeError:  # the call itself will raise a clear error
         return dict({str(i): arg for i, arg in enumerate(args)}, **kwargs)
     inputs = dict(bound.arguments)
-    # What heads pass beyond the named ones has a name too.
+    # Unpack **kwargs.
     for name, value in list(inputs.items()):
         if isinstance(value, dict):
             inputs.update(inputs.pop(name))
@@ -203,7 +203,7 @@ def bind(module: nn.Module, args: tuple, kwargs: dict) -> Dict[str, Any]:
 
 
 def gradient_norm(module: nn.Module, prefix: str = '') -> float:
-    """The norm of the gradient of the parameters below a prefix."""
+    """The gradient norm of the parameters below a prefix."""
     squares = [
         p.grad.double().square().sum()
         for name, p in module.named_parameters()
@@ -213,7 +213,7 @@ def gradient_norm(module: nn.Module, prefix: str = '') -> float:
 
 
 def shape_of(value: Any) -> str:
-    """A value of a call, in a few words."""
+    """Summarise a value of a call."""
     if isinstance(value, Tensor):
         text = f'{str(value.dtype).rpartition(".")[2]} {tuple(value.shape)}'
         if value.numel():
@@ -226,6 +226,6 @@ def shape_of(value: Any) -> str:
 
 
 def shapes_of(inputs: Dict[str, Any]) -> str:
-    """The inputs of a call, in one line."""
+    """Summarise the inputs of a call in one line."""
     return ', '.join(f'{name} {shape_of(value)}'
                      for name, value in inputs.items())

@@ -2,8 +2,7 @@
 from __future__ import annotations
 import inspect
 import math
-from typing import (Any, Callable, ClassVar, Dict, Sequence, Tuple, Type,
-                    TypedDict)
+from typing import (Any, Callable, ClassVar, Dict, Sequence, Tuple, TypedDict)
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +110,9 @@ class BaseLoss(nn.Module):
     #: Paper, slots and more, see :class:`LossInfo`.
     info: ClassVar[LossInfo]
 
+    #: The name of the prediction in error messages.
+    pred_name = 'pred'
+
     #: If True, removed elements keep their prediction, whatever it is, until
     #: the formula is computed. This saves a copy where an element depends on
     #: its own inputs only and on no parameter, and where the formula is
@@ -176,7 +178,7 @@ class BaseLoss(nn.Module):
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss of each element, before any weight."""
-        return self.call(
+        return self.run_formula(
             type(self).elementwise, inputs.pred, inputs.target, *inputs.extras)
 
     def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
@@ -225,13 +227,13 @@ class BaseLoss(nn.Module):
         if reduction_override is not None:
             check_choice('reduction', reduction_override, REDUCTIONS)
             reduction = reduction_override
-        check_floating('pred', pred)
+        check_floating(self.pred_name, pred)
         pred, target = map_tensors(upcast, pred), map_tensors(upcast, target)
         weight = self.given_weight(weight, target_weight)
         with autocast_off(first_tensor(pred).device.type):
             inputs = self.prepare(pred, target, weight, avg_factor, **options)
             if inputs.removed is not None:
-                self.mask(inputs)
+                self.mask_removed(inputs)
             loss = self.weigh(self.unreduced(inputs), inputs)
             loss = self.reduce(loss, inputs, reduction)
         return self.loss_weight * loss
@@ -251,7 +253,7 @@ class BaseLoss(nn.Module):
                              'was built with use_target_weight=True')
         return weight
 
-    def mask(self, inputs: Inputs) -> None:
+    def mask_removed(self, inputs: Inputs) -> None:
         """Put 0 for the inputs of removed elements, before the formula.
 
         Later would be too late: 0 * NaN is NaN, in the value and again in the
@@ -271,7 +273,7 @@ class BaseLoss(nn.Module):
         inputs.target = map_tensors(zero, inputs.target)
         inputs.extras = tuple([zero(extra) for extra in inputs.extras])
 
-    def call(self, formula: Callable[..., Any], *args: Any) -> Any:
+    def run_formula(self, formula: Callable[..., Any], *args: Any) -> Any:
         """Call a method of the class, compiled if ``compile`` asks for it."""
         if self.is_compiled:
             return call_compiled(formula, self, *args)
@@ -309,20 +311,31 @@ def passed_on(cls: type, method: str) -> Dict[str, inspect.Parameter]:
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
         by_position = by_position and VARIADIC[0] in kinds
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[1].kind))
 
 
-def call_parameters(cls: Type[BaseLoss]) -> Dict[str, inspect.Parameter]:
-    """The parameters of a call of a loss, by name."""
-    found = passed_on(cls, 'forward')
-    named = inspect.signature(cls.forward).parameters
-    options = passed_on(cls, 'prepare')
+def call_signature(loss: nn.Module) -> inspect.Signature:
+    """The signature of a call of a loss, with the options of ``prepare``.
+
+    Args:
+        loss (nn.Module): A loss of mmlosses, or of anybody else.
+
+    Returns:
+        inspect.Signature: Without ``self``.
+    """
+    signature = inspect.signature(loss.forward)
+    named = signature.parameters
+    if not isinstance(loss, BaseLoss) or 'args' == next(iter(named)):
+        return signature
+    found = passed_on(type(loss), 'forward')
+    options = passed_on(type(loss), 'prepare')
     for name in ('pred', 'target'):
         if name not in named:  # the loss has its own names of the two
-            del found[name]
-        del options[name]
+            found.pop(name, None)
+        options.pop(name, None)
     for name, parameter in options.items():
         if not name.startswith('_'):
             parameter = parameter.replace(kind=parameter.KEYWORD_ONLY)
             found.setdefault(name, parameter)
-    return dict(sorted(found.items(), key=lambda item: item[1].kind))
+    return inspect.Signature(
+        sorted(found.values(), key=lambda parameter: parameter.kind))

@@ -1,6 +1,6 @@
 """Box losses: the geometry of two boxes, and the base class."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -140,8 +140,9 @@ class BoxLoss(BaseLoss):
 
     def __init__(self,
                  eps: float = 1e-6,
+                 *args: Any,
                  **kwargs: Unpack[CommonArguments]) -> None:
-        super().__init__(**kwargs)
+        super().__init__(*args, **kwargs)
         check_number('eps', eps, above=0)
         self.eps = eps
 

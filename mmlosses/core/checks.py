@@ -1,5 +1,6 @@
 """Checks of arguments and inputs, with messages that name both sides."""
 from __future__ import annotations
+import math
 from numbers import Real
 from typing import Any, Sequence
 
@@ -28,17 +29,25 @@ def check_number(name: str,
                  below: float | None = None) -> None:
     """Raise unless an argument is a number within the bounds."""
     if not isinstance(value, Real):
-        raise TypeError(
-            f'{name} must be a number, got {type(value).__name__}')
-    bounds = ((least, value >= (least or 0), f'at least {least}'),
-              (above, value > (above or 0), f'above {above}'),
-              (most, value <= (most or 0), f'at most {most}'),
-              (below, value < (below or 0), f'below {below}'))
-    given = [(holds, text) for bound, holds, text in bounds
-             if bound is not None]
-    if not all([holds for holds, _ in given]):
-        expected = ' and '.join([text for _, text in given])
-        raise ValueError(f'{name} must be {expected}, got {value}')
+        raise TypeError(f'{name} must be a number, got '
+                        f'{type(value).__name__} {value!r}')
+    expected = []
+    holds = True
+    if above is not None:
+        holds = holds and value > above
+        expected.append(f'above {above}' if above else 'positive')
+    if least is not None:
+        holds = holds and value >= least
+        expected.append(f'at least {least}')
+    if below is not None:
+        holds = holds and value < below
+        expected.append('finite' if below == math.inf else f'below {below}')
+    if most is not None:
+        holds = holds and value <= most
+        expected.append(f'at most {most}')
+    if not holds:
+        raise ValueError(
+            f'{name} must be {" and ".join(expected)}, got {value}')
 
 
 def check_size(name: str, value: Any) -> None:

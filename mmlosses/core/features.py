@@ -27,7 +27,6 @@ class ClassVectorArguments(CommonArguments, total=False):
 
 def check_features(features: Tensor, in_channels: int) -> None:
     """Raise unless the features are (N, in_channels)."""
-    check_floating('features', features)
     if features.ndim != 2 or features.shape[1] != in_channels:
         raise ValueError(
             'features must have the shape (N, in_channels) with '
@@ -68,6 +67,8 @@ class FeatureLoss(BaseLoss):
         - weight: (N,).
         - returns: 0-dim, or (N,) for ``'none'``.
     """
+
+    pred_name = 'features'
 
     def __init__(self, num_classes: int, in_channels: int,
                  **kwargs: Unpack[CommonArguments]) -> None:
@@ -121,7 +122,7 @@ class ClassVectorLoss(FeatureLoss):
             Default: None.
         shard_classes (bool): If True, each rank of a distributed training
             has its part of the class vectors only, see
-            :class:`mmlosses.distributed.ShardedClassesDDP`. Default: False.
+            :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`. Default: False.
     """
 
     def __init__(self,
@@ -159,7 +160,7 @@ class ClassVectorLoss(FeatureLoss):
         """The logits (N, C) for inference: no labels, and no margin.
 
         With ``shard_classes`` they are those of the classes of this rank, but
-        in validation and test :class:`mmlosses.distributed.ShardedClassesHook`
+        in validation and test :class:`mmlosses.distributed.hook.ShardedClassesHook`
         makes them those of all classes.
 
         Args:
@@ -168,6 +169,7 @@ class ClassVectorLoss(FeatureLoss):
         Returns:
             Tensor: One logit for each class, in float32 or float64.
         """
+        check_floating('features', features)
         check_features(features, self.in_channels)
         features = upcast(features)
         with autocast_off(features.device.type):

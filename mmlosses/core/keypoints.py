@@ -32,7 +32,7 @@ class KeypointLoss(BaseLoss):
         TypeError: If ``keypoint_weight`` is not a list of numbers.
     """
     _keypoint_weight: Tensor | None
-    _mask_index: Tensor | None = None
+    _mask_index: Tensor | None
 
     def __init__(
             self,
@@ -43,16 +43,15 @@ class KeypointLoss(BaseLoss):
             **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(reduction, loss_weight, use_target_weight, **kwargs)
         register_weights(self, 'keypoint_weight', keypoint_weight, 'keypoint')
+        self.register_buffer('_mask_index', None, persistent=False)
 
     def set_mask(self, mask: Sequence[int] | None, weight: float) -> None:
         """Give some keypoints, by their indices, one weight."""
         self.mask = mask
         self.mask_weight = weight
         # On the device of the model, so that no call copies it there.
-        self.register_buffer(
-            '_mask_index',
-            None if mask is None else torch.tensor(mask, dtype=torch.long),
-            persistent=False)
+        self._mask_index = (
+            None if mask is None else torch.tensor(mask, dtype=torch.long))
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:

@@ -30,7 +30,9 @@ def is_transformed() -> bool:
 def map_tensors(function: Callable[[Tensor], Tensor],
                 tensors: Tensors) -> Tensors:
     """Apply a function to a tensor, or to each of a sequence of tensors."""
-    if isinstance(tensors, (tuple, list)):
+    if isinstance(tensors, list):
+        return [function(tensor) for tensor in tensors]
+    if isinstance(tensors, tuple):
         return tuple([function(tensor) for tensor in tensors])
     return function(tensors)
 

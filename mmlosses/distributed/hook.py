@@ -38,7 +38,7 @@ def position(runner: Runner, parameter: nn.Parameter) -> int:
 class ShardedClassesHook(Hook):
     """Save the classes of all ranks, and give each rank its own on resuming.
 
-    See :class:`mmlosses.distributed.ShardedClassesDDP`. Every rank holds the
+    See :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`. Every rank holds the
     vectors of all classes during a validation or test, and for a moment each
     time that ``CheckpointHook`` saves, one after another with what the
     optimizer keeps of them.

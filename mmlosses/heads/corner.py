@@ -1,4 +1,4 @@
-"""CornerNetLoss in the corner head of mmdet."""
+"""CornerNetLoss for mmdet's corner head."""
 from __future__ import annotations
 from typing import Any, Dict, List
 
@@ -7,17 +7,17 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmlosses.losses.associative_embedding import gather_tags
+from mmlosses.losses.corners.associative_embedding import gather_tags
 
 
 class CornerNetHead(CornerHead):
-    r"""Corner head that learns by the whole loss of CornerNet.
+    r"""Corner head with CornerNet's joint loss.
 
-    It differs from mmdet's ``CornerHead`` by one loss in the place of three,
-    and so by factors: the stock head halves heatmaps and offsets, divides
-    them by the number of top left and of bottom right corners, and adds the
-    stacks, where :class:`mmlosses.losses.CornerNetLoss` takes their mean.
-    Boxes are predicted as they are by the stock head, so its checkpoints fit.
+    It is mmdet's ``CornerHead`` with one loss instead of three, which changes
+    some factors: the stock head halves heatmap and offset losses, normalises
+    by top-left and bottom-right corners separately and sums over stacks, where
+    :class:`mmlosses.losses.CornerNetLoss` takes the mean. Prediction is
+    unchanged, so checkpoints of the stock head fit.
 
     Args:
         num_classes (int): Number C of classes.
@@ -26,8 +26,8 @@ class CornerNetHead(CornerHead):
             tensors for each stack and five targets. Default:
             ``dict(type='mmlosses.CornerNetLoss', pull_weight=0.1,
             push_weight=0.1)``, the paper's weights.
-        kwargs: See ``CornerHead``. ``loss_heatmap``, ``loss_embedding`` and
-            ``loss_offset`` are not built, so that a config may inherit them.
+        kwargs: See ``CornerHead``. An inherited ``loss_heatmap``,
+            ``loss_embedding`` or ``loss_offset`` is ignored.
 
     Raises:
         ValueError: If the head has no embeddings.
@@ -78,25 +78,25 @@ class CornerNetHead(CornerHead):
         batch_img_metas: List[Dict[str, Any]],
         batch_gt_instances_ignore: List[InstanceData] | None = None
     ) -> Dict[str, Tensor]:
-        """Compute the four terms, over the stacks.
+        """Compute the four terms over all stacks.
 
         Args:
-            tl_heats (list[Tensor]): Scores (B, C, H, W) of top left corners
-                before the sigmoid, for each stack.
-            br_heats (list[Tensor]): Those of bottom right corners.
+            tl_heats (list[Tensor]): Logits (B, C, H, W) of the top-left
+                corners, one per stack.
+            br_heats (list[Tensor]): The same for bottom-right corners.
             tl_embs (list[Tensor]): Embeddings (B, E, H, W).
-            br_embs (list[Tensor]): Those of bottom right corners.
+            br_embs (list[Tensor]): The same for bottom-right corners.
             tl_offs (list[Tensor]): Offsets (B, 2, H, W).
-            br_offs (list[Tensor]): Those of bottom right corners.
+            br_offs (list[Tensor]): The same for bottom-right corners.
             batch_gt_instances (list[InstanceData]): ``bboxes`` and
                 ``labels`` of each image.
             batch_img_metas (list[dict]): Meta information of each image.
-            batch_gt_instances_ignore (list[InstanceData], optional): Not
-                used, as in the stock head.
+            batch_gt_instances_ignore (list[InstanceData], optional): Unused,
+                as in the stock head.
 
         Returns:
-            dict[str, Tensor]: ``focal_loss``, ``pull_loss``, ``push_loss``
-            and ``regr_loss``.
+            dict[str, Tensor]: ``focal_loss``, ``pull_loss``, ``push_loss`` and
+            ``regr_loss``.
         """
         maps = self.get_targets(
             [instances.bboxes for instances in batch_gt_instances],

@@ -1,31 +1,31 @@
-"""Classifiers over angles, for heads that build their last layer by name."""
+"""Cosine classifiers for heads whose last layer is configurable."""
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlosses.losses.margin import check_scale, cosine_logits
-from mmlosses.losses.numeric import unit_vectors
-from mmlosses.losses.reduction import autocast_off, upcast
+from mmlosses.core.numeric import unit_vectors
+from mmlosses.core.tensors import autocast_off, upcast
 
 
 class WeightNormLinear(nn.Linear):
-    r"""Linear layer with class vectors of length 1 and no bias.
+    r"""Linear layer with normalised class vectors and no bias.
 
     .. math::
         z_{nj} = x_n \cdot \frac{w_j}{\|w_j\|} = \|x_n\| \cos\theta_{nj}
 
-    With a cross entropy after it, a head learns by the modified softmax, see
-    :class:`mmlosses.losses.ModifiedSoftmaxLoss`. The softmax of these logits
-    scores the classes at test time, as that of an ``nn.Linear`` does.
+    With a cross entropy loss this is the modified softmax, see
+    :class:`mmlosses.losses.ModifiedSoftmaxLoss`. At test time, apply a softmax
+    to these logits as to those of an ``nn.Linear``.
 
-    It differs from mmdet's ``NormedLinear``, which scales the features too.
-    The logits are in float32 also under autocast.
+    mmdet's ``NormedLinear`` normalises the features too. The logits are
+    float32 even under autocast.
 
     Args:
-        in_features (int): Size D of the features. The head gives it.
-        out_features (int): Number C of classes, with the background where
-            the head has one. The head gives it.
+        in_features (int): Size D of the features, set by the head.
+        out_features (int): Number C of classes, including the background if
+            the head has one; set by the head.
 
     Shape:
         - features: (N, in_features).
@@ -56,7 +56,7 @@ class WeightNormLinear(nn.Linear):
             return self.similarity(features, self.weight.to(features.dtype))
 
     def similarity(self, features: Tensor, class_vectors: Tensor) -> Tensor:
-        """The length of the feature times the cosine."""
+        """Feature norm times cosine."""
         return F.linear(features, unit_vectors(class_vectors))
 
 
@@ -66,24 +66,22 @@ class CosineLinear(WeightNormLinear):
     .. math::
         z_{nj} = s \cos\theta_{nj}
 
-    With a cross entropy after it, a head learns as
-    :class:`mmlosses.losses.NormFaceLoss` does, with
-    :class:`mmlosses.losses.ArcFaceLogitLoss` of the same ``scale`` as ArcFace
-    does. The scale belongs to the layer, and not only to the loss, since the
-    softmax at test time needs it: with s = 1 none of 81 classes gets a score
-    above 0.09, however the features lie, and mmdet's detectors drop what is
-    below 0.05.
+    With a cross entropy loss this is
+    :class:`mmlosses.losses.NormFaceLoss`; with
+    :class:`mmlosses.losses.ArcFaceLogitLoss` of the same ``scale`` it is
+    ArcFace. The layer needs the scale too, for the softmax at test time: with
+    s = 1 and 81 classes no score can exceed 0.09, and mmdet's detectors drop
+    scores below 0.05.
 
-    It differs from mmdet's ``NormedLinear(tempearture=s)`` in that there is
-    never a bias, which would let the loss see more than angles, and that a
-    feature of zeros has an ordinary gradient. The spelling ``tempearture`` is
-    another one in mmdet's fork; this name is the same in both. The logits are
-    in float32 also under autocast.
+    Unlike mmdet's ``NormedLinear(tempearture=s)``, there is never a bias,
+    which is not an angle, and zero features have finite gradients. mmdet's
+    fork spells ``tempearture`` differently; ``scale`` is the same in both. The
+    logits are float32 even under autocast.
 
     Args:
-        in_features (int): Size D of the features. The head gives it.
-        out_features (int): Number C of classes, with the background where
-            the head has one. The head gives it.
+        in_features (int): Size D of the features, set by the head.
+        out_features (int): Number C of classes, including the background if
+            the head has one; set by the head.
         scale (float): Factor s of the cosine. Default: 32.0.
 
     Shape:
@@ -121,5 +119,5 @@ class CosineLinear(WeightNormLinear):
         return cosine_logits(features, class_vectors, self.scale)
 
     def extra_repr(self) -> str:
-        """Name the scale too, which that of the loss must equal."""
+        """Show the scale, which must equal that of the loss."""
         return f'{super().extra_repr()}, scale={self.scale}'

@@ -1,5 +1,5 @@
 """Every hook of mmlosses: importing this package registers them all."""
-from mmlosses.distributed import ShardedClassesHook
+from mmlosses.distributed.hook import ShardedClassesHook
 from .curves import CurvesHook
 from .loss_doctor import LossDoctorHook
 from .loss_weight import LossWeightHook

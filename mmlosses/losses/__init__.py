@@ -55,6 +55,20 @@ FAMILIES = {
 }
 
 __all__ = [
-    name for name, value in list(globals().items())
-    if getattr(value, '__module__', '').startswith('mmlosses.')
+    'AlphaIoULoss', 'AngularLoss', 'ArcFaceLogitLoss', 'ArcFaceLoss',
+    'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BaseLoss', 'BoxLoss',
+    'BoxPair', 'CCSLoss', 'CIoULoss', 'CenterLoss', 'CenterSoftmaxLoss',
+    'ClassificationLoss', 'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss',
+    'DiceLoss', 'EIoULoss', 'FAMILIES', 'FocalLoss', 'GIoULoss',
+    'GaussianFocalLoss', 'InnerIoULoss', 'IoULoss', 'KLDiscretLoss',
+    'KeypointLoss', 'KeypointPROPELLoss', 'L1Loss', 'LabelSmoothLoss',
+    'LossInfo', 'MPDIoULoss', 'MSELoss', 'ModifiedSoftmaxLoss', 'NWDLoss',
+    'NormFaceLoss', 'PROPELLoss', 'Paper', 'SIoULoss', 'ShapeIoULoss',
+    'SmoothL1Loss', 'SumLoss', 'WIoULoss', 'angular_loss', 'angular_margin',
+    'arcface_logits', 'associative_embedding_loss', 'binary_cross_entropy',
+    'box_pair', 'ccs_loss', 'center_loss', 'corner_heatmap_loss',
+    'corner_offset_loss', 'cosine_logits', 'dice_loss', 'gaussian_focal_loss',
+    'kl_discret_loss', 'l1_loss', 'mse_loss', 'propel_loss',
+    'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
+    'soft_cross_entropy', 'softmax_focal_loss', 'wise_iou_loss'
 ]

@@ -103,7 +103,7 @@ class AngularLoss(BaseLoss):
         slots="``loss_guiding_shift`` of mmdet's CentripetalNet; "
               "``mmlosses.heads.direction.DirectionHead`` for mmpose",
         expects='vectors',
-        source='The formula :math:`\theta^{1 + \delta}` of a question on '
+        source=r'The formula :math:`\theta^{1 + \delta}` of a question on '
                'Stack Overflow, "Optimize loss over pixel values across two '
                '4D-tensors", 2024, which names no paper.')
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.buffers import set_buffer
-from mmlosses.core.checks import (check_label_range, check_number,
-                                  check_softmax)
+from mmlosses.core.checks import (check_floating, check_label_range,
+                                  check_number, check_softmax)
 from mmlosses.core.features import (FeatureLoss, check_features,
                                     make_class_vectors)
 from mmlosses.core.info import LossInfo, Paper
@@ -236,6 +236,7 @@ class CenterSoftmaxLoss(CenterLoss):
         Returns:
             Tensor: One score for each class.
         """
+        check_floating('features', features)
         check_features(features, self.in_channels)
         features = upcast(features)
         with autocast_off(features.device.type):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Set
 import torch
 from torch import Tensor, nn
 
-from mmlosses.core.base import BaseLoss, CommonArguments, call_parameters
+from mmlosses.core.base import BaseLoss, CommonArguments, call_signature
 from mmlosses.core.checks import check_choice
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.tensors import autocast_off, is_transformed, upcast
@@ -32,9 +32,7 @@ SYNONYMS = {'weight': 'target_weight', 'target_weight': 'weight'}
 
 def accepted_by(loss: nn.Module) -> Set[str] | None:
     """The names of what a call can pass, None where that is anything."""
-    if isinstance(loss, BaseLoss) and not isinstance(loss, SumLoss):
-        return set(call_parameters(type(loss)))
-    parameters = inspect.signature(loss.forward).parameters
+    parameters = call_signature(loss).parameters
     if any([p.kind is p.VAR_KEYWORD for p in parameters.values()]):
         return None
     return set(parameters)
@@ -108,10 +106,11 @@ class SumLoss(BaseLoss):
             'Multi-Task Learning Using Uncertainty to Weigh Losses for Scene '
             'Geometry and Semantics',
             'CVPR', 2018, '1705.07115'),
-        source=': the learned weights, equation 10, with :math:`s = \log '
-               '\sigma^2`. Its factor 1/2 of a squared error, also in '
+        source='The learned weights, equation 10, with '
+               r':math:`s = \log '
+               r'\sigma^2`. Its factor 1/2 of a squared error, also in '
                'equation 7, is left out, so that the option begins with the '
-               'plain sum. It only moves :math:`s_i` by :math:`\log 2`.')
+               r'plain sum. It only moves :math:`s_i` by :math:`\log 2`.')
 
     def __init__(self,
                  losses: Sequence[Any],

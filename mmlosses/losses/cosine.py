@@ -142,6 +142,8 @@ class CCSLoss(BaseLoss):
         source="whose term is minus the cosine. The shift, the IoU and the "
                "anchors are torchsight's.")
 
+    pred_name = 'embeddings'
+
     def __init__(self,
                  soft: bool = False,
                  detach_weight: bool = True,

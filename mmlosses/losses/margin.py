@@ -343,6 +343,8 @@ class ArcFaceLogitLoss(BaseLoss):
             'ArcFace: Additive Angular Margin Loss for Deep Face Recognition',
             'CVPR', 2019, '1801.07698'))
 
+    pred_name = 'cls_score'
+
     def __init__(self,
                  scale: float = 32.0,
                  margin: float = 0.5,

@@ -1,6 +1,6 @@
 """Distances between numbers: L1, squared and smooth L1."""
 from __future__ import annotations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -173,9 +173,10 @@ class SmoothL1Loss(KeypointLoss):
 
     def __init__(self,
                  beta: float = 1.0,
+                 *args: Any,
                  supervise_empty: bool = True,
                  **kwargs: Unpack[KeypointArguments]) -> None:
-        super().__init__(**kwargs)
+        super().__init__(*args, **kwargs)
         check_number('beta', beta, least=0)
         self.beta = beta
         self.supervise_empty = supervise_empty

@@ -130,7 +130,7 @@ class WIoULoss(BoxLoss):
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss and, in training mode, move the running mean."""
-        loss, error = self.call(
+        loss, error = self.run_formula(
             type(self).loss_and_error, inputs.pred, inputs.target)
         if self.training and self.version > 1:
             self.move_mean(error, inputs.removed)
