@@ -2,7 +2,8 @@
 from __future__ import annotations
 import inspect
 import math
-from typing import (Any, Callable, ClassVar, Dict, Sequence, Tuple, TypedDict)
+from typing import (Any, Callable, ClassVar, Dict, List, Sequence, Tuple, Type,
+                    TypedDict)
 
 import torch
 from torch import Tensor, nn
@@ -314,21 +315,12 @@ def passed_on(cls: type, method: str) -> Dict[str, inspect.Parameter]:
     return dict(sorted(found.items(), key=lambda item: item[1].kind))
 
 
-def call_signature(loss: nn.Module) -> inspect.Signature:
-    """The signature of a call of a loss, with the options of ``prepare``.
-
-    Args:
-        loss (nn.Module): A loss of mmlosses, or of anybody else.
-
-    Returns:
-        inspect.Signature: Without ``self``.
-    """
-    signature = inspect.signature(loss.forward)
-    named = signature.parameters
-    if not isinstance(loss, BaseLoss) or 'args' == next(iter(named)):
-        return signature
-    found = passed_on(type(loss), 'forward')
-    options = passed_on(type(loss), 'prepare')
+def call_parameters(cls: Type[BaseLoss]) -> List[inspect.Parameter]:
+    """The parameters of a call, with the options of ``prepare``."""
+    named = inspect.signature(cls.forward).parameters
+    if 'args' in list(named)[:2]:  # it takes whatever its parts take
+        return list(named.values())[1:]
+    found, options = passed_on(cls, 'forward'), passed_on(cls, 'prepare')
     for name in ('pred', 'target'):
         if name not in named:  # the loss has its own names of the two
             found.pop(name, None)
@@ -337,5 +329,11 @@ def call_signature(loss: nn.Module) -> inspect.Signature:
         if not name.startswith('_'):
             parameter = parameter.replace(kind=parameter.KEYWORD_ONLY)
             found.setdefault(name, parameter)
-    return inspect.Signature(
-        sorted(found.values(), key=lambda parameter: parameter.kind))
+    return sorted(found.values(), key=lambda parameter: parameter.kind)
+
+
+def call_signature(loss: nn.Module) -> inspect.Signature:
+    """The signature of a call of a loss, of mmlosses or anybody else."""
+    if isinstance(loss, BaseLoss):
+        return inspect.Signature(call_parameters(type(loss)))
+    return inspect.signature(loss.forward)

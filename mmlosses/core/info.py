@@ -3,7 +3,7 @@
 Pages, citations, the catalogue and the checks of configs are made from them.
 """
 from __future__ import annotations
-from typing import Any, Dict, NamedTuple
+from typing import NamedTuple
 
 
 class Paper(NamedTuple):
@@ -34,11 +34,9 @@ class LossInfo(NamedTuple):
             ``'any'``.
         paper (Paper, optional): The paper to cite.
         source (str): Further sources, or what of the paper is meant.
-        example (dict): Arguments for the config on its page.
     """
     purpose: str
     slots: str
     expects: str
     paper: Paper | None = None
     source: str = ''
-    example: Dict[str, Any] = {}

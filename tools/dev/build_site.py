@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / 'tools/docs'
 PUBLIC = [
     'mmlosses.losses', 'mmlosses.hooks', 'mmlosses.registry',
-    'mmlosses.wrappers', 'mmlosses.testing', 'mmlosses.heads.ccs',
+    'mmlosses.distributed.wrapper', 'mmlosses.testing', 'mmlosses.heads.ccs',
     'mmlosses.heads.corner', 'mmlosses.heads.cosine',
     'mmlosses.heads.direction', 'mmlosses.heads.rle'
 ]

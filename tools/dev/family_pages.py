@@ -1,30 +1,89 @@
-"""Write what the docstrings say into the pages of the families.
+"""Generate the pages of the families from the metadata and docstrings.
 
-    python tools/family_pages.py [--check]
+    python tools/dev/family_pages.py [--check]
 
-Each page configs/<family>/README.md has its picture and, under the text that
-is written by hand, every loss with its formula, arguments, shapes, differences
-and citation. README.md has them all in one table, and model-index.yml with its
-metafiles lists the configs for mim. --check writes nothing; its exit status is
-1 where a file is older than its docstrings.
+Each page configs/<family>/README.md has its picture and, under its hand-written
+text, every loss with its formula, arguments, shapes, differences and citation.
+configs/losses.md lists all losses, README.md shows the families, and
+model-index.yml with its metafiles lists the configs for mim. --check writes
+nothing; its exit status is 1 where a file is outdated.
 """
 from __future__ import annotations
 import argparse
+import inspect
 import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator, List, Match, Sequence, Tuple
+from typing import Dict, Iterator, List, Match, Sequence, Tuple, Type
 
-from catalogue import FAMILIES, Loss, Paper, catalogue, named_in
-from metafiles import metafiles
+from metafiles import metafiles, named_in
 from pages import write_block, write_whole
 
 import mmlosses.losses
-import mmlosses.losses.box_geometry
+from mmlosses.commands.list_losses import call_of, catalogue, family_of
+from mmlosses.losses import FAMILIES, BaseLoss, Paper
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CARDS_IN_A_ROW = 4
+
+# The values of required arguments in examples.
+REQUIRED = {
+    'num_classes': 380,
+    'in_channels': 128,
+    'losses': [dict(type='mmlosses.L1Loss'),
+               dict(type='mmlosses.GIoULoss')],
+}
+
+Losses = Dict[Type[BaseLoss], List[str]]
+
+
+def sections_of(cls: type) -> Tuple[str, Dict[str, str]]:
+    """The text of a docstring before its sections, and the sections."""
+    parts = re.split(
+        r'^([A-Z][a-z ]+):\n(?=    )', inspect.getdoc(cls) or '', flags=re.M)
+    sections = {
+        title: inspect.cleandoc('\n' + body)
+        for title, body in zip(parts[1::2], parts[2::2])
+    }
+    return parts[0], sections
+
+
+def inherited(loss: Type[BaseLoss], title: str) -> str:
+    """A section of the nearest class that has it."""
+    for cls in loss.__mro__:
+        if issubclass(cls, BaseLoss) and title in sections_of(cls)[1]:
+            return sections_of(cls)[1][title]
+    return ''
+
+
+def documented(cls: type) -> Dict[str, str]:
+    """The entries of the section Args, by name."""
+    entries = re.split(r'\n(?=\w+ \()', sections_of(cls)[1].get('Args', ''))
+    return {entry.partition(' ')[0]: entry for entry in entries if entry}
+
+
+def arguments(loss: Type[BaseLoss]) -> str:
+    """The arguments of a constructor: own, of the family, and common ones."""
+    found: Dict[str, str] = {}
+    for cls in loss.__mro__[:loss.__mro__.index(BaseLoss)]:
+        found = {**documented(cls), **found}
+    names = inspect.signature(loss).parameters
+    text = '\n'.join([found[name] for name in names if name in found])
+    lines = [to_markdown(as_list(text))] if text else []
+    common = ', '.join([
+        f'`{name}={parameter.default!r}`'
+        for name, parameter in names.items() if name not in found
+    ])
+    lines.append(f'- {common}: see the [common arguments]'
+                 '(../losses.md#common-arguments).')
+    return '\n'.join(lines)
+
+
+def as_list(args: str) -> str:
+    """The entries of a section Args as a list."""
+    return re.sub(
+        r'^(\w+) \((.+?)\): ', r'- `\1` (*\2*): ', args, flags=re.M | re.S)
 
 
 def to_markdown(text: str) -> str:
@@ -43,14 +102,13 @@ def to_markdown(text: str) -> str:
 
 
 def link_to_code(role: Match[str]) -> str:
-    """The name of a class or function, with the file that it is in."""
+    """The name of a class or function, with its file."""
     name = role[1]
-    for module in (mmlosses.losses, mmlosses.losses.box_geometry):
-        value = getattr(module, name.partition('.')[0], None)
-        path = getattr(value, '__module__', '').replace('.', '/')
-        if path.startswith('mmlosses/'):
-            return f'[`{name}`](../../{path}.py)'
-    return f'`{name}`'
+    value = getattr(mmlosses.losses, name.partition('.')[0], None)
+    path = getattr(value, '__module__', '').replace('.', '/')
+    if path.startswith('mmlosses/'):
+        return f'[`{name}`](../../{path}.py)'
+    return f'`{name.rpartition(".")[2] if "mmlosses" in name else name}`'
 
 
 def picture(folder: str, name: str, alt: str, width: int) -> str:
@@ -58,15 +116,6 @@ def picture(folder: str, name: str, alt: str, width: int) -> str:
     return (f'<picture><source media="(prefers-color-scheme: dark)" '
             f'srcset="{folder}{name}_dark.png"><img src="{folder}{name}.png" '
             f'alt="{alt}" width="{width}"></picture>')
-
-
-def arguments(text: str) -> str:
-    """The section Args as a list."""
-    return re.sub(
-        r'^(\*{0,2}\w+) \((.+?)\): ',
-        r'- `\1` (*\2*): ',
-        text,
-        flags=re.M | re.S)
 
 
 def bibtex(paper: Paper) -> str:
@@ -85,80 +134,98 @@ def bibtex(paper: Paper) -> str:
     else:
         kind = 'inproceedings'
         fields['booktitle'] = paper.venue
-    fields['year'] = paper.year
+    fields['year'] = str(paper.year)
     if paper.arxiv and paper.venue:
         fields['note'] = f'arXiv:{paper.arxiv}'
     lines = [f'  {name} = {{{value}}}' for name, value in fields.items()]
     return f'@{kind}{{{key},\n' + ',\n'.join(lines) + '\n}'
 
 
-def used_in(loss: Loss) -> List[Path]:
-    """The configs that have a loss, by its name or its class."""
+def used_in(loss: Type[BaseLoss]) -> List[Path]:
+    """The configs with a loss, by its name or its class."""
     return sorted(
         path for path in (ROOT / 'configs').glob('*/*.py')
-        if loss.name in named_in(path))
+        if loss.__name__ in named_in(path))
 
 
-def describe(loss: Loss) -> str:
+def config_of(loss: Type[BaseLoss]) -> str:
+    """A config with the arguments that the docstring of a loss names."""
+    text = ''
+    for name, parameter in inspect.signature(loss).parameters.items():
+        default = REQUIRED.get(name, parameter.default)
+        if default is not None and (name in REQUIRED
+                                    or name in documented(loss)):
+            text += f', {name}={default!r}'
+    return f"dict(type='mmlosses.{loss.__name__}'{text})"
+
+
+def describe(loss: Type[BaseLoss], aliases: List[str]) -> str:
     """The part of a page that is about one loss."""
-    also = ''.join(f', also `{name}`' for name in loss.aliases)
+    name, info = loss.__name__, loss.info
+    text, sections = sections_of(loss)
+    summary, _, text = text.partition('\n\n')
+    also = ''.join(f', also `{alias}`' for alias in aliases)
     parts = [
-        f'### {loss.name}', f'`mmlosses.{loss.name}`{also}: '
-        f'{to_markdown(loss.summary)}'
+        f'### {name}',
+        f'`mmlosses.{name}`{also}: {to_markdown(" ".join(summary.split()))}',
+        f'```python\nloss = {config_of(loss)}\n```',
+        f'**Slots**: {to_markdown(info.slots)}.'
     ]
-    if loss.text:
-        parts.append(to_markdown(loss.text))
-    parts.append(f'It is called as `loss{loss.call}`.')
-    for title, name in (('Args', 'Arguments'), ('Shape', 'Shapes'),
-                        ('Differs from upstream', ) * 2):
-        text = loss.sections[title]
-        if title == 'Args':
-            text = arguments(text)
-        parts += [f'**{name}**', to_markdown(text)]
+    if text:
+        parts.append(to_markdown(text.strip()))
+    parts += [f'It is called as `loss{call_of(loss)}`.', '**Arguments**',
+              arguments(loss), '**Shapes**',
+              to_markdown(inherited(loss, 'Shape'))]
+    if 'Differs from upstream' in sections:
+        parts += ['**Differs from upstream**',
+                  to_markdown(sections['Differs from upstream'])]
     links = ', '.join([
         f'[{path.parent.name}/{path.stem}](../{path.parent.name}/{path.name})'
         for path in used_in(loss)
     ])
     parts.append(f'**Configs**: {links}')
-    parts.append('**Source.** ' + to_markdown(loss.sections['Source']))
-    if loss.paper is not None:
-        parts.append(f'```bibtex\n{bibtex(loss.paper)}\n```')
+    if info.source:
+        parts.append('**Source.** ' + to_markdown(info.source))
+    if info.paper is not None:
+        parts.append(f'```bibtex\n{bibtex(info.paper)}\n```')
     return '\n\n'.join(parts)
 
 
-def table(losses: List[Loss]) -> str:
-    """The cards of the families, and the catalogue under them."""
-    cards = [
+def cards() -> str:
+    """The families as a grid of pictures."""
+    cells = [
         f'[{picture(f"configs/{family}/", "card", title, 190)}<br>{title}]'
-        f'(configs/{family}/README.md)'
-        for family, (title, _) in FAMILIES.items()
+        f'(configs/{family}/README.md)' for family, title in FAMILIES.items()
     ]
-    cards += [''] * (-len(cards) % CARDS_IN_A_ROW)
+    cells += [''] * (-len(cells) % CARDS_IN_A_ROW)
     rows = [
-        cards[i:i + CARDS_IN_A_ROW]
-        for i in range(0, len(cards), CARDS_IN_A_ROW)
+        cells[i:i + CARDS_IN_A_ROW]
+        for i in range(0, len(cells), CARDS_IN_A_ROW)
     ]
     rows.insert(1, [':---:'] * CARDS_IN_A_ROW)
-    text = [row_of(row) for row in rows]
-    text += [
-        '',
+    return '\n'.join([row_of(row) for row in rows])
+
+
+def table(losses: Losses) -> str:
+    """All losses, a row for each."""
+    text = [
         row_of(['family', 'loss', 'for', 'slots', 'paper']),
         row_of(['---'] * 5)
     ]
-    family = None
-    for loss in losses:
-        link = ''
-        if loss.family != family:
-            family = loss.family
-            link = f'[{FAMILIES[family][0]}](configs/{family}/README.md)'
-        names = f'`{loss.name}`' + ''.join(f', `{name}`'
-                                           for name in loss.aliases)
+    before = None
+    for loss, aliases in losses.items():
+        link, family = '', family_of(loss)
+        if family != before:
+            before = family
+            link = f'[{FAMILIES[family]}]({family}/README.md)'
+        names = ', '.join([f'`{x}`' for x in (loss.__name__, *aliases)])
+        info = loss.info
         text.append(
             row_of([
                 link, names,
-                unlinked(loss.purpose),
-                unlinked(loss.slots),
-                cite(loss.paper)
+                unlinked(info.purpose),
+                unlinked(info.slots),
+                cite(info.paper)
             ]))
     return '\n'.join(text)
 
@@ -180,19 +247,23 @@ def cite(paper: Paper | None) -> str:
     name = paper.title.partition(':')[0]
     if len(name) > 30:
         name = paper.authors.partition(',')[0].split()[-1] + ' et al.'
-    where = ' '.join(filter(None, (paper.venue, paper.year)))
+    where = f'{paper.venue} {paper.year}'.strip()
     return f'[{name}]({paper.url}), {where}' if paper.url else (
         f'{name}, {where}')
 
 
-def blocks(losses: List[Loss]) -> Iterator[Tuple[str, str, str]]:
-    """The page, name and text of all that is written."""
-    for family, (title, _) in FAMILIES.items():
+def blocks(losses: Losses) -> Iterator[Tuple[str, str, str]]:
+    """The page, name and text of each generated block."""
+    for family, title in FAMILIES.items():
         page = f'configs/{family}/README.md'
         yield page, 'picture', picture('', 'curves', f'{title}: curves', 850)
         yield page, 'losses', '\n\n'.join(
-            describe(loss) for loss in losses if loss.family == family)
-    yield 'README.md', 'catalogue', table(losses)
+            describe(loss, aliases) for loss, aliases in losses.items()
+            if family_of(loss) == family)
+    yield 'README.md', 'families', cards()
+    yield 'configs/losses.md', 'catalogue', table(losses)
+    yield 'configs/losses.md', 'common arguments', to_markdown(
+        as_list(sections_of(BaseLoss)[1]['Args']))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

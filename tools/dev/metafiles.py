@@ -1,11 +1,14 @@
 """The metafiles by which mim knows the configs, from the catalogue."""
 from __future__ import annotations
 import re
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List, Type
 
 import yaml  # type: ignore[import-untyped]
-from catalogue import FAMILIES, Loss, named_in
+
+from mmlosses.commands.list_losses import family_of
+from mmlosses.losses import FAMILIES, BaseLoss
 
 TASKS = {
     'PCK': 'Keypoint Detection',
@@ -17,15 +20,22 @@ TASKS = {
 }
 
 
-def metafiles(losses: List[Loss], root: Path) -> Dict[str, str]:
+@lru_cache(maxsize=None)
+def named_in(config: Path) -> List[str]:
+    """Possible losses in a config: scoped names, and classes."""
+    return re.findall(r'(?:mmlosses\.|type=)(\w+)', config.read_text())
+
+
+def metafiles(losses: Iterable[Type[BaseLoss]], root: Path) -> Dict[str, str]:
     """Each file with its text: a collection for each family, with its papers,
     and a model for each config, with its result where one was measured.
     """
     files = {}
-    for family, (title, _) in FAMILIES.items():
+    for family, title in FAMILIES.items():
         papers = {
-            loss.paper.url or loss.paper.title: None
-            for loss in losses if loss.family == family and loss.paper
+            loss.info.paper.url or loss.info.paper.title: None
+            for loss in losses
+            if family_of(loss) == family and loss.info.paper
         }
         collection: Dict[str, Any] = {
             'Name': title,
@@ -60,12 +70,12 @@ def metafiles(losses: List[Loss], root: Path) -> Dict[str, str]:
     return files
 
 
-def collection_of(path: Path, losses: List[Loss]) -> str:
+def collection_of(path: Path, losses: Iterable[Type[BaseLoss]]) -> str:
     """The title of the family whose loss a config names first."""
-    names = {loss.name: loss.family for loss in losses}
+    names = {loss.__name__: family_of(loss) for loss in losses}
     for name in named_in(path):
         if name in names:
-            return FAMILIES[names[name]][0]
+            return FAMILIES[names[name]]
     raise ValueError(f'{path} has no loss of mmlosses')
 
 

@@ -64,7 +64,7 @@ MODULES = {
         'mmlosses.heads.ccs', 'mmlosses.heads.corner', 'mmlosses.heads.cosine',
         'mmlosses.heads.direction', 'mmlosses.heads.rle'
     ],
-    'registry': ['mmlosses.registry', 'mmlosses.wrappers'],
+    'registry': ['mmlosses.registry', 'mmlosses.distributed.wrapper'],
     'testing': ['mmlosses.testing'],
 }
 
