@@ -59,7 +59,7 @@ __all__ = [
     'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BaseLoss', 'BoxLoss',
     'BoxPair', 'CCSLoss', 'CIoULoss', 'CenterLoss', 'CenterSoftmaxLoss',
     'ClassificationLoss', 'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss',
-    'DiceLoss', 'EIoULoss', 'FAMILIES', 'FocalLoss', 'GIoULoss',
+    'DiceLoss', 'EIoULoss', 'FocalLoss', 'GIoULoss',
     'GaussianFocalLoss', 'InnerIoULoss', 'IoULoss', 'KLDiscretLoss',
     'KeypointLoss', 'KeypointPROPELLoss', 'L1Loss', 'LabelSmoothLoss',
     'LossInfo', 'MPDIoULoss', 'MSELoss', 'ModifiedSoftmaxLoss', 'NWDLoss',

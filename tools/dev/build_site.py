@@ -1,7 +1,7 @@
 """Build the documentation site, and fail where it is not whole.
 
     pip install -e '.[mmengine,docs]'
-    python tools/build_site.py [--out FOLDER]
+    python tools/dev/build_site.py [--out FOLDER]
 
 A warning of Sphinx, a link or picture that leads nowhere, or a public name
 without documentation is an error.
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / 'tools/docs'
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'tools/dev/docs'
 PUBLIC = [
     'mmlosses.losses', 'mmlosses.hooks', 'mmlosses.registry',
     'mmlosses.distributed.wrapper', 'mmlosses.testing', 'mmlosses.heads.ccs',

@@ -1,4 +1,4 @@
-"""The documentation site: `python tools/build_site.py` builds it.
+"""The documentation site: `python tools/dev/build_site.py` builds it.
 
 The pages are those that are read on a code host too: README.md and what is in
 configs. Only the reference of the code is made here.
@@ -7,17 +7,15 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / 'tools')]
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from catalogue import FAMILIES  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 from sphinx.config import Config  # noqa: E402
 
 import mmlosses  # noqa: E402
-import mmlosses.losses  # noqa: E402
+from mmlosses.losses import FAMILIES  # noqa: E402
 
 project = 'mmlosses'
 author = copyright = 'mmlosses contributors'
@@ -31,10 +29,10 @@ extensions = [
     'sphinx-mathjax-offline',  # formulas without a third party's server
     'sphinx_copybutton',
 ]
-root_doc = 'tools/docs/index'
+root_doc = 'tools/dev/docs/index'
 include_patterns = [
     'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'configs/**.md',
-    'tools/docs/**'
+    'tools/dev/docs/**'
 ]
 html_theme = 'furo'
 html_title = f'mmlosses {release}'
@@ -50,7 +48,7 @@ myst_heading_anchors = 4
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'  # the docstrings have them
-napoleon_custom_sections = ['Use', 'Shape', 'Source', 'Differs from upstream']
+napoleon_custom_sections = ['Shape', 'Differs from upstream']
 # The heads of these projects are documented without them, too.
 autodoc_mock_imports = [
     name for name in ('mmcv', 'mmdet', 'mmpose')
@@ -73,18 +71,13 @@ def write_reference(app: Sphinx, config: Config) -> None:
     """Write a page of the reference for each family, and one for the rest."""
     folder = Path(__file__).parent / 'api'
     folder.mkdir(exist_ok=True)
-    modules = {
-        name: getattr(mmlosses.losses, name).__module__.rpartition('.')[2]
-        for name in mmlosses.losses.__all__
-    }
-    families = {
-        family: (title, [n for n, m in modules.items() if m in owned])
-        for family, (title, owned) in FAMILIES.items()
-    }
-    placed = {name for _, names in families.values() for name in names}
-    families['base'] = ('Base classes',
-                        [name for name in modules if name not in placed])
-    for family, (title, names) in families.items():
+    names_of: Dict[str, List[str]] = {}
+    for name in mmlosses.losses.__all__:
+        module = getattr(mmlosses.losses, name).__module__.split('.')
+        family = module[2] if module[1] == 'losses' else 'base'
+        names_of.setdefault(family, []).append(name)
+    for family, title in dict(FAMILIES, base='Base classes').items():
+        names = names_of[family]
         text = [
             title, '=' * len(title), '', '.. currentmodule:: '
             'mmlosses.losses', ''
