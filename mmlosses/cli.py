@@ -1,4 +1,4 @@
-"""What the command line tools share: errors that take one line."""
+"""One-line errors for the command line tools."""
 from __future__ import annotations
 import argparse
 import difflib
@@ -13,21 +13,21 @@ from typing import Any, Iterable, Iterator, List, Type
 
 import yaml  # type: ignore[import-untyped]
 
-# What a mistake in a config or on the command line ends in.
+# The exceptions that a mistake in a config or command line raises.
 MISTAKES = (AssertionError, AttributeError, EOFError, ImportError, KeyError,
             OSError, SyntaxError, TypeError, ValueError,
             pickle.UnpicklingError, yaml.YAMLError)
 
 
 def key_value(text: str) -> str:
-    """Check the form of a setting; mmengine's action would not."""
+    """Check the form of a setting, which mmengine's action does not."""
     if '=' not in text:
         raise argparse.ArgumentTypeError(f'{text} is not KEY=VALUE')
     return text
 
 
 def read_config(path: str) -> Any:
-    """Read a config; a mistake in its syntax says where it is."""
+    """Read a config; a syntax error names file and line."""
     from mmengine.config import Config
     try:
         return Config.fromfile(path)
@@ -36,7 +36,7 @@ def read_config(path: str) -> Any:
             f'{path}, line {error.lineno}: {error.msg}') from error
     except (ImportError, OSError, TypeError, ValueError, yaml.YAMLError):
         raise
-    except Exception as error:  # A config is a program.
+    except Exception as error:  # a config is a program
         raise ValueError(f'{path}: {type(error).__name__}: {error}') from error
 
 
@@ -45,8 +45,8 @@ def one_line_errors(*kinds: Type[BaseException]) -> Iterator[None]:
     """Turn a user's mistake into one line and exit status 1.
 
     Args:
-        *kinds (type): The errors that are mistakes. Default: all that a
-            config or a command line may end in.
+        *kinds (type): The exceptions to report so. Default: all that a config
+            or command line can raise.
     """
     try:
         yield
@@ -55,8 +55,8 @@ def one_line_errors(*kinds: Type[BaseException]) -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """Say in one line what was wrong, and what may have been meant."""
-    # KeyError quotes its text.
+    """Describe an error in one line, with a suggestion."""
+    # str(KeyError) adds quotes.
     text = str(
         error.args[0] if isinstance(error, KeyError) and error.args else error)
     unknown = re.match(r'(\S+) is not in the (?:\S+?::)?(.+?) registry', text)
@@ -64,12 +64,12 @@ def explain(error: BaseException) -> str:
         name, kind = unknown.groups()
         return (f'{name} is not a registered {kind}' +
                 did_you_mean(name,
-                             registered(kind) + beside(name)))
+                             registered(kind) + module_exports(name)))
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.strerror}: {error.filename}'
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if text.startswith('Caught '):  # a traceback of a data loader's worker
+    if text.startswith('Caught '):  # the traceback of a data loader worker
         text = text.strip().splitlines()[-1]
     text = ' '.join(text.split()) or type(error).__name__
     path = file_of(error)
@@ -77,7 +77,7 @@ def explain(error: BaseException) -> str:
 
 
 def file_of(error: BaseException) -> str | None:
-    """The file that could not be read; parsers do not name it."""
+    """The file that could not be read, which parsers do not name."""
     module = type(error).__module__.partition('.')[0]
     if not (isinstance(error, (EOFError, UnicodeDecodeError))
             or module in ('json', 'pickle', '_pickle', 'yaml')):
@@ -91,13 +91,13 @@ def file_of(error: BaseException) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A question that ends a message, or nothing where no name is near."""
+    """A question to end a message with, or '' if no name is near."""
     nearest = difflib.get_close_matches(name, list(names), n=1)
     return f'; did you mean {nearest[0]}?' if nearest else ''
 
 
 def registered(kind: str) -> List[str]:
-    """The names of everything registered as a kind, as configs write them."""
+    """All names registered as a kind, as configs write them."""
     import mmengine.registry
     names: List[str] = []
     for root in vars(mmengine.registry).values():
@@ -108,8 +108,8 @@ def registered(kind: str) -> List[str]:
     return names
 
 
-def beside(path: str) -> List[str]:
-    """The public names of the module that a dotted path leads into."""
+def module_exports(path: str) -> List[str]:
+    """The public names of the module in a dotted path."""
     module = path.rpartition('.')[0]
     public = getattr(sys.modules.get(module), '__all__', [])
     return [f'{module}.{name}' for name in public]

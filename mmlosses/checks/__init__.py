@@ -1,6 +1,6 @@
-"""What ``tools/check_config.py`` does: one step of a config's model, watched.
+"""The checks of ``tools/check_config.py``: watch one training step.
 
-Nothing here imports mmdet or mmpose before a config needs them.
+mmdet and mmpose are imported only when a config needs them.
 """
 from .batches import fake_batch
 from .configs import check_losses, prepare_model

@@ -1,4 +1,4 @@
-"""A batch for the model of any config, without the files of a data set."""
+"""A fake batch for the model of any config, without dataset files."""
 from __future__ import annotations
 from copy import deepcopy
 from functools import partial
@@ -15,25 +15,24 @@ from .findings import type_name
 
 BATCH_SIZE = 2
 
-# Transforms of another package, which makes nothing that a loss could see.
+# Transforms of an optional package that add nothing a loss could see.
 OPTIONAL_TRANSFORMS = ('Albumentation', 'Albu')
 
 
 def fake_batch(cfg: Config, size: int = 256) -> Any:
-    """Two samples with everything that the model of a config learns from.
+    """Two samples with every target that the model of a config needs.
 
-    For a detector of mmdet, noise with boxes, masks and a semantic map. For a
-    pose estimator of mmpose, noise with people, through the pipeline of the
-    config, whose codec makes the targets. For any other, the first samples
-    of its own training data.
+    A mmdet detector gets noise with boxes, masks and a semantic map. A mmpose
+    estimator gets noise with people, encoded by the pipeline of the config.
+    Any other model gets the first samples of its training data.
 
     Args:
         cfg (Config): The whole config.
-        size (int): Side of the pictures for a detector, in pixels. Those of
-            256 have a location for each of 900 queries. Default: 256.
+        size (int): Image side for detectors, in pixels. 256 pixels give a
+            location to each of 900 queries. Default: 256.
 
     Returns:
-        Any: What a data loader would yield.
+        Any: A batch as a data loader yields it.
 
     Raises:
         ValueError: If the config has neither such a model nor training data.
@@ -50,11 +49,11 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
             'TopdownPoseEstimator', 'BottomupPoseEstimator'
     }:
         return pose_batch(cfg)
-    return own_batch(cfg)
+    return first_samples(cfg)
 
 
 def types_of(node: Any) -> Iterator[str]:
-    """The names of the classes of a config and of all in it."""
+    """The class names in a config, at any depth."""
     if isinstance(node, dict):
         if 'type' in node:
             yield type_name(node)
@@ -65,7 +64,7 @@ def types_of(node: Any) -> Iterator[str]:
         yield from types_of(value)
 
 
-def own_batch(cfg: Config) -> Any:
+def first_samples(cfg: Config) -> Any:
     """The first samples of the config's own training data."""
     loader = cfg.get('train_dataloader')
     if not loader or 'dataset' not in loader:
@@ -79,7 +78,7 @@ def own_batch(cfg: Config) -> Any:
 
 
 def collate_function(loader: Dict[str, Any]) -> Callable:
-    """What makes a batch of samples, by the config of a data loader."""
+    """The collate function of a data loader config."""
     collate = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
     kind = collate.pop('type')
     function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
@@ -88,7 +87,7 @@ def collate_function(loader: Dict[str, Any]) -> Callable:
 
 def random_boxes(rng: np.random.RandomState, number: int,
                  shape: Sequence[int]) -> np.ndarray:
-    """Boxes (number, 4), xyxy, of all sizes from a tenth of the picture."""
+    """Boxes (number, 4), xyxy, with sides of 0.1 to 0.8 of the image."""
     height, width = shape
     size = np.array([width, height], dtype=np.float32)
     sides = size * rng.uniform(0.1, 0.8, (number, 2))
@@ -96,39 +95,39 @@ def random_boxes(rng: np.random.RandomState, number: int,
     return np.concatenate([corners, corners + sides], 1).astype(np.float32)
 
 
-def smallest(node: Any, name: str, default: int) -> int:
-    """The smallest number that a config of a detector has under a name."""
+def smallest_value(node: Any, name: str, default: int) -> int:
+    """The smallest number under a key of a detector config."""
     found = [default]
     if isinstance(node, dict):
         for key, value in node.items():
             if key == name and isinstance(value, int):
                 found.append(value)
             elif not (key in ('rpn_head', 'backbone') or 'loss' in str(key)):
-                found.append(smallest(value, name, default))
+                found.append(smallest_value(value, name, default))
     elif isinstance(node, (list, tuple)):
-        found += [smallest(value, name, default) for value in node]
+        found += [smallest_value(value, name, default) for value in node]
     return min(found)
 
 
 def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
-    """Noise, as mmdet's pipelines pack it."""
+    """Noise, packed as mmdet's pipelines do."""
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
     rng = np.random.RandomState(0)
-    classes = smallest(cfg.model, 'num_classes', 10)
-    things = smallest(cfg.model, 'num_things_classes', 1000)
+    classes = smallest_value(cfg.model, 'num_classes', 10)
+    things = smallest_value(cfg.model, 'num_things_classes', 1000)
     labels_below = min(classes, things)
-    # A kind of stuff has the number after the last thing's.
+    # Stuff classes are numbered after the things.
     stuff = things if things < 1000 else 1
     transforms = list(
         pipelines(cfg.get('train_dataloader', {}).get('dataset', {})))
     scale = semantic_scale(transforms)
-    # Some assigners take masks for better boxes where there are any.
+    # Some assigners prefer masks to boxes if they exist.
     masked = 'LoadAnnotations' not in map(type_name, transforms) or any(
         transform.get('with_mask') for transform in transforms)
     samples = []
     for index in range(BATCH_SIZE):
-        # Of one size, since not every head pads its masks.
+        # All of one size: not every head pads its masks.
         shape = (size, size)
         number = 4 + index
         boxes = random_boxes(rng, number, shape)
@@ -166,7 +165,7 @@ def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
 
 
 def semantic_scale(transforms: Sequence[Dict]) -> int:
-    """How much smaller the semantic map of a pipeline is."""
+    """The factor by which a pipeline shrinks the semantic map."""
     for transform in transforms:
         if type_name(transform) == 'SegRescale':
             return round(1 / transform.get('scale_factor', 1))
@@ -174,7 +173,7 @@ def semantic_scale(transforms: Sequence[Dict]) -> int:
 
 
 def pipelines(node: Any) -> Iterator[Dict]:
-    """The transforms of a data set and of those that it wraps."""
+    """The transforms of a dataset and of the datasets that it wraps."""
     if isinstance(node, dict):
         yield from node.get('pipeline', [])
         yield from pipelines(node.get('dataset'))
@@ -185,10 +184,10 @@ def pipelines(node: Any) -> Iterator[Dict]:
 
 
 def reid_batch() -> Dict[str, list]:
-    """Noise of two people, each seen twice, which are one sample there."""
+    """Two images each of two people, packed as one sample."""
     from mmdet.structures import ReIDDataSample
 
-    # Its pooling has the size that this one leaves.
+    # The size that the model's global pooling expects.
     shape = (256, 128)
     rng = np.random.RandomState(0)
     pictures = rng.randint(0, 256, (4, 3, *shape)).astype(np.uint8)
@@ -206,8 +205,8 @@ def pose_batch(cfg: Config) -> Any:
     inner = deepcopy(cfg.train_dataloader.dataset)
     later: List[Any] = []
     whole: Dict[str, Any] = {}
-    # Several data sets in one: the first will do, converted to the keypoints
-    # of the whole.
+    # Of several datasets the first will do, converted to the keypoints of the
+    # combined dataset.
     while 'dataset' in inner or 'datasets' in inner:
         later = [*inner.get('pipeline', []), *later]
         if 'metainfo' in inner:
@@ -245,7 +244,7 @@ def pose_batch(cfg: Config) -> Any:
 
 
 def without_optional(pipeline: Sequence[Any]) -> List[Any]:
-    """A pipeline without the transforms of another package."""
+    """A pipeline without the transforms of optional packages."""
     return [
         transform for transform in pipeline
         if type_name(transform) not in OPTIONAL_TRANSFORMS
@@ -253,7 +252,7 @@ def without_optional(pipeline: Sequence[Any]) -> List[Any]:
 
 
 def random_people(keypoints: int) -> Iterator[Dict[str, Any]]:
-    """Annotations of COCO's form: six people, two on a picture.
+    """COCO annotations of six people, two per image.
 
     One keypoint of each is not annotated, as is usual.
     """

@@ -1,4 +1,4 @@
-"""The losses of a config, looked at before anything is built."""
+"""Check the losses of a config before anything is built."""
 from __future__ import annotations
 import inspect
 import re
@@ -8,18 +8,18 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmlosses.cli import beside, did_you_mean, registered
+from mmlosses.cli import did_you_mean, module_exports, registered
 from .findings import Finding, class_name, error, type_name, warning
 
-# Keys that heads take out of a loss before they build it.
+# Keys that heads remove from a loss config before they build it.
 TAKEN_BY_HEADS = {'bg_cls_weight'}  # DETRHead
 
-# The two names of one initialisation: by what was trained before.
+# Initialisations from a checkpoint.
 WEIGHTS = ('Pretrained', 'PretrainedInit')
 
 
 def check_losses(cfg: Config) -> List[Finding]:
-    """Names and arguments of the losses, all that are wrong at once."""
+    """Find every wrong name and argument of the losses at once."""
     found = []
     if cfg.get('default_scope') == 'mmlosses':
         found.append(
@@ -34,12 +34,12 @@ def check_losses(cfg: Config) -> List[Finding]:
 def loss_configs(node: Any,
                  path: str,
                  inside: bool = False) -> Iterator[Tuple[str, Dict]]:
-    """Path and config of every loss in a config of a model."""
+    """Path and config of every loss in a model config."""
     if isinstance(node, dict):
         if inside and 'type' in node:
             yield path, node
         for key, value in node.items():
-            # Matching costs of assigners are named as losses are.
+            # Assigners have matching costs named like losses.
             if key not in ('train_cfg', 'test_cfg'):
                 is_loss = 'loss' in str(key) or key == 'criterion'
                 yield from loss_configs(value, f'{path}.{key}', inside
@@ -50,7 +50,7 @@ def loss_configs(node: Any,
 
 
 def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
-    """Whether a loss has a name that is known, and arguments that it takes."""
+    """Check that a loss is registered and takes its arguments."""
     kind = loss['type']
     if isinstance(kind, str):
         cls = find_class(kind, loss.get('_scope_'))
@@ -83,29 +83,29 @@ def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
 
 
 def find_class(name: str, scope: str | None = None) -> Callable | None:
-    """The class that a config means by a name."""
+    """The class registered under a name, or None."""
     with MODELS.switch_scope_and_registry(scope) as registry:
         return registry.get(name)
 
 
 def unregistered(name: str) -> str:
-    """Say that nothing has a name, why that may be, and what is near."""
+    """The message for an unregistered name, with a likely cause."""
     text = f'{name} is not a registered model'
     scope, dot, _ = name.partition('.')
     if dot and find_spec(scope) is None:
         text += f', since there is no package {scope} here'
-    return text + nearest(name)
+    return text + suggestion(name)
 
 
-def nearest(name: str) -> str:
-    """A question with the nearest name, ours first where it is bare."""
+def suggestion(name: str) -> str:
+    """A question with the nearest name; a bare name prefers mmlosses."""
     ours = f'mmlosses.{name.rpartition(".")[2]}'
     if name != ours and find_class(ours) is not None:
         return f'; did you mean {ours}?'
-    find_class('mmlosses.L1Loss')  # ours are registered when one is looked up
-    names = registered('model') + beside(name)
+    find_class('mmlosses.L1Loss')  # a lookup registers the losses of mmlosses
+    names = registered('model') + module_exports(name)
     if '.' not in name:
-        # Compare with what follows the scope.
+        # Compare without the scope.
         scoped = {full.rpartition('.')[2]: full for full in names}
         question = did_you_mean(name, scoped)
         return re.sub(r'(\w+)\?$', lambda found: f'{scoped[found[1]]}?',
@@ -114,7 +114,7 @@ def nearest(name: str) -> str:
 
 
 def where(value: Any, node: Any, path: str = 'model') -> Iterator[str]:
-    """The paths of a config at which a value stands."""
+    """The paths of a config that hold a value."""
     items: Any = ()
     if isinstance(node, dict):
         items = node.items()
@@ -127,10 +127,10 @@ def where(value: Any, node: Any, path: str = 'model') -> Iterator[str]:
 
 
 def prepare_model(node: Any) -> None:
-    """Make a config of a model quick to build and to run, in place.
+    """Make a model config quick to build and run, in place.
 
-    Weights are not loaded: a check should work without the network, and one
-    step tells as much from random ones. Batches are not enlarged.
+    Checkpoints are not loaded: a check should work offline, and random weights
+    show the same problems. Batch augmentations are removed.
     """
     if isinstance(node, dict):
         init = node.get('init_cfg')

@@ -1,13 +1,13 @@
-"""What a check has to say."""
+"""Findings of the checks, and the names that they print."""
 from __future__ import annotations
 from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong, or that may be.
+    """A definite or possible problem.
 
-    An error keeps the model from training, or makes it train something other
-    than what the config says; a warning is worth a look.
+    An error keeps the model from training as the config says; a warning is
+    worth a look.
     """
     level: str  # 'error' or 'warning'
     text: str
@@ -17,23 +17,23 @@ class Finding(NamedTuple):
 
 
 def error(text: str) -> Finding:
-    """What keeps a config from training as it says."""
+    """A problem that keeps a config from training as it says."""
     return Finding('error', text)
 
 
 def warning(text: str) -> Finding:
-    """What a user may not have meant."""
+    """A likely mistake."""
     return Finding('warning', text)
 
 
 def class_name(thing: object) -> str:
-    """The name of a class, or that of an object, as configs write it."""
+    """The name of a class, or of an object's class, with its package."""
     cls = thing if isinstance(thing, type) else type(thing)
     return f'{cls.__module__.partition(".")[0]}.{cls.__name__}'
 
 
 def type_name(config: Any) -> str:
-    """The name of the class that a config names, without its scope.
+    """The class name in a config, without its scope.
 
     Pure-Python configs hold the class itself.
     """
@@ -42,5 +42,5 @@ def type_name(config: Any) -> str:
 
 
 def ancestors(thing: object) -> set:
-    """The names of an object's class and of all that it inherits from."""
+    """The names of an object's class and its base classes."""
     return {cls.__name__ for cls in type(thing).__mro__}

@@ -1,4 +1,4 @@
-"""A call of a loss, kept in a file that only data can be in."""
+"""Save a call of a loss to a file that holds only data, and replay it."""
 from __future__ import annotations
 import importlib
 import inspect
@@ -21,7 +21,7 @@ from .watch import bind, loss_modules
 
 FORMAT = 1
 
-# Whose losses a file may name: what is imported to look for them.
+# The packages whose losses a file may name; they are imported to find them.
 SCOPES = ('mmlosses', 'mmdet', 'mmpose', 'mmdet3d', 'mmseg', 'mmpretrain',
           'mmrotate', 'mmocr', 'mmyolo', 'mmaction', 'mmagic')
 
@@ -29,20 +29,20 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 class ReplayError(ValueError):
-    """A call that cannot be kept, or a file that is none."""
+    """A call that cannot be saved, or an invalid file."""
 
 
 class Repeated(NamedTuple):
-    """What a call of a loss gives when it is made again."""
+    """The result of a repeated loss call."""
     loss: nn.Module
-    inputs: Dict[str, Any]  # by the names of its forward
+    inputs: Dict[str, Any]  # by parameter name
     values: Dict[str, Tensor]  # each tensor of the output
-    gradients: Dict[str, Tensor]  # of their sum, at inputs that had one
-    bad_parts: List[str]  # losses within it whose value is not finite
+    gradients: Dict[str, Tensor]  # of their sum, for inputs that require one
+    non_finite_parts: List[str]  # inner losses with a non-finite value
 
     @property
     def is_finite(self) -> bool:
-        """Whether all of it is."""
+        """True if all values and gradients are finite."""
         return not any(
             count_of(x)
             for x in (*self.values.values(), *self.gradients.values()))
@@ -52,7 +52,7 @@ class Repeated(NamedTuple):
 
 
 def tensors_in(value: Any, name: str) -> Iterator[Tuple[str, Tensor]]:
-    """Name and tensor of each tensor in an argument or output."""
+    """Name and value of each tensor in a nested argument or output."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, dict):
@@ -64,7 +64,7 @@ def tensors_in(value: Any, name: str) -> Iterator[Tuple[str, Tensor]]:
 
 
 def map_values(value: Any, function: Callable[[Any], Any]) -> Any:
-    """Apply a function to what is in nested lists, tuples and dicts."""
+    """Apply a function to the leaves of nested lists, tuples and dicts."""
     if isinstance(value, dict):
         return {key: map_values(part, function) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -73,14 +73,14 @@ def map_values(value: Any, function: Callable[[Any], Any]) -> Any:
     return function(value)
 
 
-def keep(value: Any) -> Any:
-    """A part of a call, as a file has it.
+def to_plain(value: Any) -> Any:
+    """Convert a part of a call to what a file can hold.
 
     Raises:
         ReplayError: If it is neither a tensor nor plain.
     """
     if isinstance(value, Tensor):
-        # A view would bring all that it is a view of.
+        # A view would save its whole storage.
         return value.detach().cpu().clone()
     if isinstance(value, np.generic):
         value = value.item()
@@ -90,14 +90,14 @@ def keep(value: Any) -> Any:
 
 
 def count_of(value: Tensor) -> int:
-    """How many elements are no numbers, or infinite."""
+    """The number of NaN or infinite elements."""
     if not (value.is_floating_point() or value.is_complex()):
         return 0
     return int((~value.detach().isfinite()).sum())
 
 
 def range_of(value: Any) -> str:
-    """A tensor in a few words, with what is not finite in it."""
+    """Summarise a tensor: dtype, shape, range, non-finite elements."""
     if not isinstance(value, Tensor):
         return repr(value)
     numbers = value.detach().double().flatten()
@@ -112,7 +112,7 @@ def range_of(value: Any) -> str:
 
 
 def describe_inputs(inputs: Dict[str, Any]) -> List[str]:
-    """Each input of a call, in a line."""
+    """Summarise each input of a call in a line."""
     lines = []
     for name, value in inputs.items():
         parts = list(tensors_in(value, name))
@@ -126,7 +126,7 @@ def describe_inputs(inputs: Dict[str, Any]) -> List[str]:
 
 
 def registry_of(scope: str) -> Any:
-    """The registry of the models of a package, and nothing else of it."""
+    """The model registry of a package, with its models imported."""
     registry = importlib.import_module(f'{scope}.registry').MODELS
     registry.import_from_location()
     return registry
@@ -136,7 +136,7 @@ def registered_name(cls: type) -> str:
     """The scoped name of a loss.
 
     Raises:
-        ReplayError: If it has none, in a package that is known.
+        ReplayError: If it has none in a known package.
     """
     scope = cls.__module__.partition('.')[0]
     for known in dict.fromkeys([scope, *SCOPES]):
@@ -151,8 +151,8 @@ def registered_name(cls: type) -> str:
 def check_config(config: Any) -> None:
     """Refuse a config that could build anything but registered losses.
 
-    mmengine takes any dotted name of anything that can be called, and some
-    losses take the name of a file.
+    mmengine builds any callable from its dotted name, and some losses read
+    files.
 
     Raises:
         ReplayError: If it could.
@@ -183,14 +183,14 @@ def check_name(name: Any) -> None:
         cls = registry_of(found[1]).module_dict.get(found[2])
     except (ImportError, AttributeError) as error:
         raise ReplayError(f'{found[1]} cannot be imported: {error}') from error
-    # Not any model: a detector would load what its config names.
+    # Not any model: a detector would load the files that its config names.
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)
             and re.search('loss', f'{cls.__module__}.{cls.__name__}', re.I)):
         raise ReplayError(f'{name} is not a registered loss')
 
 
 def scoped(config: Any) -> Any:
-    """A config of a loss, plain and with scoped names, to build it later."""
+    """Make a loss config plain, with scoped names, so that it builds later."""
     if isinstance(config, dict):
         result = {
             key: scoped(value)
@@ -216,7 +216,7 @@ def scoped(config: Any) -> Any:
 def candidates(loss: nn.Module, path: str, model: Any) -> Iterator[Dict]:
     """Configs that a loss may have been built from, the likely ones first.
 
-    Heads rename losses, have some by default, and schedules change them.
+    Heads rename losses and supply defaults; schedules change attributes.
 
     Args:
         loss (nn.Module): The loss.
@@ -237,7 +237,7 @@ def candidates(loss: nn.Module, path: str, model: Any) -> Iterator[Dict]:
             continue
         if config['type'] == name:
             found.append((place.partition('.')[2], config))
-    # That of the same head first, then any of the class.
+    # The same head first, then any loss of the class.
     found.sort(key=lambda pair: -len(os.path.commonprefix([pair[0], path])))
     for config in [config for _, config in found] + [dict(type=name)]:
         yield dict(config, **attributes)
@@ -250,27 +250,27 @@ def candidates(loss: nn.Module, path: str, model: Any) -> Iterator[Dict]:
 def make_record(loss: nn.Module, config: Dict, state: Dict[str, Tensor],
                 args: Sequence[Any], kwargs: Dict[str, Any],
                 **more: Any) -> Dict[str, Any]:
-    """All that a call depends on.
+    """Everything that a call depends on.
 
     Args:
         loss (nn.Module): The loss.
-        config (dict): What it can be built from.
+        config (dict): A config that builds it.
         state (dict[str, Tensor]): Its state before the call.
-        args (Sequence): Arguments of the call.
-        kwargs (dict): Those by keyword.
-        more: ``random`` state, ``autocast`` and what a reader wants to know.
+        args (Sequence): Positional arguments of the call.
+        kwargs (dict): Keyword arguments of the call.
+        more: ``random`` state, ``autocast`` and notes for the reader.
 
     Returns:
-        dict: Of tensors, plain values, lists, tuples and dicts.
+        dict: Tensors and plain values in lists, tuples and dicts.
     """
     tensors = [x for _, x in tensors_in([list(args), dict(kwargs)], '')]
     return dict(
         format=FORMAT,
         config=config,
-        state=map_values(dict(state), keep),
-        args=map_values(list(args), keep),
-        kwargs=map_values(dict(kwargs), keep),
-        # Files do not keep it.
+        state=map_values(dict(state), to_plain),
+        args=map_values(list(args), to_plain),
+        kwargs=map_values(dict(kwargs), to_plain),
+        # Saved tensors lose this flag.
         requires_grad=[x.requires_grad for x in tensors],
         training=loss.training,
         torch=str(torch.__version__),
@@ -278,7 +278,7 @@ def make_record(loss: nn.Module, config: Dict, state: Dict[str, Tensor],
 
 
 def save_record(record: Dict[str, Any], path: Path) -> None:
-    """Write a file whole, or leave none.
+    """Write a file atomically.
 
     Raises:
         OSError: If it cannot be written.
@@ -286,7 +286,7 @@ def save_record(record: Dict[str, Any], path: Path) -> None:
     whole = path.with_name(path.name + '.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # torch 2.0 would not notice that the disk is full.
+        # torch 2.0 does not notice a full disk.
         content = io.BytesIO()
         torch.save(record, content)
         whole.write_bytes(content.getvalue())
@@ -300,17 +300,17 @@ def save_record(record: Dict[str, Any], path: Path) -> None:
 
 
 def load_record(path: Path) -> Dict[str, Any]:
-    """Read a file; nothing in it can run.
+    """Read a file without executing anything in it.
 
     Raises:
-        ReplayError: If it is no such file, or holds anything but data.
+        ReplayError: If it is not a valid file, or holds more than data.
         OSError: If it cannot be read.
     """
     try:
         record = torch.load(str(path), map_location='cpu', weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # many kinds, by the bytes that are wrong
+    except Exception as error:  # the kind depends on the invalid bytes
         raise ReplayError(f'{path} is no file of LossDoctorHook: '
                           f'{" ".join(str(error).split())[:200]}') from error
     types = dict(
@@ -332,7 +332,7 @@ def load_record(path: Path) -> Dict[str, Any]:
 
 
 def precision(name: str | None, device: torch.device) -> ContextManager:
-    """The autocast of a call."""
+    """The autocast context of a call."""
     if name not in ('float16', 'bfloat16'):
         return nullcontext()
     return torch.autocast(device.type, dtype=getattr(torch, name))
@@ -341,37 +341,37 @@ def precision(name: str | None, device: torch.device) -> ContextManager:
 def repeat(record: Dict[str, Any],
            device: str = 'cpu',
            training: bool | None = None) -> Repeated:
-    """Make a call again.
+    """Repeat a call.
 
     Args:
         record (dict): The call.
-        device (str): Where. Default: ``'cpu'``.
-        training (bool, optional): The mode of the loss. By default as it was.
+        device (str): The device to run on. Default: ``'cpu'``.
+        training (bool, optional): The mode of the loss. Default: as recorded.
 
     Returns:
-        Repeated: What came out.
+        Repeated: The result.
 
     Raises:
-        ReplayError: If its config builds no loss with its state, or the loss
-            cannot be called so.
+        ReplayError: If the config does not build a loss with this state, or
+            the call fails.
     """
     check_config(record['config'])
     try:
         return make_call(record, torch.device(device), training)
-    except Exception as error:  # of any loss, and of any content
+    except Exception as error:  # any loss, any content
         raise ReplayError('the call cannot be made again: '
                           f'{type(error).__name__}: {error}') from error
 
 
 def make_call(record: Dict[str, Any], device: torch.device,
               training: bool | None) -> Repeated:
-    """Build the loss of a call whose config was checked, and call it."""
+    """Build the loss of a record with a checked config, and call it."""
     loss = MODELS.build(dict(record['config']))
     loss.load_state_dict(record['state'])
     loss.to(device).train(record['training'] if training is None else training)
-    bad_parts: List[str] = []
+    non_finite_parts: List[str] = []
     for path, part in loss_modules(loss):
-        part.register_forward_hook(note_bad(path, bad_parts))
+        part.register_forward_hook(record_non_finite(path, non_finite_parts))
     flags = iter(record['requires_grad'])
 
     def leaf(value: Any) -> Any:
@@ -409,11 +409,11 @@ def make_call(record: Dict[str, Any], device: torch.device,
             list(leaves.values()),
             allow_unused=True) if parts and leaves else []
     found = {name: x for name, x in zip(leaves, gradients) if x is not None}
-    return Repeated(loss, inputs, values, found, bad_parts)
+    return Repeated(loss, inputs, values, found, non_finite_parts)
 
 
-def note_bad(path: str, found: List[str]) -> Callable:
-    """A hook that notes a part of a loss whose value is not finite."""
+def record_non_finite(path: str, found: List[str]) -> Callable:
+    """A hook that records an inner loss with a non-finite value."""
 
     def hook(module: nn.Module, args: tuple, output: Any) -> None:
         if any(count_of(x) for _, x in tensors_in(output, '')):
@@ -423,7 +423,7 @@ def note_bad(path: str, found: List[str]) -> Callable:
 
 
 def same_values(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    """Whether two outputs agree, also in what is not finite."""
+    """True if two outputs agree, including non-finite values."""
     return len(one) == len(other) and all(
         a.shape == b.shape and torch.allclose(
             a.detach().cpu().double(),

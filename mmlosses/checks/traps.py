@@ -1,8 +1,8 @@
-"""What goes wrong with losses in heads without any error.
+"""Pitfalls of losses in heads that raise no error.
 
-Each function looks at one loss of a model after one step that was watched,
-and yields what it finds. Heads are told by the names of their classes, so
-that neither mmdet nor mmpose has to be there.
+Each function checks one loss of a model after a watched step and yields its
+findings. Heads are recognised by class name, so neither mmdet nor mmpose is
+imported.
 """
 from __future__ import annotations
 from typing import Any, Callable, Iterator, List, NamedTuple
@@ -11,10 +11,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from mmlosses.core.info import LossInfo
 from .findings import Finding, ancestors, class_name, error, warning
 from .watch import LossCall, LossWatch, shape_of, slot_of
 
-# Heads that divide by a number of their own: what they need of the config.
+# Heads with their own normaliser: the reduction they need, in which slots.
 REDUCTIONS = {
     'YOLOXHead': ('sum', ('loss_cls', 'loss_bbox', 'loss_obj', 'loss_l1')),
     'YOLOV3Head': ('sum', ('loss_cls', 'loss_conf', 'loss_xy', 'loss_wh')),
@@ -24,18 +25,22 @@ REDUCTIONS = {
     'FSAFHead': ('none', ('loss_cls', 'loss_bbox')),
     'MultiInstanceBBoxHead': ('none', ('loss_cls', 'loss_bbox')),
 }
-OF_BOXES = {
-    'BoxLoss', 'IoULoss', 'GIoULoss', 'DIoULoss', 'CIoULoss', 'EIoULoss',
-    'SIoULoss', 'BoundedIoULoss'
+
+# What stock losses, which have no `info`, expect; and box losses of users.
+STOCK_EXPECTS = {
+    'boxes': {
+        'BoxLoss', 'IoULoss', 'GIoULoss', 'DIoULoss', 'CIoULoss', 'EIoULoss',
+        'SIoULoss', 'BoundedIoULoss'
+    },
+    'numbers': {'L1Loss', 'SmoothL1Loss', 'MSELoss', 'BalancedL1Loss'},
+    'probabilities': {'GaussianFocalLoss', 'DiceLoss'},
 }
-OF_DIFFERENCES = {'L1Loss', 'SmoothL1Loss', 'MSELoss', 'BalancedL1Loss'}
-OF_PROBABILITIES = {'GaussianFocalLoss', 'DiceLoss', 'BalancedBCELoss'}
 
 
 class Slot(NamedTuple):
     """A loss in its head."""
     path: str
-    text: str  # its path and class, as messages name it
+    text: str  # path and class, as messages name it
     name: str  # the attribute of the head
     loss: nn.Module
     head: nn.Module
@@ -46,11 +51,11 @@ class Slot(NamedTuple):
 
 def find_traps(model: nn.Module, watch: LossWatch,
                cfg: Config) -> List[Finding]:
-    """All that is found at all losses, each once.
+    """All findings at all losses, each once.
 
     Args:
         model (nn.Module): The model after one step.
-        watch (LossWatch): What its losses did in that step.
+        watch (LossWatch): The record of its losses in that step.
         cfg (Config): The whole config.
 
     Returns:
@@ -66,6 +71,17 @@ def find_traps(model: nn.Module, watch: LossWatch,
     return list(dict.fromkeys(found))
 
 
+def expects(loss: nn.Module) -> str:
+    """The prediction that a loss expects, as in ``LossInfo.expects``."""
+    info = getattr(type(loss), 'info', None)
+    if isinstance(info, LossInfo):
+        return info.expects
+    names = ancestors(loss)
+    return next(
+        (kind for kind, stock in STOCK_EXPECTS.items() if stock & names),
+        'any')
+
+
 def forgotten_sigmoid(slot: Slot) -> Iterator[Finding]:
     """Anchor heads read ``use_sigmoid`` from the config, not from the loss."""
     head = slot.head
@@ -79,9 +95,9 @@ def forgotten_sigmoid(slot: Slot) -> Iterator[Finding]:
 
 
 def sigmoid_in_box_head(slot: Slot) -> Iterator[Finding]:
-    """The box heads of two-stage detectors test with a softmax, always."""
+    """The box heads of two-stage detectors always score by a softmax."""
     names = ancestors(slot.head)
-    # DIIHead does as the loss says.
+    # DIIHead follows the loss.
     if (slot.name == 'loss_cls' and 'BBoxHead' in names
             and 'DIIHead' not in names
             and getattr(slot.loss, 'use_sigmoid', False)
@@ -94,8 +110,8 @@ def sigmoid_in_box_head(slot: Slot) -> Iterator[Finding]:
 
 
 def boxes_not_decoded(slot: Slot) -> Iterator[Finding]:
-    """A box loss gets boxes only where the head decodes them first."""
-    if not OF_BOXES & ancestors(slot.loss):
+    """Box losses need a head that decodes its predictions."""
+    if expects(slot.loss) not in ('boxes', 'pixel boxes'):
         return
     for call in slot.calls:
         target, weight = tensors(call, 'target', 'weight')
@@ -104,7 +120,7 @@ def boxes_not_decoded(slot: Slot) -> Iterator[Finding]:
             continue
         if weight is not None and len(weight) == len(target):
             target = target[weight.reshape(len(target), -1).amax(1) > 0]
-        # No box of the batch is less than some pixels wide.
+        # No ground-truth box of the batch is degenerate.
         if (target[:, 2:] <= target[:, :2]).any():
             decoded = getattr(slot.head, 'reg_decoded_bbox', None)
             yield error(
@@ -117,10 +133,9 @@ def boxes_not_decoded(slot: Slot) -> Iterator[Finding]:
 
 
 def differences_of_pixels(slot: Slot) -> Iterator[Finding]:
-    """A loss of deltas gets pixels where the head decodes its boxes."""
+    """A head that decodes its boxes gives a loss of deltas pixels."""
     if (getattr(slot.head, 'reg_decoded_bbox', False)
-            and slot.name == 'loss_bbox'
-            and OF_DIFFERENCES & ancestors(slot.loss)):
+            and slot.name == 'loss_bbox' and expects(slot.loss) == 'numbers'):
         for call in slot.calls:
             target, = tensors(call, 'target')
             if target is not None and target.numel() and target.max() > 10:
@@ -132,7 +147,7 @@ def differences_of_pixels(slot: Slot) -> Iterator[Finding]:
 
 
 def labels_for_weights(slot: Slot) -> Iterator[Finding]:
-    """Heads of the masks of RoIs pass class labels in place of the weight."""
+    """RoI mask heads pass class labels as the third argument."""
     if (not {'FCNMaskHead', 'MaskPointHead'} & ancestors(slot.head)
             or getattr(slot.loss, 'use_mask', False)):
         return
@@ -146,7 +161,7 @@ def labels_for_weights(slot: Slot) -> Iterator[Finding]:
 
 
 def reduced_too_early(slot: Slot) -> Iterator[Finding]:
-    """Some heads sort or select the losses of single samples."""
+    """Some heads sort or select per-sample losses."""
     for call in slot.calls:
         if (call.inputs.get('reduction_override') == 'none'
                 and isinstance(call.output, Tensor) and not call.output.ndim):
@@ -169,7 +184,7 @@ def wrong_reduction(slot: Slot) -> Iterator[Finding]:
 def sigmoid_twice(slot: Slot) -> Iterator[Finding]:
     """Some heads apply the sigmoid themselves."""
     loss = slot.loss
-    # There, use_sigmoid says that the head has applied it.
+    # In mmpose, use_sigmoid means that the head has applied it.
     if type(loss).__module__.startswith('mmpose'):
         return
     if (not getattr(loss, 'use_sigmoid', False)
@@ -184,7 +199,7 @@ def sigmoid_twice(slot: Slot) -> Iterator[Finding]:
         return
     for call in slot.calls:
         pred = first_tensor(call)
-        # Fewer logits may lie there by chance.
+        # Fewer logits may lie in [0, 1] by chance.
         if (pred is not None and pred.numel() >= 1000 and pred.min() >= 0
                 and pred.max() <= 1 and pred.max() > pred.min()):
             yield warning(
@@ -196,9 +211,9 @@ def sigmoid_twice(slot: Slot) -> Iterator[Finding]:
 
 
 def no_probabilities(slot: Slot) -> Iterator[Finding]:
-    """Losses of probabilities do not check the values: that would wait."""
+    """The losses do not check this, which would synchronise with the host."""
     loss = slot.loss
-    if not OF_PROBABILITIES & ancestors(loss) or (getattr(
+    if expects(loss) != 'probabilities' or (getattr(
             loss, 'use_sigmoid', False) and getattr(loss, 'activate', True)):
         return
     for call in slot.calls:
@@ -211,7 +226,7 @@ def no_probabilities(slot: Slot) -> Iterator[Finding]:
 
 
 def ignored_weight(slot: Slot) -> Iterator[Finding]:
-    """Keypoints that nobody annotated have the weight 0."""
+    """Keypoints without annotation have weight 0."""
     if getattr(slot.loss, 'use_target_weight', None) is not False:
         return
     for call in slot.calls:
@@ -225,14 +240,14 @@ def ignored_weight(slot: Slot) -> Iterator[Finding]:
 
 
 def boxes_not_in_pixels(slot: Slot) -> Iterator[Finding]:
-    """NWD compares boxes with a size in pixels, and some heads have others."""
-    if 'NWDLoss' not in ancestors(slot.loss):
+    """Some heads have boxes in units of their stride."""
+    if expects(slot.loss) != 'pixel boxes':
         return
     for call in slot.calls:
         target, = tensors(call, 'target')
         if target is None or not target.numel():
             continue
-        # No box of the batch is less than a tenth of the picture wide.
+        # No box of the batch is narrower than a tenth of the image.
         sides = target[..., 2:] - target[..., :2]
         sides = sides[(sides > 0).all(dim=-1)]
         if len(sides) and sides.min() < 8:
@@ -245,8 +260,8 @@ def boxes_not_in_pixels(slot: Slot) -> Iterator[Finding]:
 
 
 def averaged_over_the_batch(slot: Slot) -> Iterator[Finding]:
-    """The schedules of mmpose were tuned with a sum."""
-    if ('KLDiscretLoss' in ancestors(slot.loss)
+    """mmpose tuned its learning rates with a sum over the batch."""
+    if (expects(slot.loss) == 'bins'
             and getattr(slot.loss, 'size_average', False)
             and slot.cfg.get('default_scope') == 'mmpose'):
         yield warning(
@@ -255,8 +270,8 @@ def averaged_over_the_batch(slot: Slot) -> Iterator[Finding]:
 
 
 def mined_twice(slot: Slot) -> Iterator[Finding]:
-    """A sampler that has chosen already leaves nothing to mine."""
-    if 'BalancedBCELoss' not in ancestors(slot.loss):
+    """After a sampler, there is nothing left to mine."""
+    if not hasattr(slot.loss, 'negative_ratio'):
         return
     sampler = getattr(slot.head, 'sampler', None)
     if sampler is not None and 'PseudoSampler' not in ancestors(sampler):
@@ -268,8 +283,8 @@ def mined_twice(slot: Slot) -> Iterator[Finding]:
 
 
 def margin_without_cosines(slot: Slot) -> Iterator[Finding]:
-    """A margin is between angles: the head must predict scaled cosines."""
-    if 'ArcFaceLogitLoss' not in ancestors(slot.loss):
+    """A margin between angles needs a head that predicts scaled cosines."""
+    if expects(slot.loss) != 'scaled cosines':
         return
     predictor = getattr(slot.head, 'fc_cls', None)
     if type(predictor) is nn.Linear:
@@ -290,8 +305,8 @@ def margin_without_cosines(slot: Slot) -> Iterator[Finding]:
 
 
 def never_called(slot: Slot) -> Iterator[Finding]:
-    """A loss that a head does not use, or not at first."""
-    # SimCC's heads have one of heatmaps for the sake of its layers.
+    """The head does not use the loss, or not in the first step."""
+    # SimCC heads contain a heatmap head for its layers only.
     if not slot.calls and '.deconv_head.' not in slot.path:
         yield warning(f'{slot.text} was not called in this step')
 
@@ -306,7 +321,7 @@ CHECKS: List[Callable[[Slot], Iterator[Finding]]] = [
 
 
 def first_tensor(call: LossCall) -> Tensor | None:
-    """What a loss was called with first, where that is a floating tensor."""
+    """The first argument, if it is a floating-point tensor."""
     for value in call.inputs.values():
         if isinstance(value, Tensor) and value.is_floating_point():
             return value.detach()
@@ -315,7 +330,7 @@ def first_tensor(call: LossCall) -> Tensor | None:
 
 
 def tensors(call: LossCall, *names: str) -> List[Tensor | None]:
-    """Arguments by name; the weight is also what mmpose calls it."""
+    """Arguments by name; mmpose calls the weight ``target_weight``."""
     found: List[Tensor | None] = []
     for name in names:
         value: Any = call.inputs.get(name)

@@ -1,7 +1,7 @@
-"""A real task for every loss, small enough for a laptop: handwritten digits.
+"""A small real task for every loss: handwritten digits.
 
-Named in configs by dotted path, ``type='mmlosses.demo.DigitScenes'``, which
-mmengine finds since 0.8.0. Needs scikit-learn, which brings the digits along.
+Configs name its classes by dotted path, ``type='mmlosses.demo.DigitScenes'``,
+which needs mmengine 0.8.0 or later. The digits come with scikit-learn.
 """
 from .heads import (BoxHead, CentreHead, ClassificationHead, CornerHead,
                     EmbeddingHead, GaussianKeypointHead, KeypointHead,

@@ -1,4 +1,4 @@
-"""Metrics that users know, each beside what a constant guess reaches."""
+"""Common metrics, each with its chance level."""
 from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
@@ -7,19 +7,19 @@ from mmengine.evaluator import BaseMetric
 
 
 class DigitMetric(BaseMetric):
-    """Collect one field of the truth and of the prediction of each scene.
+    """Collect one field of the ground truth and prediction of each scene.
 
-    The results carry the metric's name, and ``<name>_chance`` for what one
-    reaches on the same scenes who always guesses the same.
+    The results are the metric under its name and, as ``<name>_chance``, the
+    score of the best constant guess on the same scenes.
     """
 
-    # No prefix: a metric of the demo is known by its name alone.
+    # No prefix: the bare name is unique within the demo.
     default_prefix = ''
     field: str
     name: str
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the truth and prediction of a batch."""
+        """Store ground truth and prediction of a batch."""
         for sample in data_samples:
             truth = sample['gt_instances']
             self.results.append({
@@ -49,14 +49,14 @@ class DigitMetric(BaseMetric):
         raise NotImplementedError
 
     def constant(self, truth: np.ndarray) -> np.ndarray:
-        """The guess of one who sees no picture: the mean of the truth."""
+        """The constant guess: the mean of the ground truth."""
         return truth.mean(axis=0)
 
 
 class PCK(DigitMetric):
     """Percentage of correct keypoints, as a fraction.
 
-    A keypoint is correct when its distance from the truth is at most a
+    A keypoint is correct if its distance from the ground truth is at most a
     fraction of the longer side of the digit's box.
 
     Args:
@@ -72,7 +72,7 @@ class PCK(DigitMetric):
 
     def score(self, guess: np.ndarray, truth: np.ndarray,
               boxes: np.ndarray) -> float:
-        """The fraction of keypoints (n, K, 2) that are near enough."""
+        """The fraction of correct keypoints (n, K, 2)."""
         distance = np.linalg.norm(guess - truth, axis=-1)
         side = (boxes[:, 2:] - boxes[:, :2]).max(axis=-1)
         return float((distance <= self.thr * side[:, None]).mean())
@@ -101,7 +101,7 @@ class Accuracy(DigitMetric):
 
     def score(self, guess: np.ndarray, truth: np.ndarray,
               boxes: np.ndarray) -> float:
-        """The fraction of labels (n,) that are right."""
+        """The fraction of correct labels (n,)."""
         return float((guess == truth).mean())
 
     def constant(self, truth: np.ndarray) -> np.ndarray:
@@ -110,34 +110,34 @@ class Accuracy(DigitMetric):
 
 
 class MaskIoU(DigitMetric):
-    """Mean intersection over union of one mask for each scene: its ink.
+    """Mean intersection over union of the ink mask of each scene.
 
-    Chance guesses each pixel that has ink more often than the mean one.
+    The constant guess is the set of pixels with more ink than average.
     """
     field = 'masks'
     name = 'mask_IoU'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the union of the true masks, and the predicted one."""
+        """Store the union of the true masks, and the predicted mask."""
         super().process(data_batch, data_samples)
         for result in self.results[-len(data_samples):]:
             result['truth'] = result['truth'].any(axis=0, keepdims=True)
 
     def score(self, guess: np.ndarray, truth: np.ndarray,
               boxes: np.ndarray) -> float:
-        """The mean IoU of masks (n, H, W); all have ink."""
+        """The mean IoU of non-empty masks (n, H, W)."""
         intersection = (guess & truth).sum(axis=(1, 2))
         union = (guess | truth).sum(axis=(1, 2))
         return float((intersection / union).mean())
 
     def constant(self, truth: np.ndarray) -> np.ndarray:
-        """The pixels that have ink more often than the mean one."""
+        """The pixels that have ink more often than average."""
         often = truth.mean(axis=0)
         return often > often.mean()
 
 
 class MaskDice(MaskIoU):
-    """Mean Dice coefficient of one mask for each scene: its ink."""
+    """Mean Dice coefficient of the ink mask of each scene."""
     name = 'mask_Dice'
 
     def score(self, guess: np.ndarray, truth: np.ndarray,
@@ -151,9 +151,8 @@ class MaskDice(MaskIoU):
 class BoxF1(DigitMetric):
     """Harmonic mean of precision and recall of boxes, over all scenes.
 
-    A guess is right when its IoU with a digit's box that no earlier guess
-    has found is at least a threshold. Chance guesses the mean box once in
-    each scene.
+    A prediction is correct if its IoU with an unmatched ground-truth box
+    reaches a threshold. The constant guess is the mean box in each scene.
 
     Args:
         thr (float): That threshold. Default: 0.5.
@@ -205,7 +204,7 @@ class AngularError(DigitMetric):
 
     def score(self, guess: np.ndarray, truth: np.ndarray,
               boxes: np.ndarray) -> float:
-        """The mean error of rotations (n,) in radians, the shorter way."""
+        """The mean error of rotations (n,) in radians, modulo a turn."""
         turn = np.rad2deg(guess - truth)
         return float(np.abs((turn + 180) % 360 - 180).mean())
 

@@ -1,4 +1,4 @@
-"""A small convolutional model whose head and loss a config names."""
+"""A small convolutional model with a configurable head."""
 from __future__ import annotations
 from typing import Any, Dict, List, Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class DigitNet(BaseModel):
-    """Convolutions down to a quarter of the resolution, then a head.
+    """Convolutions with stride 4, then a head.
 
     Args:
         head (dict): Config of the head, built with ``in_channels`` set. It
@@ -41,7 +41,7 @@ class DigitNet(BaseModel):
                 inputs: Tensor,
                 data_samples: List[BaseDataElement] | None = None,
                 mode: str = 'tensor') -> Any:
-        """What mmengine's loops call, see :class:`BaseModel`."""
+        """See :class:`mmengine.model.BaseModel`."""
         features = self.backbone(inputs)
         if mode == 'loss':
             return self.head.loss(features, data_samples)

@@ -1,4 +1,4 @@
-"""Scenes of real handwritten digits, with every kind of annotation."""
+"""Scenes of real handwritten digits, fully annotated."""
 from __future__ import annotations
 from typing import Any, Dict, Sequence, Tuple
 
@@ -13,12 +13,11 @@ SPLITS = ('train', 'val')
 class DigitScenes(Dataset):
     """One or more digits, scaled and rotated, on an empty canvas.
 
-    The digits are the 1,797 pictures of scikit-learn's ``load_digits``, which
-    people wrote. A fixed 80 % of them serve the training scenes and the
-    others the validation scenes, so that no picture is in both. Scenes are
-    drawn once, and are the same for the same arguments.
+    The digits are the 1,797 images of scikit-learn's ``load_digits``. A fixed
+    80 % of them serve the training scenes and the rest the validation scenes,
+    so the splits share no image. The same arguments give the same scenes.
 
-    A digit's annotations, in the ``gt_instances`` of a scene with n digits:
+    ``gt_instances`` of a scene with n non-overlapping digits:
 
     - ``labels`` (n,): the digit, 0 to 9, int64;
     - ``bboxes`` (n, 4): the tight box of its ink, xyxy in pixels, where a
@@ -28,17 +27,15 @@ class DigitScenes(Dataset):
     - ``masks`` (n, canvas, canvas): where its ink is darker than half, bool;
     - ``angles`` (n,): its rotation in radians, counter-clockwise as seen.
 
-    Digits of one scene do not overlap.
-
     Args:
         split (str): ``'train'`` or ``'val'``.
         num_scenes (int): Number of scenes.
-        num_digits (tuple[int, int]): Least and most digits of a scene. Where
-            there is no room for another, a scene has fewer, but never none.
-            Default: (1, 1).
-        digit_size (tuple[float, float]): Least and greatest side, in pixels,
-            of the square that a digit was written in. Default: (24, 44).
-        max_rotation (float): Greatest rotation to either side, in degrees.
+        num_digits (tuple[int, int]): Minimum and maximum number of digits of
+            a scene. Scenes without room for another digit have fewer, but at
+            least one. Default: (1, 1).
+        digit_size (tuple[float, float]): Minimum and maximum side, in pixels,
+            of the square around a digit before rotation. Default: (24, 44).
+        max_rotation (float): Maximum rotation to either side, in degrees.
             Default: 45.
         canvas (int): Side of the canvas in pixels. Default: 64.
         seed (int): Seed of the scenes. Default: 0.
@@ -77,8 +74,8 @@ class DigitScenes(Dataset):
         pictures, labels = load_split(split)
         self.scenes = []
         for index in range(num_scenes):
-            # A generator for each scene: a longer data set begins with the
-            # scenes of a shorter one.
+            # One generator per scene: longer datasets begin with the same
+            # scenes.
             random = np.random.default_rng([seed, SPLITS.index(split), index])
             self.scenes.append(self.draw_scene(pictures, labels, random))
 
@@ -132,11 +129,11 @@ class DigitScenes(Dataset):
     def draw_digit(
             self, picture: np.ndarray, angle: float,
             random: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
-        """Draw one digit anywhere on the canvas: its ink and its box."""
+        """Draw one digit at a random position: its ink and its box."""
         scale = random.uniform(*self.digit_size) / len(picture)
         centre = self.canvas / 2 + random.uniform(-0.5, 0.5, size=2)
         box = ink_box(render(picture, scale, angle, centre, self.canvas))
-        # From the middle to anywhere where the whole box is on the canvas.
+        # Any shift that keeps the whole box on the canvas.
         low, high = -box[:2], self.canvas - box[2:]
         shift = random.integers(low, high, endpoint=True)
         digit = render(picture, scale, angle, centre + shift, self.canvas)
@@ -144,7 +141,7 @@ class DigitScenes(Dataset):
 
 
 def load_split(split: str) -> Tuple[np.ndarray, np.ndarray]:
-    """The pictures (n, 8, 8), in [0, 1], and labels (n,) of a split."""
+    """The images (n, 8, 8), in [0, 1], and labels (n,) of a split."""
     from sklearn.datasets import load_digits
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
@@ -155,12 +152,12 @@ def load_split(split: str) -> Tuple[np.ndarray, np.ndarray]:
 
 def render(picture: np.ndarray, scale: float, angle: float, centre: np.ndarray,
            canvas: int) -> np.ndarray:
-    """Draw a picture, scaled and rotated around an (x, y) of the canvas."""
+    """Draw an image, scaled and rotated around an (x, y) of the canvas."""
     from scipy.ndimage import affine_transform
 
-    # A margin without ink, or SciPy would end a stroke at the last pixel.
+    # An empty margin, or SciPy would cut strokes at the border.
     picture = np.pad(picture, 1)
-    # SciPy asks where a (row, column) of the canvas lies in the picture.
+    # SciPy maps a (row, column) of the canvas to the image.
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
     matrix = np.array([[cos, sin], [-sin, cos]])
     middle = (np.array(picture.shape) - 1) / 2
@@ -172,7 +169,7 @@ def render(picture: np.ndarray, scale: float, angle: float, centre: np.ndarray,
 
 
 def ink_box(ink: np.ndarray) -> np.ndarray:
-    """The tight box, xyxy, of what is darker than half."""
+    """The tight box, xyxy, of the pixels darker than half."""
     rows, columns = np.nonzero(ink > 0.5)
     return np.array([
         columns.min(),
@@ -191,7 +188,7 @@ def corner_keypoints(boxes: np.ndarray) -> np.ndarray:
 
 
 def overlaps(box: np.ndarray, others: Sequence[np.ndarray]) -> bool:
-    """Whether a box shares any area with one of the others."""
+    """True if a box overlaps one of the others."""
     boxes = np.array(others)
     low = np.maximum(box[:2], boxes[:, :2])
     high = np.minimum(box[2:], boxes[:, 2:])

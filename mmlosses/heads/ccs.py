@@ -1,4 +1,4 @@
-"""CCSLoss in the box head of two-stage detectors of mmdet."""
+"""CCSLoss for the box head of mmdet's two-stage detectors."""
 from __future__ import annotations
 from typing import Any, Dict, List, Tuple
 
@@ -11,24 +11,24 @@ from torch import Tensor, nn
 
 
 class CCSBBoxHead(Shared2FCBBoxHead):
-    """Box head that also turns each embedding towards its class vector.
+    """Box head with a cosine loss between embeddings and class vectors.
 
-    It differs from mmdet's ``Shared2FCBBoxHead`` by a third loss,
-    ``loss_ccs``, of the RoIs that are objects. Their embeddings are what the
-    classifier ``fc_cls`` sees, the class vectors are the rows of its weight
-    but for the background. With ``soft=True`` in the config of the loss, the
-    weight of a RoI is its IoU with the object. Boxes are predicted as they
-    are by the stock head, so its checkpoints fit.
+    It is mmdet's ``Shared2FCBBoxHead`` with a third loss, ``loss_ccs``, on the
+    foreground RoIs. Their embeddings are the inputs of the classifier
+    ``fc_cls``; the class vectors are the rows of its weight without the
+    background. With ``soft=True`` in the loss config, the weight of a RoI is
+    its IoU with the ground truth. Prediction is unchanged, so checkpoints of
+    the stock head fit.
 
     The RoI head must call ``loss_and_target``, as those of Faster, Mask and
-    Cascade R-CNN do. That of PISA calls ``loss`` and gets no ``loss_ccs``.
+    Cascade R-CNN do. PISA's calls ``loss`` and gets no ``loss_ccs``.
 
     Args:
         loss_ccs (dict, optional): Config of the loss, called with embeddings
             (P, D), class vectors (C, D), labels (P,) and weight (P,) or None.
             Default: ``dict(type='mmlosses.CCSLoss', soft=True)``.
         args: See ``Shared2FCBBoxHead``.
-        kwargs: See there.
+        kwargs: See ``Shared2FCBBoxHead``.
 
     Example:
         In a config that inherits one of mmdet's Faster R-CNN configs:
@@ -61,8 +61,8 @@ class CCSBBoxHead(Shared2FCBBoxHead):
         def keep(module: nn.Module, inputs: Tuple[Tensor]) -> None:
             self._embeddings = inputs[0]
 
-        # Not once and for all: a hook would stay bound to this head in a copy
-        # of it, such as that of an averaged model.
+        # Registered per call: a permanent hook would stay bound to this head
+        # in its copies, such as the averaged model of EMAHook.
         handle = self.fc_cls.register_forward_pre_hook(keep)
         try:
             return super().forward(x)
@@ -76,19 +76,18 @@ class CCSBBoxHead(Shared2FCBBoxHead):
 
         Args:
             cls_score (Tensor): Scores (N, C + 1) of the last forward.
-            bbox_pred (Tensor): Deltas of the boxes.
-            rois (Tensor): RoIs (N, 5), of each image its objects first.
-            sampling_results (list[SamplingResult]): What was sampled in each
-                image.
+            bbox_pred (Tensor): Box deltas.
+            rois (Tensor): RoIs (N, 5), foreground first for each image.
+            sampling_results (list[SamplingResult]): The samples of each image.
             args: See ``BBoxHead.loss_and_target``.
-            kwargs: See there.
+            kwargs: See ``BBoxHead.loss_and_target``.
 
         Returns:
             dict: ``loss_bbox``, a dict of the losses, and ``bbox_targets``.
         """
         results = super().loss_and_target(cls_score, bbox_pred, rois,
                                           sampling_results, *args, **kwargs)
-        # A tensor with a graph could not be copied along with the head.
+        # deepcopy of the head fails on a tensor with a graph.
         embeddings = self._embeddings
         del self._embeddings
         labels = results['bbox_targets'][0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmlosses.losses.margin import check_scale, cosine_logits
 from mmlosses.core.numeric import unit_vectors
 from mmlosses.core.tensors import autocast_off, upcast
+from mmlosses.losses.margin import check_scale, cosine_logits
 
 
 class WeightNormLinear(nn.Linear):

@@ -1,4 +1,4 @@
-"""A head that predicts the directions of limbs beside their heatmaps."""
+"""Predict limb directions next to keypoint heatmaps."""
 from __future__ import annotations
 from typing import Any, Dict, Sequence, Tuple
 
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 
 class LimbDirectionHeatmap(MSRAHeatmap):
-    """mmpose's ``MSRAHeatmap`` with the directions of limbs.
+    """mmpose's ``MSRAHeatmap`` codec with limb directions.
 
-    A limb goes from one keypoint to another. Its direction is the unit vector
-    (cos, sin) of that way, with x to the right and y down; its pixels are
-    those near the line between the two. It is a limb only where both keypoints
-    are visible and not at one place.
+    A limb connects two keypoints. Its direction is the unit vector (cos, sin)
+    from the first to the second, with x to the right and y down; its mask
+    covers the pixels near the line between them. A limb needs two visible,
+    distinct keypoints.
 
     Args:
-        limbs (Sequence[tuple[int, int]]): From which keypoint to which each
-            limb goes.
-        limb_width (float): How far its pixels are from the line, at most, in
-            pixels of the heatmap. Default: 1.0.
+        limbs (Sequence[tuple[int, int]]): First and second keypoint of each
+            limb.
+        limb_width (float): Greatest distance of its pixels from the line, in
+            heatmap pixels. Default: 1.0.
         **kwargs: As for ``MSRAHeatmap``: ``input_size``, ``heatmap_size``,
             ``sigma``...
 
@@ -55,15 +55,14 @@ class LimbDirectionHeatmap(MSRAHeatmap):
     def encode(self,
                keypoints: np.ndarray,
                keypoints_visible: np.ndarray | None = None) -> dict:
-        """Make the targets of one person.
+        """Encode the targets of one person.
 
         Args:
             keypoints (np.ndarray): Keypoints (1, K, 2) in the input.
-            keypoints_visible (np.ndarray, optional): Which of them are
-                visible (1, K).
+            keypoints_visible (np.ndarray, optional): Their visibility (1, K).
 
         Returns:
-            dict: What ``MSRAHeatmap`` gives, and
+            dict: The targets of ``MSRAHeatmap``, and
 
             - limb_directions (np.ndarray): Directions (1, L, 2).
             - limb_masks (np.ndarray): Pixels of each limb (L, H, W), 1 or 0.
@@ -79,13 +78,13 @@ class LimbDirectionHeatmap(MSRAHeatmap):
 
     def draw_limbs(self,
                    keypoints: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """Directions and pixels of the limbs between keypoints.
+        """Directions and masks of the limbs between keypoints.
 
         Args:
             keypoints (np.ndarray): Keypoints (K, 2) in the input.
 
         Returns:
-            tuple[np.ndarray]: Directions (L, 2), and masks (L, H, W) of bools.
+            tuple[np.ndarray]: Directions (L, 2) and bool masks (L, H, W).
         """
         start, end = (keypoints / self.scale_factor)[self.limbs.T]
         length = np.linalg.norm(end - start, axis=-1)
@@ -102,25 +101,24 @@ class LimbDirectionHeatmap(MSRAHeatmap):
 
 
 class DirectionHead(HeatmapHead):
-    """mmpose's ``HeatmapHead`` with maps of the directions of limbs.
+    """mmpose's ``HeatmapHead`` with maps of limb directions.
 
-    One more layer beside the last predicts a vector (cos, sin) for each limb
-    and pixel. Its loss is taken on the pixels of the limbs. The prediction of
-    a person has, beside keypoints and scores, ``limb_angles`` (1, L): the
-    angle from x, which goes right, to y, which goes down, in radians from -pi
-    to pi, of the mean direction on the line between the predicted keypoints.
-    With ``output_heatmaps=True`` in ``test_cfg`` the maps are there too, as
-    ``pred_fields.limb_directions`` (2 * L, H, W). The flip test averages the
-    heatmaps and leaves the directions as they are.
+    A second output layer predicts a vector (cos, sin) for each limb and pixel;
+    its loss covers the pixels of the limbs. The prediction of a person adds
+    ``limb_angles`` (1, L) to keypoints and scores: the angle in radians, from
+    x (right) towards y (down), of the mean direction on the line between the
+    predicted keypoints. With ``output_heatmaps=True`` in ``test_cfg``, the
+    maps are returned as ``pred_fields.limb_directions`` (2 * L, H, W). The
+    flip test averages the heatmaps only.
 
     Args:
         in_channels (int | Sequence[int]): Number of channels of the input.
         out_channels (int): Number of keypoints K.
-        loss_direction (dict): The loss of directions: it is called with
-            vectors (B, L, H, W, 2), those of the target, the masks
+        loss_direction (dict): Config of the direction loss, called with
+            predicted and target vectors (B, L, H, W, 2), the masks
             (B, L, H, W) and ``avg_factor``. Default: ``AngularLoss``.
-        decoder (dict): Config of a :class:`LimbDirectionHeatmap`, the same
-            that makes the targets in the pipeline.
+        decoder (dict): Config of the :class:`LimbDirectionHeatmap` that
+            encodes the targets in the pipeline.
         **kwargs: As for ``HeatmapHead``: ``loss``, ``deconv_out_channels``...
 
     Example:
@@ -157,7 +155,7 @@ class DirectionHead(HeatmapHead):
         """Predict heatmaps and directions.
 
         Args:
-            feats (tuple[Tensor]): Features, of which the last are used.
+            feats (tuple[Tensor]): Features; the last are used.
 
         Returns:
             tuple[Tensor]: Heatmaps (B, K, H, W) and directions
@@ -174,7 +172,7 @@ class DirectionHead(HeatmapHead):
         """Compute the losses of heatmaps and directions.
 
         Args:
-            feats (tuple[Tensor]): Features, of which the last are used.
+            feats (tuple[Tensor]): Features; the last are used.
             batch_data_samples (list[PoseDataSample]): The targets.
             train_cfg (dict): Has ``compute_acc``, True by default.
 
@@ -209,12 +207,12 @@ class DirectionHead(HeatmapHead):
                 feats: Any,
                 batch_data_samples: list,
                 test_cfg: dict = {}) -> list | Tuple[list, list]:
-        """Predict keypoints and the angles of limbs.
+        """Predict keypoints and limb angles.
 
         Args:
             feats (tuple[Tensor] | list[tuple[Tensor]]): Features; with
-                ``flip_test`` also those of the flipped picture.
-            batch_data_samples (list[PoseDataSample]): What the pictures are.
+                ``flip_test`` also those of the flipped image.
+            batch_data_samples (list[PoseDataSample]): The samples.
             test_cfg (dict): As for ``HeatmapHead``.
 
         Returns:
@@ -246,7 +244,7 @@ class DirectionHead(HeatmapHead):
 
     def _angles(self, keypoints: np.ndarray,
                 vectors: np.ndarray) -> np.ndarray:
-        """Angle of the mean of vectors (L, H, W, 2) along each limb."""
+        """Angle of the mean vector (L, H, W, 2) along each limb."""
         _, masks = self.decoder.draw_limbs(keypoints)
         cos, sin = np.einsum('lhwd,lhw->dl', vectors, masks)
         return np.arctan2(sin, cos)

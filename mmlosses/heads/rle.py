@@ -1,4 +1,4 @@
-"""A head that predicts several Gaussians for each keypoint."""
+"""Predict a Gaussian mixture for each keypoint."""
 from __future__ import annotations
 from typing import Any, Dict, Sequence, Tuple
 
@@ -10,26 +10,25 @@ from torch import Tensor, nn
 
 
 class MixtureRLEHead(RLEHead):
-    """mmpose's ``RLEHead`` with a mixture of Gaussians for each keypoint.
+    """mmpose's ``RLEHead`` with a Gaussian mixture for each keypoint.
 
-    A keypoint that may be at one of two places, such as that of a person who
-    hides another, can have a Gaussian at each. The prediction is the Gaussian
-    at whose mean the mixture is densest; the score of the keypoint comes from
-    its deviation, as in ``RLEHead``.
+    An ambiguous keypoint, such as that of an occluded person, can have a
+    Gaussian at each candidate position. The prediction is the Gaussian whose
+    mean has the highest mixture density; the keypoint score comes from its
+    standard deviation, as in ``RLEHead``.
 
-    It differs from ``RLEHead`` in the width of ``fc`` and in the call of its
-    loss: with the mixtures of all keypoints (N * K, G, 4), the targets
-    (N * K, 2) and weights (N * K, ), where :class:`mmlosses.losses.PROPELLoss`
-    fits. For one Gaussian use ``RLEHead`` itself, with
-    :class:`mmlosses.losses.KeypointPROPELLoss`.
+    It differs from ``RLEHead`` in the width of ``fc`` and in the loss call:
+    mixtures (N * K, G, 4), targets (N * K, 2) and weights (N * K, ), as
+    :class:`mmlosses.losses.PROPELLoss` expects. For a single Gaussian use
+    ``RLEHead`` with :class:`mmlosses.losses.KeypointPROPELLoss`.
 
     Args:
         in_channels (int | Sequence[int]): Number of channels of the input.
         num_joints (int): Number of keypoints K.
-        num_gaussians (int): Number of Gaussians G of each. Default: 3.
-        loss (dict): The loss. Its ``scale`` must be ``'sigmoid'``: what the
-            head takes for the deviation when it predicts. Default: PROPEL
-            with a ``sigma`` of 0.05.
+        num_gaussians (int): Number of Gaussians G per keypoint. Default: 3.
+        loss (dict): The loss. Its ``scale`` must be ``'sigmoid'``, the
+            activation that the head uses to predict. Default: PROPEL with a
+            ``sigma`` of 0.05.
         **kwargs: As for ``RLEHead``: ``decoder`` and ``init_cfg``.
 
     Example:
@@ -63,7 +62,7 @@ class MixtureRLEHead(RLEHead):
         """Predict all Gaussians.
 
         Args:
-            feats (tuple[Tensor]): Features, of which the last are used.
+            feats (tuple[Tensor]): Features; the last are used.
 
         Returns:
             Tensor: Means (x, y) and raw deviations of each: (N, K, G, 4).
@@ -72,10 +71,10 @@ class MixtureRLEHead(RLEHead):
         return out.reshape(len(out), self.num_joints, self.num_gaussians, 4)
 
     def forward(self, feats: Tuple[Tensor, ...]) -> Tensor:
-        """Predict the Gaussian of each keypoint where the mixture is densest.
+        """Predict the densest Gaussian of each keypoint.
 
         Args:
-            feats (tuple[Tensor]): Features, of which the last are used.
+            feats (tuple[Tensor]): Features; the last are used.
 
         Returns:
             Tensor: Mean (x, y) and raw deviations: (N, K, 4).
@@ -89,9 +88,9 @@ class MixtureRLEHead(RLEHead):
         """Compute the loss, and the accuracy that ``RLEHead`` logs.
 
         Args:
-            inputs (tuple[Tensor]): Features, of which the last are used.
+            inputs (tuple[Tensor]): Features; the last are used.
             batch_data_samples (list[PoseDataSample]): The targets.
-            train_cfg (dict): Not used.
+            train_cfg (dict): Unused.
 
         Returns:
             dict[str, Tensor]: ``loss_kpt`` and ``acc_pose``.
@@ -114,9 +113,9 @@ class MixtureRLEHead(RLEHead):
 
 
 def densest(mixture: Tensor) -> Tensor:
-    """Choose of each mixture the Gaussian at whose mean it is densest.
+    r"""Select the Gaussian whose mean has the highest mixture density.
 
-    Not the mean of the mixture, which may lie where nothing is.
+    The mean of the mixture could lie between its modes.
 
     Args:
         mixture (Tensor): Means (x, y) and raw deviations (\\*, G, 4).

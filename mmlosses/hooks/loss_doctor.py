@@ -1,4 +1,4 @@
-"""What is wrong when a loss is no number any more."""
+"""Diagnose non-finite losses and gradients."""
 from __future__ import annotations
 import math
 from pathlib import Path
@@ -25,15 +25,16 @@ from mmlosses.registry import HOOKS
 
 ACTIONS = ('stop', 'skip', 'warn')
 
-# State that is copied before each call. What is larger may have moved since.
-SMALL = 2**16
+# Buffers up to this size are cloned before each call; larger ones are kept
+# by reference and may have changed since.
+MAX_CLONED = 2**16
 
-# How many samples and parameters a report names.
-NAMED = 8
+# How many samples and parameters a report lists.
+MAX_LISTED = 8
 
 
 class Call(NamedTuple):
-    """A call of a loss, by reference."""
+    """A call of a loss, stored by reference."""
     path: str
     loss: nn.Module
     args: tuple
@@ -46,17 +47,17 @@ class Call(NamedTuple):
 
     @property
     def outputs(self) -> List[Tensor]:
-        """The tensors that it returned."""
+        """The returned tensors."""
         return [x for _, x in tensors_in(self.output, '')]
 
 
 def versions_of(*values: Any) -> List[int]:
-    """How often each tensor was changed in place."""
+    """The in-place modification counter of each tensor."""
     return [x._version for _, x in tensors_in(list(values), '')]
 
 
 def random_state(device: torch.device) -> Dict[str, Tensor]:
-    """Of the generators that a loss may draw from."""
+    """State of the random generators that a loss may use."""
     state = dict(cpu=torch.get_rng_state())
     if device.type == 'cuda':
         state['cuda'] = torch.cuda.get_rng_state(device)
@@ -64,7 +65,7 @@ def random_state(device: torch.device) -> Dict[str, Tensor]:
 
 
 def autocast_dtype(device: torch.device) -> str | None:
-    """The name of the dtype that is cast to now, if there is one."""
+    """The name of the active autocast dtype, or None."""
     if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4
         active = torch.is_autocast_enabled(device.type)
         dtype = torch.get_autocast_dtype(device.type)
@@ -78,9 +79,7 @@ def autocast_dtype(device: torch.device) -> str | None:
 
 
 class Recorder:
-    """Keep the calls of the losses of a model in one iteration.
-
-    By reference, so that it costs next to nothing.
+    """Record the loss calls of one iteration, by reference.
 
     Args:
         model (nn.Module): The model.
@@ -88,7 +87,7 @@ class Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.calls: List[Call] = []
-        self.begun: List[Tuple[Dict, Dict, List[int]]] = []
+        self.pending: List[Tuple[Dict, Dict, List[int]]] = []
         self.recording = False
         self.hooks: List[Any] = []
         self.device = next((p.device for p in model.parameters()),
@@ -101,29 +100,30 @@ class Recorder:
             ]
 
     def before(self) -> Callable:
-        """A hook that keeps what a call may change."""
+        """A pre-hook that saves the state a call may change."""
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
             if self.recording:
                 buffers = dict(module.named_buffers())
                 state = {
                     name:
-                    x.clone() if name in buffers and x.numel() <= SMALL else x
+                    x.clone()
+                    if name in buffers and x.numel() <= MAX_CLONED else x
                     for name, x in module.state_dict().items()
                 }
-                self.begun.append((state, random_state(self.device),
-                                   versions_of(args, kwargs, state)))
+                self.pending.append((state, random_state(self.device),
+                                     versions_of(args, kwargs, state)))
 
         return hook
 
     def after(self, path: str) -> Callable:
-        """A hook that keeps a call."""
+        """A hook that records a call."""
 
         def hook(module: nn.Module, args: tuple, kwargs: dict,
                  output: Any) -> None:
-            if not self.recording or not self.begun:
+            if not self.recording or not self.pending:
                 return
-            state, random, versions = self.begun.pop()
+            state, random, versions = self.pending.pop()
             if all(
                     torch.equal(x, random[key])
                     for key, x in random_state(self.device).items()):
@@ -135,17 +135,17 @@ class Recorder:
         return hook
 
     def start(self) -> None:
-        """Begin an iteration."""
+        """Start recording an iteration."""
         self.recording = True
 
     def stop(self) -> None:
-        """End it, and let go of the tensors."""
+        """Stop recording and release the tensors."""
         self.recording = False
         self.calls.clear()
-        self.begun.clear()
+        self.pending.clear()
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Remove the hooks from the model."""
         self.stop()
         for hook in self.hooks:
             hook.remove()
@@ -154,9 +154,9 @@ class Recorder:
 def gradient_sums(
     optimizer: torch.optim.Optimizer
 ) -> Tuple[List[nn.Parameter], Tensor | None]:
-    """Parameters, and a number for each that is finite if its gradient is.
+    """Parameters, and for each a sum that is finite iff its gradient is.
 
-    The sum, or the sum of absolute values: that of squares would overflow.
+    A plain sum or the L1 norm: squares would overflow.
     """
     plain, other = [], []
     for group in optimizer.param_groups:
@@ -167,11 +167,11 @@ def gradient_sums(
             if (gradient.dtype in (torch.float32, torch.float64)
                     and gradient.layout is torch.strided):
                 plain.append(parameter)
-            else:  # Half precision would overflow.
+            else:  # half precision would overflow
                 other.append(parameter)
     gradients = [p.grad for p in plain]
     if any(g.device.type == 'cpu' for g in gradients):
-        # The norm takes five times as long there.
+        # On the CPU, the norm takes five times as long as a sum.
         sums = [g.sum() for g in gradients]
     else:
         sums = list(torch._foreach_norm(gradients, 1)) if plain else []
@@ -190,7 +190,7 @@ def gradient_sums(
 
 
 def data_samples(node: Any) -> Iterator[Any]:
-    """What a batch has for samples: whatever has the path of a picture."""
+    """The samples in a batch: every element with an image path."""
     if isinstance(node, BaseDataElement):
         if 'img_path' in node.metainfo:
             yield node
@@ -209,7 +209,7 @@ def data_samples(node: Any) -> Iterator[Any]:
 
 
 def bad_fields(node: Any, name: str = '') -> Iterator[str]:
-    """What is not finite in the annotations of a sample."""
+    """Describe the non-finite fields in the annotations of a sample."""
     if isinstance(node, (dict, BaseDataElement)):
         items = (
             node.all_items()
@@ -217,7 +217,7 @@ def bad_fields(node: Any, name: str = '') -> Iterator[str]:
         for key, value in items:
             yield from bad_fields(value, f'{name}.{key}' if name else str(key))
         return
-    value = getattr(node, 'tensor', node)  # boxes of mmdet
+    value = getattr(node, 'tensor', node)  # mmdet's box classes
     if isinstance(value, np.ndarray) and value.dtype.kind == 'f':
         value = torch.from_numpy(value)
     if isinstance(value, Tensor) and count_of(value):
@@ -225,7 +225,7 @@ def bad_fields(node: Any, name: str = '') -> Iterator[str]:
 
 
 def describe_samples(batch: Any) -> List[str]:
-    """A line for each picture, those with something wrong first."""
+    """One line per image, those with non-finite values first."""
     pictures = batch.get('inputs') if isinstance(batch, dict) else None
     samples = list(data_samples(batch))
     if not isinstance(pictures,
@@ -240,51 +240,52 @@ def describe_samples(batch: Any) -> List[str]:
         lines.append((not bad, path + (f' ({"; ".join(bad)})' if bad else '')))
     lines.sort(key=lambda pair: pair[0])
     named = list(dict.fromkeys([line for _, line in lines]))
-    more = len(named) - NAMED
-    return named[:NAMED] + ([f'and {more} more'] if more > 0 else [])
+    more = len(named) - MAX_LISTED
+    return named[:MAX_LISTED] + ([f'and {more} more'] if more > 0 else [])
 
 
 @HOOKS.register_module()
 class LossDoctorHook(Hook):
-    """Say which loss is no number any more, and what it was called with.
+    """Diagnose the first non-finite loss or gradient.
 
-    At the first loss or gradient that is NaN or infinite it names the loss
-    module, its arguments with their ranges, and the pictures; it writes a
-    file with that call, which ``python -m mmlosses replay_loss FILE`` makes
-    again; and it stops the training, or goes on without the iteration.
+    When a loss or gradient is NaN or infinite, the hook names the loss module,
+    the ranges of its inputs and the images of the batch. It saves the call to
+    a file that ``python -m mmlosses replay_loss FILE`` replays. Then it stops
+    the training or, if asked to, skips the iteration.
 
-    Every loss module of the model is watched, of whatever package: see
-    :func:`mmlosses.checks.watch.loss_modules`. Losses are looked at where
-    mmengine has read them for the log. Gradients are summed up on the device
-    before each step of the optimizer, and one number is read from it.
+    It watches every loss module of the model, of any package: see
+    :func:`mmlosses.checks.watch.loss_modules`. Losses are checked on the
+    values that mmengine has already copied to the host for the log. Gradients
+    are summed on the device before each optimizer step, which costs one host
+    synchronisation.
 
     Args:
         action (str): ``'stop'`` raises an error; ``'skip'`` undoes the
-            iteration, so that neither weights nor buffers nor the optimizer
-            have seen it; ``'warn'`` logs it and goes on. Default: ``'stop'``.
-        before_step (bool): Whether to look before the step of the optimizer
-            rather than after it, so that not even the weights in memory have
-            it. On a GPU the host then waits for the device once more in each
-            iteration. ``'skip'`` always does, and so does a model with a loss
-            that has parameters of its own, which the step would change.
-            Default: False.
-        check_inputs (bool): Whether an input of a loss that is not finite is
-            a fault too, although loss and gradient are finite, as where its
-            weight is 0. Default: False.
-        out_dir (str, optional): Where files go. By default the work dir.
-        max_reports (int): How many faults are reported in full and kept in a
-            file, with ``'skip'`` and ``'warn'``. Default: 5.
-        max_skips (int): After how many iterations in a row that were skipped
-            the training stops after all. Default: 10.
+            iteration: weights, buffers and optimizer state are as before;
+            ``'warn'`` only logs. Default: ``'stop'``.
+        before_step (bool): If True, check before the optimizer step instead
+            of after it, so that even the weights in memory stay clean. On a
+            GPU this adds one host synchronisation per iteration. Always on
+            with ``'skip'`` and for models whose losses have parameters, which
+            the step would change. Default: False.
+        check_inputs (bool): If True, a non-finite input of a loss is a fault
+            even if loss and gradient are finite, such as an input with
+            weight 0. Default: False.
+        out_dir (str, optional): Directory of the files. Default: the work
+            dir.
+        max_reports (int): With ``'skip'`` and ``'warn'``: how many faults to
+            report in full and save. Default: 5.
+        max_skips (int): Stop after this many skipped iterations in a row.
+            Default: 10.
 
     Raises:
         ValueError: If ``action`` is unknown, or a number is below 1.
         FloatingPointError: At a fault, with ``'stop'``.
 
     Note:
-        A gradient that overflows by the scale of ``AmpOptimWrapper`` is no
-        fault: its scaler leaves that step out. Only where the loss, computed
-        again without the scale, has a gradient that is not finite, it is.
+        A gradient that overflows only because of the loss scale of
+        ``AmpOptimWrapper`` is not a fault: the scaler skips that step. The
+        hook recomputes the loss without the scale to tell.
 
     Example:
         In any config:
@@ -292,8 +293,8 @@ class LossDoctorHook(Hook):
         >>> custom_hooks = [dict(type='mmlosses.LossDoctorHook')]
     """
 
-    # After RuntimeInfoHook, which reads the losses from the device; before
-    # EMAHook and those that log and save.
+    # After RuntimeInfoHook, which copies the losses to the host; before
+    # EMAHook and the hooks that log and save.
     priority = 'HIGH'
 
     def __init__(self,
@@ -321,14 +322,14 @@ class LossDoctorHook(Hook):
         self.handles: List[Any] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the losses and the optimizer."""
-        self.close()  # after a training that an error has ended
+        """Attach to the losses and optimizers."""
+        self.close()  # in case an error ended the last training
         self.runner = runner
         model = runner.model
         self.model = model.module if is_model_wrapper(model) else model
         self.recorder = Recorder(self.model)
         losses = [loss for _, loss in loss_modules(self.model)]
-        self.early = self.before_step or self.action == 'skip' or any(
+        self.before_update = self.before_step or self.action == 'skip' or any(
             p.requires_grad for loss in losses for p in loss.parameters())
         self.names = {id(p): n for n, p in self.model.named_parameters()}
         wrapper = runner.optim_wrapper
@@ -338,10 +339,10 @@ class LossDoctorHook(Hook):
         for one in self.wrappers:
             self.handles.append(
                 one.optimizer.register_step_pre_hook(self.at_step(one)))
-        self.begin(None)
+        self.reset(None)
 
     def after_train(self, runner: Runner) -> None:
-        """Let go of them."""
+        """Detach, and log the number of faults."""
         self.close()
         if self.faults:
             runner.logger.warning(
@@ -349,27 +350,27 @@ class LossDoctorHook(Hook):
                 'gradient that is not finite')
 
     def close(self) -> None:
-        """Remove what watches the model and the optimizer."""
+        """Detach from the model and the optimizers."""
         if self.recorder is not None:
             self.recorder.close()
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
 
-    def begin(self, batch: Any) -> None:
-        """Forget the last iteration."""
+    def reset(self, batch: Any) -> None:
+        """Reset the state of an iteration."""
         self.batch = batch
-        self.looked = False
+        self.is_checked = False
         self.sums: List[Tensor] = []
-        self.checked: List[nn.Parameter] = []
+        self.summed: List[nn.Parameter] = []
         self.stepped: List[Any] = []
 
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
                           data_batch: Any = None) -> None:
-        """Begin to record."""
-        self.begin(data_batch)
+        """Start recording."""
+        self.reset(data_batch)
         self.recorder.start()
         if self.action == 'skip':
             self.buffers = {
@@ -378,23 +379,23 @@ class LossDoctorHook(Hook):
             }
 
     def at_step(self, wrapper: Any) -> Callable:
-        """A hook that sums up the gradients before an optimizer uses them."""
+        """A hook that sums the gradients before an optimizer step."""
 
         def hook(optimizer: torch.optim.Optimizer, args: Any,
                  kwargs: Any) -> None:
             if not self.recorder.recording:
                 return
-            # A scaler has looked at the gradients, and knows better; fused
-            # optimizers are called all the same, with what it found.
+            # A gradient scaler has checked the gradients itself. Fused
+            # optimizers step anyway and receive its result.
             self.stepped.append(getattr(optimizer, 'found_inf', None))
-            if not scales(wrapper):
+            if not has_scaler(wrapper):
                 parameters, sums = gradient_sums(optimizer)
-                self.checked += parameters
+                self.summed += parameters
                 if sums is not None:
                     self.sums.append(sums)
-            if self.early:
-                self.looked = True
-                self.look(wrapper, None)
+            if self.before_update:
+                self.is_checked = True
+                self.check(wrapper, None)
 
         return hook
 
@@ -403,17 +404,17 @@ class LossDoctorHook(Hook):
                          batch_idx: int,
                          data_batch: Any = None,
                          outputs: Dict[str, Any] | None = None) -> None:
-        """Look at what mmengine has read from the device for the log."""
-        if not self.looked:
-            self.look(None, outputs)
+        """Check the losses that mmengine has copied to the host."""
+        if not self.is_checked:
+            self.check(None, outputs)
         self.recorder.stop()
-        self.begin(None)
+        self.reset(None)
 
     # Faults
 
-    def look(self, wrapper: Any, outputs: Dict[str, Any] | None) -> None:
-        """Report a fault, if any rank has one, and do what is to be done."""
-        bad = self.is_bad(outputs)
+    def check(self, wrapper: Any, outputs: Dict[str, Any] | None) -> None:
+        """If any rank has a fault, report it and take the action."""
+        bad = self.is_faulty(outputs)
         if get_world_size() > 1:
             anywhere = torch.tensor(float(bad))
             all_reduce(anywhere, 'max')
@@ -429,7 +430,7 @@ class LossDoctorHook(Hook):
             text = self.report(bad, outputs)
         if self.action == 'stop':
             self.recorder.stop()
-            # Whoever trains on must not add to them.
+            # A caller that continues must not accumulate onto these.
             self.drop_gradients(wrapper)
             raise FloatingPointError(text)
         if text:
@@ -437,15 +438,15 @@ class LossDoctorHook(Hook):
         if self.action == 'skip':
             self.skip(wrapper)
 
-    def is_bad(self, outputs: Dict[str, Any] | None) -> bool:
-        """Whether a loss or a gradient of this rank is not finite."""
+    def is_faulty(self, outputs: Dict[str, Any] | None) -> bool:
+        """True if a loss or gradient of this rank is not finite."""
         numbers = [
             self.as_logged(name, value)
             for name, value in (outputs or {}).items() if 'loss' in name
         ]
         if not all(map(math.isfinite, numbers)):
             return True
-        # All that is still on the device, in one number.
+        # One host synchronisation for everything still on the device.
         pending = [x.sum() for x in self.sums]
         if outputs is None:
             pending += [
@@ -453,7 +454,7 @@ class LossDoctorHook(Hook):
                 for x in call.outputs if x.requires_grad
             ]
         if self.check_inputs:
-            # What is finite must not add up to what is not.
+            # Times 0, so that finite values cannot overflow in the sum.
             pending += [(0 * x.detach().float()).sum()
                         for call in self.recorder.calls
                         for _, x in tensors_in([call.args, call.kwargs], '')
@@ -463,27 +464,28 @@ class LossDoctorHook(Hook):
             total = torch.stack([x.to(device) for x in pending]).sum()
             if not math.isfinite(float(total)):
                 return True
-        return self.scaler_stopped() and self.fault_of_a_gradient() is not None
+        return self.scaler_stopped() and self.call_with_bad_gradient(
+        ) is not None
 
     def as_logged(self, name: str, value: Any) -> float:
-        """A loss, from where mmengine has it without asking the device."""
+        """A loss value from mmengine's log, without a synchronisation."""
         history = self.runner.message_hub.log_scalars.get(f'train/{name}')
         if history is not None and len(history.data[0]):
             return float(history.current())
         return float(value)
 
     def scaler_stopped(self) -> bool:
-        """Whether a gradient scaler has left out the step that was due."""
+        """True if a gradient scaler skipped the step that was due."""
         scaled = [x for x in self.wrappers if hasattr(x, 'loss_scaler')]
         due = any(x.loss_scaler.is_enabled() and x.should_update()
                   for x in scaled)
-        if not due or self.early and self.looked:
+        if not due or self.before_update and self.is_checked:
             return False
         return len(self.stepped) < len(scaled) or any(
             found is not None and bool(found.item()) for found in self.stepped)
 
-    def fault_of_a_gradient(self) -> Call | None:
-        """The first call whose gradient, made again, is not finite."""
+    def call_with_bad_gradient(self) -> Call | None:
+        """The first call with a non-finite gradient when repeated."""
         for call in self.recorder.calls:
             if not any(x.requires_grad for x in call.outputs):
                 continue
@@ -493,14 +495,13 @@ class LossDoctorHook(Hook):
         return None
 
     def repeat(self, call: Call) -> Tuple[Dict | None, Repeated | None, str]:
-        """Make a call again, as a file of it would.
+        """Repeat a call as its file would.
 
         Returns:
-            tuple: The content of the file, what it gives, and what is in its
-            way.
+            tuple: The record to save, its result, and a problem or ``''``.
         """
         model = self.runner.cfg.get('model') or {}
-        # Losses that learn by what they see would wait for the other ranks.
+        # Losses with running statistics would wait for the other ranks.
         training = False if get_world_size() > 1 else None
         best: Tuple[Dict | None, Repeated | None, str]
         best = (None, None, '')
@@ -529,14 +530,14 @@ class LossDoctorHook(Hook):
         return best
 
     def drop_gradients(self, wrapper: Any) -> None:
-        """Of one optimizer, or of all."""
+        """Clear the gradients of one optimizer, or of all."""
         for one in [wrapper] if wrapper is not None else self.wrappers:
             one.optimizer.zero_grad(set_to_none=True)
 
     def skip(self, wrapper: Any) -> None:
         """Undo the iteration.
 
-        Optimizers leave out parameters without a gradient.
+        Optimizers ignore parameters without a gradient.
         """
         self.drop_gradients(wrapper)
         with torch.no_grad():
@@ -551,7 +552,7 @@ class LossDoctorHook(Hook):
     # The report
 
     def report(self, bad: bool, outputs: Dict[str, Any] | None) -> str:
-        """Say all that is known, on all ranks."""
+        """The report of all ranks."""
         texts = [self.describe(outputs) if bad else '']
         if get_world_size() > 1:
             texts = [
@@ -564,14 +565,14 @@ class LossDoctorHook(Hook):
         ends = dict(
             stop='The training is stopped. ' +
             ('The weights have not been updated with this iteration.'
-             if self.early else 'The weights in memory may have been '
+             if self.before_update else 'The weights in memory may have been '
              'updated with it, those of the checkpoints have not.'),
             skip='The iteration is skipped.',
             warn='The training goes on with it.')
         return '\n'.join([head, *texts, ends[self.action]])
 
     def describe(self, outputs: Dict[str, Any] | None) -> str:
-        """Say all that is known, on this rank."""
+        """The report of this rank."""
         lines = []
         logged = {
             name: self.as_logged(name, value)
@@ -598,15 +599,15 @@ class LossDoctorHook(Hook):
         if samples:
             lines += ['pictures:', *[f'  {line}' for line in samples]]
         if call is not None:
-            lines.append(self.keep(record, trouble, lines))
+            lines.append(self.save(record, trouble, lines))
         return '\n'.join(lines)
 
     def find_call(self) -> Tuple[Call | None, str]:
-        """The first call that is to blame, and what is wrong with it."""
+        """The first call that produced a non-finite value, and the fault."""
         for call in self.recorder.calls:
             if any(map(count_of, call.outputs)):
                 return call, 'its value is not finite'
-        found = self.fault_of_a_gradient()
+        found = self.call_with_bad_gradient()
         if found is not None:
             return found, 'its value is finite, its gradient is not'
         if self.check_inputs:
@@ -618,15 +619,15 @@ class LossDoctorHook(Hook):
 
     def describe_call(self, call: Call,
                       repeated: Repeated | None) -> List[str]:
-        """The inputs of a call, and which of them are to blame."""
+        """Describe the inputs of a call, and which are not finite."""
         inputs = bind(call.loss, call.args, call.kwargs)
         bad = bad_inputs(call)
         lines = [
             'not finite before it was called: ' + ', '.join(bad)
             if bad else 'all inputs are finite: the loss itself makes it'
         ]
-        if repeated is not None and repeated.bad_parts:
-            lines.append('first within it: ' + repeated.bad_parts[0])
+        if repeated is not None and repeated.non_finite_parts:
+            lines.append('first within it: ' + repeated.non_finite_parts[0])
         lines += [f'  {line}' for line in describe_inputs(inputs)]
         if versions_of(call.args, call.kwargs, call.state) != call.versions:
             lines.append('  (something of it was changed in place since)')
@@ -637,22 +638,22 @@ class LossDoctorHook(Hook):
         return lines
 
     def bad_parameters(self) -> str:
-        """The parameters whose gradient is not finite."""
+        """The parameters with a non-finite gradient."""
         if not self.sums:
             return ''
         sums = torch.cat([x.to(self.sums[0].device) for x in self.sums])
         bad = [
             self.names.get(id(p), '?')
-            for p, total in zip(self.checked, sums.tolist())
+            for p, total in zip(self.summed, sums.tolist())
             if not math.isfinite(total)
         ]
-        more = len(bad) - NAMED
+        more = len(bad) - MAX_LISTED
         return ', '.join(
-            bad[:NAMED]) + (f' and {more} more' if more > 0 else '')
+            bad[:MAX_LISTED]) + (f' and {more} more' if more > 0 else '')
 
-    def keep(self, record: Dict | None, trouble: str,
+    def save(self, record: Dict | None, trouble: str,
              lines: Sequence[str]) -> str:
-        """Write the file, and say how to use it, or why there is none."""
+        """Save the record and return a line that says how to replay it."""
         if record is None:
             return f'no file to replay: {trouble}'
         rank = f'_rank_{get_rank()}' if get_world_size() > 1 else ''
@@ -661,14 +662,14 @@ class LossDoctorHook(Hook):
         record['report'] = '\n'.join(lines)
         try:
             save_record(record, path)
-        except Exception as error:  # The report matters more.
+        except Exception as error:  # the report matters more
             return f'no file to replay: {error}'
         return f'replay: python -m mmlosses replay_loss {path}' + (
             f' ({trouble})' if trouble else '')
 
 
 def bad_inputs(call: Call) -> List[str]:
-    """The names of the inputs of a call that are not finite."""
+    """The names of the non-finite inputs of a call."""
     inputs = bind(call.loss, call.args, call.kwargs)
     bad = [
         name for key, value in inputs.items()
@@ -683,7 +684,7 @@ def bad_inputs(call: Call) -> List[str]:
     ]
 
 
-def scales(wrapper: Any) -> bool:
-    """Whether a gradient scaler looks at the gradients before a step."""
+def has_scaler(wrapper: Any) -> bool:
+    """True if an enabled gradient scaler checks the gradients."""
     scaler = getattr(wrapper, 'loss_scaler', None)
     return scaler is not None and scaler.is_enabled()

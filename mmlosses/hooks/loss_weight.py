@@ -1,4 +1,4 @@
-"""The weight of a loss, moved during the training."""
+"""Schedules for the weight of a loss."""
 from __future__ import annotations
 import bisect
 import difflib
@@ -17,11 +17,11 @@ SCHEDULES = ('linear', 'cosine', 'step')
 
 @HOOKS.register_module()
 class LossWeightHook(Hook):
-    r"""Move the ``loss_weight`` of a loss along a schedule.
+    r"""Schedule the ``loss_weight`` of a loss.
 
-    The weight follows from the epoch or iteration alone. So a resumed training
-    goes on where it was, and checkpoints hold nothing of it. It is logged
-    beside the learning rate, as ``bbox_head.loss_bbox.loss_weight``.
+    The weight depends only on the epoch or iteration, so a resumed training
+    continues correctly and checkpoints store nothing. It is logged next to the
+    learning rate, as ``bbox_head.loss_bbox.loss_weight``.
 
     .. math::
         w(t) = w_0 + (w_1 - w_0) \, p \qquad
@@ -29,43 +29,41 @@ class LossWeightHook(Hook):
         w(t) = w_0 \gamma^{\#\{m \le t\}}
 
     for ``'linear'``, ``'cosine'`` and ``'step'``, with
-    :math:`p = (t - begin) / (end - 1 - begin)`, so that the first epoch or
-    iteration from ``begin`` has ``start_weight``, and the last before ``end``
-    has ``end_weight``, as with mmengine's ``LinearLR``. Before ``begin`` the
-    weight is left as it is, and from ``end`` on it stays.
+    :math:`p = (t - begin) / (end - 1 - begin)`: epoch or iteration ``begin``
+    has ``start_weight`` and ``end - 1`` has ``end_weight``, as in mmengine's
+    ``LinearLR``. The weight is untouched before ``begin`` and constant from
+    ``end`` on.
 
-    Several schedules of one loss, one after the other, are several hooks, in
-    any order.
+    To chain schedules of one loss, use one hook for each, in any order.
 
     Args:
         path (str): The path of the loss in the model, such as
             ``'bbox_head.loss_bbox'`` or, in mmpose, ``'head.loss_module'``.
         schedule (str): ``'linear'``, ``'cosine'`` or ``'step'``.
             Default: ``'linear'``.
-        start_weight (float, optional): The weight at ``begin``. ``None`` is
-            what the schedule before it ends with, or the ``loss_weight`` of
+        start_weight (float, optional): The weight at ``begin``. ``None``: the
+            final weight of the previous schedule, or the ``loss_weight`` of
             the config. Default: None.
-        end_weight (float, optional): The weight at the end of ``'linear'``
-            and ``'cosine'``, which need it. Default: None.
+        end_weight (float, optional): The final weight; required for
+            ``'linear'`` and ``'cosine'``. Default: None.
         begin (int): The first epoch or iteration of the schedule, from 0.
             Default: 0.
-        end (int, optional): The first that is no more in it. ``None`` is the
-            ``begin`` of the schedule after it, or the end of the training.
+        end (int, optional): The end of the schedule, exclusive. ``None``: the
+            ``begin`` of the next schedule, or the end of the training.
             Default: None.
-        by_epoch (bool): Whether all of these count epochs. ``False`` counts
-            iterations. Default: True.
-        milestones (list[int], optional): For ``'step'``, which needs them:
-            the epochs or iterations from which the weight is multiplied by
-            ``gamma``, once more at each, counted from the beginning of the
-            training. Default: None.
-        gamma (float): For ``'step'``, the factor. Default: 0.1.
+        by_epoch (bool): If True, count epochs; otherwise iterations.
+            Default: True.
+        milestones (list[int], optional): Required for ``'step'``: the epochs
+            or iterations, counted from the start of the training, at which
+            the weight is multiplied by ``gamma``. Default: None.
+        gamma (float): The factor for ``'step'``. Default: 0.1.
 
     Raises:
-        ValueError: If the arguments do not fit each other or, when the
-            training begins, the model has no such module or it has no
-            ``loss_weight``, two schedules of it overlap, or epochs are
-            counted in a training by iterations.
-        TypeError: If an argument, or the ``loss_weight``, is no number.
+        ValueError: If the arguments contradict each other or, at the start of
+            the training, the model has no such module or it has no
+            ``loss_weight``, two schedules of a loss overlap, or
+            ``by_epoch=True`` in a training by iterations.
+        TypeError: If an argument or the ``loss_weight`` is not a number.
 
     Example:
         In a config that inherits mmdet's RetinaNet:
@@ -141,14 +139,14 @@ class LossWeightHook(Hook):
         self.by_epoch = by_epoch
         self.milestones = list(milestones or [])
         self.gamma = 0.1 if gamma is None else gamma
-        # What the training adds to that.
+        # Set when the training starts.
         self.loss: Any = None
         self.chain: List[LossWeightHook] = [self]
         self.last_set: float | None = None
         self.warned = False
 
     def weight_at(self, now: int) -> float:
-        """The weight of an epoch or iteration from ``begin`` on.
+        """The weight at an epoch or iteration from ``begin`` on.
 
         Args:
             now (int): The epoch or iteration, from 0.
@@ -157,8 +155,8 @@ class LossWeightHook(Hook):
             float: The weight.
 
         Raises:
-            ValueError: If ``start_weight`` or ``end`` is left to the training
-                and there is none yet.
+            ValueError: If ``start_weight`` or ``end`` comes from the training,
+                which has not started yet.
         """
         start, stop = self.start_weight, self.end
         if self.schedule == 'step' and start is not None:
@@ -174,7 +172,7 @@ class LossWeightHook(Hook):
         return start + (self.end_weight - start) * share
 
     def before_train(self, runner: Runner) -> None:
-        """Find the loss and the other schedules that it has."""
+        """Find the loss and chain its schedules."""
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise ValueError(f'the schedule of {self.path} counts epochs, and '
                              'this training iterations: write by_epoch=False')
@@ -199,13 +197,13 @@ class LossWeightHook(Hook):
                     f'{hook.begin} on has end={hook.end}, and the next has '
                     f'begin={following.begin}')
             weight = hook.weight_at(hook.end)
-        # The mean of the last ones, as of losses, would be no weight.
+        # Log the current weight, not a moving average as for losses.
         custom = dict(data_src=self.log_name, method_name='current')
         if custom not in runner.log_processor.custom_cfg:
             runner.log_processor.custom_cfg.append(custom)
 
     def complete(self, weight: float, last: int) -> None:
-        """Fill in what the config leaves to the training."""
+        """Fill in the arguments that default to values of the training."""
         if self.start_weight is None:
             self.start_weight = weight
         if self.end is None and self.schedule != 'step':
@@ -217,17 +215,17 @@ class LossWeightHook(Hook):
 
     @property
     def log_name(self) -> str:
-        """The name of the weight in the log."""
+        """The key of the weight in the log."""
         return f'{self.path}.loss_weight'
 
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
                           data_batch: Any = None) -> None:
-        """Set the weight, and log it."""
+        """Set and log the weight."""
         now = runner.epoch if self.by_epoch else runner.iter
         begun = [hook for hook in self.chain if hook.begin <= now]
-        # Before the first has begun, it logs what is there.
+        # Before any schedule begins, the first one logs the current weight.
         if self is not (begun or self.chain[:1])[-1]:
             return
         if begun:
@@ -244,13 +242,13 @@ class LossWeightHook(Hook):
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
+    """True for a finite number that is not a bool."""
     return (isinstance(value, (int, float)) and not isinstance(value, bool)
             and math.isfinite(value))
 
 
 def check_count(name: str, value: Any) -> None:
-    """Raise unless a value counts epochs or iterations."""
+    """Raise unless a value is a non-negative integer."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f'{name} must be an integer, got {value!r}')
     if value < 0:
@@ -258,11 +256,11 @@ def check_count(name: str, value: Any) -> None:
 
 
 def find_loss(model: nn.Module, path: str) -> nn.Module:
-    """The loss at a path of a model, also of a wrapped one.
+    """The loss at a path of a model, possibly wrapped.
 
     Raises:
         ValueError: If there is none, or it has no ``loss_weight``.
-        TypeError: If its ``loss_weight`` is no number.
+        TypeError: If its ``loss_weight`` is not a number.
     """
     inner: Any = model
     while is_model_wrapper(inner):

@@ -1,4 +1,4 @@
-"""The loss of the validation data."""
+"""Validation loss."""
 from __future__ import annotations
 import random
 from collections import OrderedDict
@@ -25,19 +25,19 @@ from mmlosses.checks.findings import type_name
 from mmlosses.checks.watch import loss_modules
 from mmlosses.registry import HOOKS
 
-# What checkpoints keep, under names that are not logged.
+# Keys in the message hub, which checkpoints save and the log omits.
 COUNT = 'ValLossHook/validations'
 NAMES = 'ValLossHook/names'
 
-# What mmengine takes off the names of what it logs.
-SHOWN = 'val/'
+# The prefix that mmengine strips from the keys it logs.
+LOG_PREFIX = 'val/'
 
-# Samplers that take each sample once.
+# Samplers that yield each sample once.
 PLAIN_SAMPLERS = ('DefaultSampler', 'SequentialSampler')
 
 
 class SeededDataset(Dataset):
-    """A dataset whose samples are the same each time, whatever is random."""
+    """A dataset that seeds its random transforms for each sample."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset = dataset
@@ -52,15 +52,15 @@ class SeededDataset(Dataset):
 
 
 def set_seed(seed: int) -> None:
-    """Seed all that data sets and models draw from."""
+    """Seed every generator that datasets and models use."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 @contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Give the training its random numbers back afterwards."""
+def preserve_random_state() -> Iterator[None]:
+    """Restore the random state of the training afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     devices = (
         list(range(torch.cuda.device_count()))
@@ -74,12 +74,12 @@ def kept_random_state() -> Iterator[None]:
 
 
 @contextmanager
-def kept_state(model: nn.Module) -> Iterator[None]:
+def preserve_model_state(model: nn.Module) -> Iterator[None]:
     """Undo what a forward pass changes in a model.
 
-    Modes, buffers, and the numbers, lists and dicts that modules keep, and
-    the objects that they own: Dynamic R-CNN moves thresholds of its assigner
-    by what it has seen.
+    This covers modes, buffers, and the numbers, lists and dicts of modules
+    and of the objects that they own: Dynamic R-CNN adapts the thresholds of
+    its assigner to the data.
     """
     owners: List[Any] = []
     for module in model.modules():
@@ -117,7 +117,7 @@ def kept_state(model: nn.Module) -> Iterator[None]:
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module draws random numbers or keeps statistics."""
+    """True if a module draws random numbers or keeps statistics."""
     return (type(module).__module__.startswith('torch.nn.')
             or isinstance(module, (_NormBase, _DropoutNd))
             or hasattr(module, 'running_mean')
@@ -125,10 +125,10 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def prepare_for_loss(model: nn.Module) -> None:
-    """Let a model compute the loss of training, but learn nothing.
+    """Put heads in training mode; layers and losses in evaluation mode.
 
-    Heads need the training mode: in the other one FCOS scales its boxes, and
-    DINO has no queries to denoise. Their layers and losses must not be in it.
+    Heads compute their loss in training mode only: otherwise FCOS rescales
+    its boxes and DINO has no denoising queries.
     """
     model.train()
     for module in model.modules():
@@ -139,14 +139,14 @@ def prepare_for_loss(model: nn.Module) -> None:
 
 
 def with_targets(pipeline: Sequence[Dict], train: Sequence[Dict]) -> List:
-    """A pipeline of validation with what the loss needs from training's.
+    """Add the targets of the training pipeline to the validation pipeline.
 
-    For mmdet, annotations are loaded before the picture is resized, so that
-    the boxes are too. For mmpose, the codec makes its targets at the end.
+    For mmdet, annotations are loaded before the image is resized, so that
+    the boxes are resized too. For mmpose, the codec encodes them at the end.
 
     Args:
         pipeline (Sequence[dict]): The transforms of the validation.
-        train (Sequence[dict]): Those of the training.
+        train (Sequence[dict]): The transforms of the training.
 
     Returns:
         list[dict]: The transforms, without random ones.
@@ -165,29 +165,29 @@ def with_targets(pipeline: Sequence[Dict], train: Sequence[Dict]) -> List:
         at = loaders[-1] + 1 if loaders else 0
         result[at:at] = annotations[:1]
     if result and packs and type_name(result[-1]).startswith('Pack'):
-        # That of the validation leaves out what it has no use for.
+        # The validation's packing drops the targets.
         result[-1] = packs[-1]
         result[-1:-1] = targets[-1:]
     return deepcopy(result)
 
 
 def loads_annotations(transform: Any) -> bool:
-    """Whether a transform reads boxes, masks or labels."""
+    """True if a transform loads boxes, masks or labels."""
     name = type_name(transform)
     return name.startswith('Load') and 'Annotations' in name
 
 
 def annotated_dataset(dataset: Any, train: Any,
                       pipeline: Sequence[Dict] | None) -> Any:
-    """The config of a validation dataset, to compute the loss of.
+    """Adapt the config of a validation dataset so that losses can be computed.
 
     Args:
-        dataset (dict): Config of the dataset of the validation.
-        train (dict): Config of that of the training.
+        dataset (dict): Config of the validation dataset.
+        train (dict): Config of the training dataset.
         pipeline (Sequence[dict], optional): Transforms to use instead.
 
     Raises:
-        ValueError: If the transforms cannot be made of those of validation.
+        ValueError: If the transforms of the validation cannot be adapted.
     """
     if isinstance(dataset, (list, tuple)):
         return [annotated_dataset(x, train, pipeline) for x in dataset]
@@ -197,7 +197,7 @@ def annotated_dataset(dataset: Any, train: Any,
             result[key] = annotated_dataset(result[key], train, pipeline)
     if 'test_mode' in result:
         result['test_mode'] = False
-    # People that a detector found have no keypoints.
+    # Detected people have no annotated keypoints.
     result.pop('bbox_file', None)
     inner = train
     while isinstance(inner, dict) and 'dataset' in inner:
@@ -224,46 +224,45 @@ def annotated_dataset(dataset: Any, train: Any,
 
 @HOOKS.register_module()
 class ValLossHook(Hook):
-    """Log the loss of the validation data at each validation.
+    """Log the validation loss.
 
-    It has its own forward passes, beside those of the evaluation, which stay
-    as they are: in the mode ``'loss'``, without gradients, in the precision
-    of the training, with the weights that the validation uses (those of
-    ``EMAHook``, where there is one). Normalisation layers, dropout and losses
-    are in evaluation mode, all else in training mode, as the loss expects.
-    The training goes on to the bit as it would without the hook.
+    The hook adds its own forward passes to each validation, in mode
+    ``'loss'``: without gradients, in the precision of the training, with the
+    weights of the validation (those of ``EMAHook``, if used). Normalisation
+    layers, dropout and losses are in evaluation mode, everything else in
+    training mode, as heads expect. Training is bit-identical with and without
+    the hook.
 
-    Every sample counts once and the same, on any number of ranks: a value is
-    the mean over samples of the loss of their batch.
+    Each value is the mean over samples of the loss of their batch, on any
+    number of ranks.
 
     Args:
         dataloader (dict, optional): Settings of a data loader, as in
-            ``val_dataloader``. With a ``dataset``, whose pipeline must have
-            annotations, that is used as it is. Without one they replace those
-            of ``val_dataloader``, whose dataset is used with its own pipeline
-            plus the annotations: the loader of those comes before the resize,
-            and the ``GenerateTarget`` of mmpose before the end, both as in
-            the training. Pictures that ``filter_cfg`` removes from the
-            training are removed here too, and boxes are the annotated ones,
-            not those of ``bbox_file``. The batch size is that of the
-            training, since losses are divided by what is in a batch.
+            ``val_dataloader``. With a ``dataset``, it is used as is, and its
+            pipeline must load annotations. Without one, the settings override
+            those of ``val_dataloader``, whose dataset keeps its pipeline plus
+            the annotations: they are loaded before the resize, and mmpose's
+            ``GenerateTarget`` runs at the end, both as configured for the
+            training. ``filter_cfg`` of the training applies, and
+            ground-truth boxes replace those of ``bbox_file``. The batch size
+            is that of the training, since losses are normalised per batch.
         pipeline (list[dict], optional): Transforms to use instead, such as
-            those of the training. What is random in them is the same at each
-            validation. Default: None.
-        interval (int): Compute it at every so many validations; without a
-            validation loop, at every so many times that ``val_interval`` of
-            the training loop asks for one. Default: 1.
-        seed (int): What random transforms and samplers of proposals draw
-            from; they are seeded for each sample and batch. Default: 0.
+            those of the training. Random transforms give the same result at
+            each validation. Default: None.
+        interval (int): Compute the loss at every ``interval``-th validation;
+            without a validation loop, at every ``interval``-th time that
+            ``val_interval`` of the training loop asks for one. Default: 1.
+        seed (int): Seed of random transforms and proposal samplers, applied
+            for each sample and batch. Default: 0.
 
     Raises:
-        ValueError: If there is nothing to take the data from, samples would
-            be drawn by another sampler, or a checkpoint is chosen by a loss
-            that not every validation has.
-        RuntimeError: If the model can compute no loss of the first batch.
+        ValueError: If there is no dataset, another sampler would draw the
+            samples, or ``save_best`` monitors a loss that not every
+            validation computes.
+        RuntimeError: If the model cannot compute the loss of the first batch.
 
     Note:
-        Metrics get the same names as the log, so that
+        Metrics have the same names as in the log:
         ``CheckpointHook(save_best='val/loss', rule='less')`` works.
 
     Example:
@@ -272,9 +271,9 @@ class ValLossHook(Hook):
         >>> custom_hooks = [dict(type='mmlosses.ValLossHook')]
     """
 
-    # Before EMAHook takes the averaged weights away again, and before the
-    # hooks that log, save what is best and stop early; after the one that
-    # would log each metric under `val/`.
+    # Before EMAHook restores the weights and before the hooks that log, save
+    # the best checkpoint and stop early; after the one that logs each metric
+    # under `val/`.
     priority = 'ABOVE_NORMAL'
 
     def __init__(self,
@@ -304,10 +303,10 @@ class ValLossHook(Hook):
         self.weights: List[int] = []
         self.hidden: Dict[str, Any] = {}
 
-    # When
+    # Schedule
 
     def before_train(self, runner: Runner) -> None:
-        """Try it now, rather than after the first epoch."""
+        """Try the first batch now rather than after the first epoch."""
         for hook in runner.hooks:
             best = getattr(hook, 'save_best', None)
             if (self.interval > 1 and isinstance(hook, CheckpointHook)
@@ -328,11 +327,11 @@ class ValLossHook(Hook):
     def after_val_epoch(self,
                         runner: Runner,
                         metrics: Dict[str, float] | None = None) -> None:
-        """Add the loss to what the validation found.
+        """Add the loss to the metrics of the validation.
 
-        mmengine takes `val/` off the names that it logs, and then the loss of
-        the validation is one with that of the training. It also logs again
-        what this validation does not have.
+        mmengine strips ``val/`` from the keys it logs, which would merge the
+        validation loss with that of the training. It also logs stale values
+        again at a validation without new ones.
         """
         due = self.is_due(runner)
         if due:
@@ -345,41 +344,41 @@ class ValLossHook(Hook):
             if not (due and whole):
                 self.hidden[key] = scalars.pop(key)
             if due and not whole:
-                scalars[SHOWN + key] = self.hidden[key]
+                scalars[LOG_PREFIX + key] = self.hidden[key]
 
     def after_val(self, runner: Runner) -> None:
-        """Give what was logged its name back."""
+        """Restore the keys in the message hub."""
         for key, values in self.hidden.items():
-            runner.message_hub.log_scalars.pop(SHOWN + key, None)
+            runner.message_hub.log_scalars.pop(LOG_PREFIX + key, None)
             runner.message_hub.log_scalars[key] = values
         self.hidden.clear()
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: Dict[str, Any]) -> None:
-        """Save them under it, in a checkpoint that is the best so far."""
+        """Save the hidden values too, in a best checkpoint."""
         checkpoint['message_hub']['log_scalars'].update(self.hidden)
 
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
                           data_batch: Any = None) -> None:
-        """Without a validation loop: when one would have validated.
+        """Without a validation loop, compute the loss when one would run.
 
-        Now that all hooks have had the iteration before, such as ``EMAHook``.
+        By now all hooks, such as ``EMAHook``, have seen the last iteration.
         """
         if counts_iterations(runner) and runner.iter > 0:
-            self.without_validation(runner, runner.iter, runner.max_iters)
+            self.replace_validation(runner, runner.iter, runner.max_iters)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """The same at the end of an epoch, or of all iterations."""
+        """The same at the end of an epoch or of the training."""
         if counts_iterations(runner):
-            self.without_validation(runner, runner.iter, runner.max_iters)
+            self.replace_validation(runner, runner.iter, runner.max_iters)
         else:
-            self.without_validation(runner, runner.epoch + 1,
+            self.replace_validation(runner, runner.epoch + 1,
                                     runner.max_epochs)
 
-    def without_validation(self, runner: Runner, done: int, last: int) -> None:
-        """Do what a validation loop would, if there is none."""
+    def replace_validation(self, runner: Runner, done: int, last: int) -> None:
+        """Compute and log the loss if there is no validation loop."""
         loop = runner.train_loop
         due = done >= loop.val_begin and (done % loop.val_interval == 0
                                           or done == last)
@@ -397,16 +396,16 @@ class ValLossHook(Hook):
             [f'{name}: {value:.4f}' for name, value in values.items()]))
 
     def is_due(self, runner: Runner) -> bool:
-        """Count validations, in what checkpoints save."""
+        """Count validations in the message hub, which checkpoints save."""
         hub = runner.message_hub
         count = hub.runtime_info.get(COUNT, 0) + 1
         hub.update_info(COUNT, count)
         return count % self.interval == 0
 
-    # What
+    # Data
 
     def settings(self, runner: Runner) -> Dict[str, Any]:
-        """The config of the data loader, with the dataset."""
+        """The config of the data loader and its dataset."""
         given = dict(self.dataloader or {})
         if 'dataset' in given:
             return given
@@ -421,7 +420,7 @@ class ValLossHook(Hook):
                 'dataloader=dict(batch_size=..., dataset=dict(...))')
         if not isinstance(train, dict):
             train = {}
-        # Before what replaces it: lazy configs build what they are asked for.
+        # Copied first: lazy configs build whatever is accessed.
         result = dict(val)
         if isinstance(train.get('batch_size'), int):
             result['batch_size'] = train['batch_size']
@@ -434,16 +433,15 @@ class ValLossHook(Hook):
     def build(self, runner: Runner) -> DataLoader:
         """Build the data loader, once.
 
-        Heads exchange numbers between ranks to divide by, so that all ranks
-        need as many batches. Each has its own, up to the last round that
-        there are whole batches for; what is left all ranks compute, and it
-        counts on the first.
+        Heads reduce normalisers across ranks, so all ranks need the same
+        number of batches. Whole rounds of batches are split between the
+        ranks; every rank computes the rest, which counts on rank 0 only.
         """
         if self.loader is not None:
             return self.loader
         settings = self.settings(runner)
         dataset = settings.pop('dataset')
-        with kept_random_state():
+        with preserve_random_state():
             if isinstance(dataset, dict):
                 dataset = DATASETS.build(dataset)
             if hasattr(dataset, 'full_init'):
@@ -481,7 +479,7 @@ class ValLossHook(Hook):
         return self.loader
 
     def precision(self, runner: Runner, model: nn.Module) -> ContextManager:
-        """The precision of the training."""
+        """The precision context of the training."""
         if isinstance(runner.optim_wrapper, OptimWrapper):
             return runner.optim_wrapper.optim_context(model)
         if getattr(runner.val_loop, 'fp16', False):
@@ -489,7 +487,7 @@ class ValLossHook(Hook):
         return nullcontext()
 
     def log(self, runner: Runner) -> Dict[str, float]:
-        """Compute the losses and log them."""
+        """Compute and log the losses."""
         values = self.compute(runner)
         for key, value in values.items():
             runner.message_hub.update_scalar(key, value)
@@ -501,17 +499,18 @@ class ValLossHook(Hook):
 
         Args:
             runner (Runner): The runner.
-            trial (bool): Whether the first batch will do. Default: False.
+            trial (bool): If True, stop after the first batch. Default: False.
 
         Returns:
-            dict[str, float]: Each loss by the name that it is logged by.
+            dict[str, float]: The losses by their keys in the log.
         """
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
         totals: Dict[str, Tuple[Tensor, int]] = {}
         loader = self.build(runner)
-        with torch.no_grad(), kept_random_state(), kept_state(model):
+        with torch.no_grad(), preserve_random_state(), preserve_model_state(
+                model):
             prepare_for_loss(model)
             for batch, weight, start in zip(loader, self.weights, self.starts):
                 set_seed(self.seed + start)
@@ -543,12 +542,12 @@ class ValLossHook(Hook):
 
 
 def counts_iterations(runner: Runner) -> bool:
-    """Whether a training is of iterations, and not of epochs."""
+    """True if the training counts iterations rather than epochs."""
     return isinstance(runner.train_loop, IterBasedTrainLoop)
 
 
 def as_list(value: Any) -> List[str]:
-    """The names of the metrics that a best checkpoint is chosen by."""
+    """The metrics that ``save_best`` monitors."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)

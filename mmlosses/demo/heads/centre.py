@@ -1,4 +1,4 @@
-"""Where a digit is, and which, as a peak of a heatmap."""
+"""Location and class of a digit as a heatmap peak."""
 from __future__ import annotations
 from typing import Any, Dict, List
 
@@ -13,16 +13,16 @@ from .common import single
 class CentreHead(nn.Module):
     """A heatmap for each class, with a peak at a digit's centre.
 
-    As the classification branch of CenterNet. The prediction is the class of
-    the highest peak.
+    This is the classification branch of CenterNet. The prediction is the
+    class of the highest peak.
 
     Args:
         loss (dict): Config of the loss, called with logits and targets
             (N, C, H, W) and the number of peaks as ``avg_factor``.
         in_channels (int): Channels of the features.
         num_classes (int): Number C of classes. Default: 10.
-        stride (int): Pixels between two features. Default: 4.
-        sigma (float): Standard deviation of a peak, in features.
+        stride (int): Stride of the features in pixels. Default: 4.
+        sigma (float): Standard deviation of a peak, in feature cells.
             Default: 1.0.
     """
 
@@ -36,12 +36,12 @@ class CentreHead(nn.Module):
         self.num_classes = num_classes
         self.stride = stride
         self.sigma = sigma
-        # A digit is wider than what a feature has seen.
+        # The receptive field of the backbone is smaller than a digit.
         self.context = nn.Sequential(
             nn.Conv2d(in_channels, in_channels, 5, padding=4, dilation=2),
             nn.ReLU(inplace=True))
         self.peaks = nn.Conv2d(in_channels, num_classes, 1)
-        # CenterNet's: at first, nearly nothing is a peak.
+        # CenterNet's prior: almost no peaks at first.
         nn.init.constant_(self.peaks.bias, -2.19)  # type: ignore[arg-type]
         self.loss_module = MODELS.build(loss)
 
@@ -69,9 +69,9 @@ class CentreHead(nn.Module):
         return data_samples
 
     def encode(self, centres: Tensor, labels: Tensor, size: int) -> Tensor:
-        """Heatmaps (N, C, size, size), 1 where a centre (N, 2) is."""
+        """Heatmaps (N, C, size, size) with peak 1 at each centre (N, 2)."""
         cells = torch.arange(size, device=centres.device)
-        # On a cell, so that the peak is exactly 1.
+        # Rounded to a cell, so that the peak is exactly 1.
         centres = (centres / self.stride).floor().clamp(max=size - 1)
         x, y = [
             torch.exp(-(cells - centre[:, None])**2 / (2 * self.sigma**2))

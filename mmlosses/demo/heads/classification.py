@@ -1,4 +1,4 @@
-"""Which digit it is."""
+"""Classification of digits."""
 from __future__ import annotations
 from typing import Any, Dict, List
 
@@ -11,7 +11,7 @@ from .common import single
 
 
 class ClassificationHead(nn.Module):
-    """The label of a scene's one digit, from the mean of the features.
+    """Predict the label of a scene's one digit from the mean feature.
 
     Args:
         loss (dict): Config of the loss, called with scores (N, C), labels
@@ -34,7 +34,7 @@ class ClassificationHead(nn.Module):
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The loss of the label of each scene's digit."""
+        """The classification loss."""
         labels = torch.cat([single(sample).labels for sample in data_samples])
         loss = self.loss_module(self(features), labels, avg_factor=len(labels))
         return dict(loss_cls=loss)

@@ -1,4 +1,4 @@
-"""What the heads share."""
+"""Helpers of the heads."""
 from __future__ import annotations
 
 from mmengine.structures import BaseDataElement, InstanceData

@@ -9,26 +9,25 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-# Channels of the maps of one corner: heatmap, tag, offset.
+# Channels of a corner's heatmap, tag and offset.
 PARTS = (1, 1, 2)
 
 
 class CornerHead(nn.Module):
     """Boxes as pairs of corners that an embedding groups, as CornerNet does.
 
-    Digits are not told apart. Dilated convolutions stand in for CornerNet's
+    It ignores the class of a digit. Dilated convolutions replace CornerNet's
     corner pooling: they let a corner see the digit.
 
     Args:
         loss (dict): Config of the loss, called as CornerNet calls it.
         in_channels (int): Channels of the features.
-        stride (int): Pixels of the picture for one of the features.
-            Default: 4.
-        sigma (float): Standard deviation, in features, of the Gaussian around
-            a corner. Default: 0.7.
-        max_digits (int): Most corners of a kind to look for. Default: 6.
-        score_thr (float): Least heat of a corner. Default: 0.3.
-        tag_thr (float): Greatest distance of the tags of a pair.
+        stride (int): Stride of the features in pixels. Default: 4.
+        sigma (float): Standard deviation, in feature cells, of the Gaussian
+            around a corner. Default: 0.7.
+        max_digits (int): Number of corners of each kind to keep. Default: 6.
+        score_thr (float): Minimum score of a corner. Default: 0.3.
+        tag_thr (float): Maximum distance between the tags of a pair.
             Default: 0.5.
     """
 
@@ -61,14 +60,14 @@ class CornerHead(nn.Module):
             ]
         self.neck = nn.Sequential(*layers)
         self.maps = nn.Conv2d(in_channels, 2 * sum(PARTS), 1)
-        # The heat begins low, since most of a map is no corner.
+        # CenterNet's prior: almost no corners at first.
         bias = torch.zeros(2 * sum(PARTS))
         bias[::sum(PARTS)] = -2.19
         self.maps.bias = nn.Parameter(bias)
         self.loss_module = MODELS.build(loss)
 
     def forward(self, features: Tensor) -> List[Tuple[Tensor, ...]]:
-        """Maps of heat, tag and offset: of the top left, bottom right."""
+        """Heatmap, tag and offset maps of top-left and bottom-right."""
         maps = self.maps(self.neck(features))
         return [half.split(PARTS, dim=1) for half in maps.chunk(2, dim=1)]
 
@@ -85,7 +84,7 @@ class CornerHead(nn.Module):
         for (heat, tag,
              offset), corner in zip(self(features), padded.split(2, dim=-1)):
             height, width = heat.shape[2:]
-            # A box may end on the border, after the last feature.
+            # A box may end on the image border, beyond the last cell.
             x = corner[..., 0].long().clamp(max=width - 1)
             y = corner[..., 1].long().clamp(max=height - 1)
             index = y * width + x
@@ -110,7 +109,7 @@ class CornerHead(nn.Module):
 
     def predict(self, features: Tensor,
                 data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
-        """Boxes of the pairs, the hottest first."""
+        """Boxes of the pairs, by descending score."""
         tops, bottoms = [self.peaks(*maps) for maps in self(features)]
         for n, sample in enumerate(data_samples):
             boxes = self.pairs(*[x[n] for x in tops], *[x[n] for x in bottoms])
@@ -119,7 +118,7 @@ class CornerHead(nn.Module):
 
     def peaks(self, heat: Tensor, tag: Tensor,
               offset: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """Heat (B, k), tag (B, k) and place (B, k, 2) of the corners."""
+        """Score (B, k), tag (B, k) and position (B, k, 2) of the corners."""
         heat = heat.sigmoid()
         peak = heat == F.max_pool2d(heat, 3, stride=1, padding=1)
         score, index = (heat * peak).flatten(1).topk(self.max_digits)
@@ -131,7 +130,7 @@ class CornerHead(nn.Module):
     def pairs(self, top_score: Tensor, top_tag: Tensor, top: Tensor,
               bottom_score: Tensor, bottom_tag: Tensor,
               bottom: Tensor) -> Tensor:
-        """Boxes (n, 4) of corners that fit, each corner in one box."""
+        """Boxes (n, 4) of matching corners; each corner is used once."""
         score = top_score[:, None] + bottom_score
         fits = ((top_score[:, None] > self.score_thr) &
                 (bottom_score > self.score_thr) &
@@ -149,6 +148,6 @@ class CornerHead(nn.Module):
 
 
 def gather(maps: Tensor, index: Tensor) -> Tensor:
-    """Values (B, N, C) of maps (B, C, H, W) at flat places (B, N)."""
+    """Values (B, N, C) of maps (B, C, H, W) at flat indices (B, N)."""
     index = index.unsqueeze(1).expand(-1, maps.shape[1], -1)
     return maps.flatten(2).gather(2, index).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""The label of a digit by its embedding."""
+"""Classification of digits by embeddings."""
 from __future__ import annotations
 from typing import Any, Dict, List
 
@@ -11,7 +11,7 @@ from .common import single
 
 
 class EmbeddingHead(nn.Module):
-    """Embeddings whose loss owns the vectors of the classes.
+    """Embeddings for a loss that owns the class vectors.
 
     For scenes with one digit. The label is the class with the highest logit
     of the loss.
@@ -20,7 +20,7 @@ class EmbeddingHead(nn.Module):
         loss (dict): Config of the loss, called with embeddings (N, D) and
             labels (N,). It has ``logits(embeddings)``.
         in_channels (int): Channels of the features.
-        loss_ccs (dict, optional): Config of a loss beside it, called with
+        loss_ccs (dict, optional): Config of a second loss, called with
             embeddings, the class vectors ``weight`` (C, D) of the first loss
             and labels, as :class:`mmlosses.losses.CCSLoss` is.
             Default: None.
@@ -55,7 +55,7 @@ class EmbeddingHead(nn.Module):
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The losses of the embedding of each scene's digit."""
+        """The losses of the embeddings."""
         labels = torch.cat([single(sample).labels for sample in data_samples])
         embeddings = self(features)
         losses = dict(loss_embedding=self.loss_module(embeddings, labels))

@@ -1,4 +1,4 @@
-"""Segmentation of the ink."""
+"""Ink segmentation."""
 from __future__ import annotations
 from typing import Any, Dict, List
 
@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 
 class MaskHead(nn.Module):
-    """One mask of a whole scene: where any of its digits has ink.
+    """One ink mask of a whole scene.
 
     Args:
         loss (dict): Config of the loss, called with logits (N, 1, H, W) and
             a mask of that shape.
         in_channels (int): Channels of the features.
-        stride (int): Pixels of the picture for one of the features.
-            Default: 4.
+        stride (int): Stride of the features in pixels. Default: 4.
     """
 
     def __init__(self,
@@ -30,12 +29,12 @@ class MaskHead(nn.Module):
         self.loss_module = MODELS.build(loss)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of the resolution of the picture."""
+        """Logits (N, 1, H, W) at image resolution."""
         return self.logits(features)
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The loss of the masks of all scenes."""
+        """The mask loss."""
         target = torch.stack([
             sample.gt_instances.masks.any(dim=0, keepdim=True)
             for sample in data_samples

@@ -1,4 +1,4 @@
-"""Keypoints and orientations as plain numbers."""
+"""Regression of keypoints, boxes and orientations."""
 from __future__ import annotations
 from typing import Any, Dict, List
 
@@ -13,7 +13,7 @@ from .simcc import corner_boxes
 
 def numbers(in_channels: int, feature_size: int, out_features: int,
             width: int) -> nn.Sequential:
-    """Layers from features to numbers that may depend on all positions."""
+    """Fully connected layers over all positions."""
     return nn.Sequential(
         nn.Conv2d(in_channels, 16, 1), nn.ReLU(inplace=True), nn.Flatten(),
         nn.Linear(16 * feature_size**2, width), nn.ReLU(inplace=True),
@@ -21,7 +21,7 @@ def numbers(in_channels: int, feature_size: int, out_features: int,
 
 
 class KeypointHead(nn.Module):
-    """Keypoints as coordinates, as mmpose's ``RegressionHead`` has them.
+    """Keypoints as coordinates, as in mmpose's ``RegressionHead``.
 
     For scenes with one digit.
 
@@ -30,12 +30,12 @@ class KeypointHead(nn.Module):
             prediction and target (N, K, 2), and a weight (N, K, 1).
         in_channels (int): Channels of the features.
         num_keypoints (int): Number K of keypoints. Default: 5.
-        canvas (int): Side of the picture in pixels. Default: 64.
+        canvas (int): Side of the image in pixels. Default: 64.
         feature_size (int): Side of the features. Default: 16.
         width (int): Width of the hidden layer. Default: 256.
     """
 
-    # Numbers of a keypoint.
+    # Outputs per keypoint.
     outputs = 2
 
     def __init__(self,
@@ -53,12 +53,12 @@ class KeypointHead(nn.Module):
         self.loss_module = MODELS.build(loss)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Numbers (N, K, outputs), of which the first two are (x, y)."""
+        """Outputs (N, K, outputs), of which the first two are (x, y)."""
         return self.layers(features).unflatten(1, (self.num_keypoints, -1))
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The loss of the keypoints of each scene's digit."""
+        """The keypoint loss."""
         keypoints = torch.stack(
             [single(sample).keypoints[0] for sample in data_samples])
         weight = torch.ones_like(keypoints[..., :1])
@@ -67,7 +67,7 @@ class KeypointHead(nn.Module):
 
     def call_loss(self, output: Tensor, target: Tensor,
                   weight: Tensor) -> Tensor:
-        """Call the loss with what the layers put out."""
+        """Call the loss with the output of the layers."""
         return self.loss_module(output, target, weight)
 
     def predict(self, features: Tensor,
@@ -82,7 +82,7 @@ class KeypointHead(nn.Module):
 
 
 class GaussianKeypointHead(KeypointHead):
-    """Keypoints as coordinates with deviations, as mmpose's ``RLEHead``.
+    """Keypoints with standard deviations, as in mmpose's ``RLEHead``.
 
     The loss is called with means and scales, target, and weight.
     """
@@ -96,7 +96,7 @@ class GaussianKeypointHead(KeypointHead):
 
 
 class BoxHead(nn.Module):
-    """The box of a digit, decoded as the heads of mmdet do.
+    """The box of a digit, decoded as in mmdet's heads.
 
     For scenes with one digit.
 
@@ -104,8 +104,8 @@ class BoxHead(nn.Module):
         loss (dict): Config of the loss, called as mmdet's ``BBoxHead`` does:
             with boxes (N, 4) in pixels, a weight (N, 4) and ``avg_factor``.
         in_channels (int): Channels of the features.
-        canvas (int): Side of the picture in pixels. Default: 64.
-        size (int): Side, in pixels, of the box that is refined. Default: 32.
+        canvas (int): Side of the image in pixels. Default: 64.
+        size (int): Side of the anchor box in pixels. Default: 32.
         feature_size (int): Side of the features. Default: 16.
         width (int): Width of the hidden layer. Default: 256.
     """
@@ -124,7 +124,7 @@ class BoxHead(nn.Module):
         self.loss_module = MODELS.build(loss)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Boxes (N, 4) as (x1, y1, x2, y2) in pixels."""
+        """Boxes (N, 4), xyxy, in pixels."""
         shift, scale = self.layers(features).chunk(2, dim=-1)
         centre = self.canvas / 2 + shift * self.size
         half = scale.exp() * self.size / 2
@@ -132,7 +132,7 @@ class BoxHead(nn.Module):
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The loss of the box of each scene's digit."""
+        """The box loss."""
         target = torch.cat([single(sample).bboxes for sample in data_samples])
         loss = self.loss_module(
             self(features),
@@ -176,7 +176,7 @@ class OrientationHead(nn.Module):
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The loss of the rotation of each scene's digit."""
+        """The orientation loss."""
         angles = torch.cat([single(sample).angles for sample in data_samples])
         target = torch.stack([angles.cos(), angles.sin()], dim=-1)
         return dict(loss_angle=self.loss_module(self(features), target))

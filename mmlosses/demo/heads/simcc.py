@@ -1,4 +1,4 @@
-"""Keypoints as one classification per axis."""
+"""SimCC: keypoints as one classification per axis."""
 from __future__ import annotations
 import math
 from typing import Any, Dict, List, Tuple
@@ -47,13 +47,13 @@ class SimCCHead(nn.Module):
         self.loss_module = MODELS.build(loss)
 
     def forward(self, features: Tensor) -> Tuple[Tensor, Tensor]:
-        """Scores (N, K, bins) of either axis."""
+        """Scores (N, K, bins) of each axis."""
         maps = self.maps(features).flatten(2)
         return self.x_bins(maps), self.y_bins(maps)
 
     def loss(self, features: Tensor,
              data_samples: List[BaseDataElement]) -> Dict[str, Tensor]:
-        """The loss of the keypoints of each scene's digit."""
+        """The keypoint loss."""
         keypoints = torch.stack(
             [single(sample).keypoints[0] for sample in data_samples])
         target = self.encode(keypoints)
@@ -74,7 +74,7 @@ class SimCCHead(nn.Module):
         return data_samples
 
     def encode(self, keypoints: Tensor) -> Tuple[Tensor, Tensor]:
-        """Gaussian densities (N, K, bins) of either axis."""
+        """Gaussian densities (N, K, bins) of each axis."""
         bins = torch.arange(self.bins, device=keypoints.device)
         x, y = [
             torch.exp(-(bins - centre[..., None])**2 / (2 * self.sigma**2)) /
@@ -85,7 +85,7 @@ class SimCCHead(nn.Module):
 
 
 def corner_boxes(corners: Tensor) -> Tensor:
-    """The boxes xyxy whose sides are the means of two corners each."""
+    """Boxes xyxy from corners; each side is the mean of two of them."""
     top_left, top_right, bottom_right, bottom_left = corners.unbind(1)
     return torch.stack([
         (top_left + bottom_left)[:, 0],
