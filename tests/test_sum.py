@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmlosses import losses
 from mmlosses.losses import SumLoss
-from mmlosses.losses.device_history import MOST_WAITING, DeviceHistory
+from mmlosses.core.device_history import MOST_WAITING, DeviceHistory
 from mmlosses.testing import CONTRACT
 
 CASE, = CASES

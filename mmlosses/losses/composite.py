@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from mmlosses.core.base import BaseLoss, CommonArguments, call_signature
 from mmlosses.core.checks import check_choice
+from mmlosses.core.device_history import log_values
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.tensors import autocast_off, is_transformed, upcast
 from mmlosses.core.terms import add_terms
 from mmlosses.registry import MODELS
-from .device_history import log_values
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -1,4 +1,4 @@
-"""A log of numbers that stay on their device until somebody reads it."""
+"""Logged values that stay on their device until the log is read."""
 from __future__ import annotations
 import itertools
 import weakref
@@ -8,32 +8,42 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import Tensor, nn
 
-# So many may wait where nothing is ever logged: 512 bytes each on a GPU.
+# At most as many wait where nothing reads the log: 512 bytes each on a GPU.
 MOST_WAITING = 1000
 
-# Who logs under a name, for each log.
+# The module that logs under a name, for each log.
 OWNERS: MutableMapping[MessageHub, Dict[str, Any]] = (
     weakref.WeakKeyDictionary())
 
 
+def read_first(name: str) -> property:
+    """An attribute of ``HistoryBuffer`` that includes the waiting values."""
+
+    def read(history: DeviceHistory) -> Any:
+        history.read()
+        return vars(history)[name]
+
+    def write(history: DeviceHistory, value: Any) -> None:
+        vars(history)[name] = value
+
+    return property(read, write)
+
+
 class DeviceHistory(HistoryBuffer):
-    """What mmengine keeps of a logged value, filled without a wait.
+    """mmengine's history of a value, filled without host synchronisation.
 
-    ``MessageHub.update_scalar`` takes the number out of a tensor, for which
-    the host waits for the device. Here tensors wait until ``LoggerHook``, a
-    checkpoint or anybody else reads the log. Copied or pickled, it is a plain
-    :class:`mmengine.logging.HistoryBuffer`, so that checkpoints need no
-    mmlosses to be read.
-
-    Args:
-        history (HistoryBuffer, optional): What was logged before.
-            Default: None.
+    ``MessageHub.update_scalar`` synchronises for each value. Here tensors
+    wait until ``LoggerHook``, a checkpoint or anybody else reads the log.
+    Copied or pickled, it is a plain :class:`mmengine.logging.HistoryBuffer`,
+    so that checkpoints need no mmlosses to be read.
     """
+    _log_history = read_first('_log_history')
+    _count_history = read_first('_count_history')
 
     def __init__(self, history: HistoryBuffer | None = None) -> None:
-        super().__init__(*(([], []) if history is None else history.data))
         self.waiting: List[Tensor] = []
         self.iteration: int | None = None
+        super().__init__(*(([], []) if history is None else history.data))
 
     def add(self, value: Tensor, iteration: int | None) -> None:
         """Log a value, or add it to that of the same iteration.
@@ -50,47 +60,10 @@ class DeviceHistory(HistoryBuffer):
         self.iteration = iteration
 
     def read(self) -> None:
-        """Take the numbers from the device, all at once."""
-        if self.waiting:
-            waiting, self.waiting = self.waiting, []
-            for value in torch.stack(waiting).tolist():
-                super().update(value)
-
-    @property
-    def data(self) -> Tuple[Any, Any]:
-        """All values, and how often each counts."""
-        self.read()
-        return super().data
-
-    def update(self, log_val: float, count: int = 1) -> None:
-        """Log a number."""
-        self.read()
-        super().update(log_val, count)
-
-    def statistics(self, method_name: str, *arg: Any, **kwargs: Any) -> Any:
-        """A statistic by its name."""
-        self.read()
-        return super().statistics(method_name, *arg, **kwargs)
-
-    def mean(self, window_size: int | None = None) -> Any:
-        """The mean of the last values."""
-        self.read()
-        return super().mean(window_size)
-
-    def max(self, window_size: int | None = None) -> Any:
-        """The greatest of the last values."""
-        self.read()
-        return super().max(window_size)
-
-    def min(self, window_size: int | None = None) -> Any:
-        """The least of the last values."""
-        self.read()
-        return super().min(window_size)
-
-    def current(self) -> Any:
-        """The last value."""
-        self.read()
-        return super().current()
+        """Take all waiting numbers from the device at once."""
+        waiting, self.waiting = self.waiting, []
+        for value in torch.stack(waiting).tolist() if waiting else ():
+            self.update(value)
 
     def __reduce_ex__(self, protocol: Any) -> Tuple[Any, Any]:
         """Become a plain buffer."""
@@ -102,9 +75,9 @@ def log_values(owner: nn.Module, name: str, values: Dict[str, Tensor]) -> None:
     """Log tensors of one number beside the losses, as ``train/name.key``.
 
     Args:
-        owner (nn.Module): Whose they are. A second owner of one name has a
-            number appended to it: ``train/name_2.key``.
-        name (str): What their names begin with.
+        owner (nn.Module): The module that logs. A second owner of a name has
+            a number appended to it: ``train/name_2.key``.
+        name (str): The prefix of the names.
         values (dict[str, Tensor]): The values, by name.
     """
     # `get_current_instance` would make a hub where there is none.
@@ -120,7 +93,7 @@ def log_values(owner: nn.Module, name: str, values: Dict[str, Tensor]) -> None:
         history = hub.log_scalars.get(key)
         if not isinstance(history, DeviceHistory):
             if history is None:
-                hub.update_scalar(key, 0.0)  # which also says: save it
+                hub.update_scalar(key, 0.0)  # marks it to be saved
             history = hub.log_scalars[key] = DeviceHistory(history)
         history.add(value, hub.runtime_info.get('iter'))
 
@@ -133,6 +106,5 @@ def own_prefix(hub: MessageHub, owner: nn.Module, name: str) -> str:
         known = owners[prefix]() if prefix in owners else None
         if known is None or known is owner:
             break
-    if known is None:
-        owners[prefix] = weakref.ref(owner)
+    owners[prefix] = weakref.ref(owner)
     return prefix
