@@ -24,23 +24,22 @@ class BoxArguments(CommonArguments, total=False):
 class BoxPair:
     r"""Predicted boxes and their targets.
 
-    What has two axes, x and y or width and height, holds them on axis 0.
+    Attributes with two components, x and y or width and height, have them on
+    axis 0.
 
-    The larger of two numbers is half their sum plus half their distance, the
-    smaller one half the sum less half the distance. So the sides of the boxes
-    and the errors of their corners say how wide the overlap and the enclosing
-    box are. A predicted box whose corners have changed places has no size, but
-    the enclosing box still holds its centre, and no ratio gets out of hand.
+    The geometry is computed from half sums and half differences:
+    max(a, b) = (a + b) / 2 + |a - b| / 2, and min with a minus. So the sides
+    and the errors of the corners give the overlap and the enclosing box. A
+    predicted box with swapped corners has size 0, but the enclosing box still
+    contains its centre, and all ratios stay bounded.
 
     Args:
-        low_error (Tensor): Left and top, prediction less target.
-        high_error (Tensor): Right and bottom, prediction less target.
-        size (Tensor): Width and height of the predictions.
-        target_size (Tensor): Width and height of the targets.
-        eps (float): What denominators are at least.
-
-    Shape:
-        - low_error, high_error, size, target_size: (2, \*).
+        low_error (Tensor): Left and top, prediction minus target, (2, \*).
+        high_error (Tensor): Right and bottom, prediction minus target,
+            (2, \*).
+        size (Tensor): Width and height of the predictions, (2, \*).
+        target_size (Tensor): Width and height of the targets, (2, \*).
+        eps (float): Lower bound of denominators.
     """
 
     def __init__(self, low_error: Tensor, high_error: Tensor, size: Tensor,
@@ -52,49 +51,37 @@ class BoxPair:
         self.eps = eps
         self.sides = size + target_size
         self.errors = low_error.abs() + high_error.abs()
-        overlap = (self.sides - self.errors).clamp(min=0)  # twice of it
+        overlap = (self.sides - self.errors).clamp(min=0)  # doubled
         intersection = product(overlap) / 4
         areas = product(size) + product(target_size)
         self.union = (areas - intersection).clamp(min=eps)
         self.iou = intersection / self.union
 
     def enclosing(self) -> Tensor:
-        """Width and height of the smallest box around both."""
+        """Return width and height of the smallest enclosing box."""
         return (self.sides + self.errors) / 2
 
     def squared_diagonal(self) -> Tensor:
-        """Squared diagonal of the smallest box around both."""
+        """Return the squared diagonal of the smallest enclosing box."""
         return squared_length(self.enclosing()).clamp(min=self.eps)
 
     def offset(self) -> Tensor:
-        """From the centre of the target to that of the prediction."""
+        """Return the centre of the prediction minus that of the target."""
         return (self.low_error + self.high_error) / 2
 
     def size_error(self) -> Tensor:
-        """Width and height, prediction less target."""
+        """Return width and height, prediction minus target."""
         return self.high_error - self.low_error
 
     def scaled(self, ratio: float) -> BoxPair:
-        """The same boxes with their sides times a ratio, about the centre."""
+        """Return the boxes with their sides scaled about the centre."""
         offset, half = self.offset(), ratio / 2 * self.size_error()
         return BoxPair(offset - half, offset + half, ratio * self.size,
                        ratio * self.target_size, self.eps)
 
 
 def box_pair(pred: Tensor, target: Tensor, eps: float = 1e-6) -> BoxPair:
-    r"""Pair boxes (x1, y1, x2, y2) on the last axis.
-
-    Args:
-        pred (Tensor): Predicted boxes, in pixels or any other unit.
-        target (Tensor): The target of each.
-        eps (float): What denominators are at least.
-
-    Shape:
-        - pred, target: (\*, 4).
-
-    Returns:
-        BoxPair: The boxes, and what there is to know about them.
-    """
+    r"""Pair predicted boxes (\*, 4), x1, y1, x2, y2, with their targets."""
     (low, high), (target_low, target_high) = [
         coordinates_first(boxes).split(2) for boxes in (pred, target)
     ]
@@ -104,38 +91,44 @@ def box_pair(pred: Tensor, target: Tensor, eps: float = 1e-6) -> BoxPair:
 
 
 def product(pairs: Tensor) -> Tensor:
-    """The product of the two numbers on axis 0."""
-    # Not by index, whose gradient is a tensor of zeros for each of them.
+    """Return the product of the two components on axis 0."""
+    # Indexing would allocate a gradient of zeros for each component.
     one, other = pairs.unbind()
     return one * other
 
 
 def squared_length(vectors: Tensor) -> Tensor:
-    """The squared length of vectors of two numbers on axis 0."""
+    """Return the squared length of vectors with their components on axis 0."""
     across, down = vectors.unbind()
     return across**2 + down**2
 
 
 class BoxLoss(BaseLoss):
-    r"""Base of the box losses: 1 - IoU, and penalties.
+    r"""Base of the box losses: 1 - IoU plus penalties.
 
     .. math::
         L = 1 - IoU + \sum_i P_i
 
-    A box loss is its :meth:`penalties`, or another :meth:`box_loss`, of a
-    :class:`BoxPair`. One element is one box.
+    A subclass defines :meth:`penalties`, or :meth:`box_loss` for another
+    formula, of a :class:`BoxPair`. Each element is one box.
 
     Args:
-        eps (float): Least value of areas, lengths and their squares as
+        eps (float): Lower bound of areas, lengths and squared lengths as
             denominators. Default: 1e-6.
 
     Shape:
-        - pred, target: (N, 4), boxes (x1, y1, x2, y2), in any unit.
-        - weight: (N,), or (N, 4), of which the mean counts.
+        - pred, target: (N, 4), boxes (x1, y1, x2, y2) in any unit.
+        - weight: (N,), or (N, 4), which is averaged over the coordinates.
         - returns: 0-dim, or (N,) for ``'none'``.
 
     Raises:
         ValueError: If ``eps`` is not positive.
+
+    Differs from upstream:
+        - mmdet's box losses synchronise with the host to look for a positive
+          weight.
+        - mmdet's DIoU, CIoU and SIoU losses overflow in half precision: the
+          area of a box of 600 pixels is infinite.
     """
 
     def __init__(self,
@@ -151,15 +144,15 @@ class BoxLoss(BaseLoss):
         return ()
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """The formula: the loss of each pair."""
+        """Return the loss of each pair."""
         return add_terms(1 - pair.iou, self.penalties(pair))
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of each box."""
+        """Return the loss of each box."""
         return self.box_loss(box_pair(pred, target.to(pred.dtype), self.eps))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """The shape without the coordinates, after checking them."""
+        """Check the coordinates and return the shape without them."""
         check_same_shape(pred, target)
         if pred.ndim == 0 or pred.shape[-1] != 4:
             raise ValueError('boxes must have four coordinates x1, y1, x2, y2 '
@@ -168,7 +161,7 @@ class BoxLoss(BaseLoss):
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:
-        """Also a weight of each coordinate, as heads pass it: their mean."""
+        """Average weights that are given for each coordinate."""
         if isinstance(weight, Tensor) and weight.shape == (*shape, 4):
             weight = weight.to(dtype).mean(dim=-1)
         return super().element_weight(weight, shape, dtype)

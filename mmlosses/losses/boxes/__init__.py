@@ -1,1 +1,1 @@
-"""Box losses, by what they add to the overlap."""
+"""Box losses, grouped by what they add to the overlap."""

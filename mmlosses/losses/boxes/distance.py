@@ -16,92 +16,73 @@ if TYPE_CHECKING:
 
 
 def diou_penalty(pair: BoxPair) -> Terms:
-    r"""Squared distance of the centres, by the diagonal of the enclosing box.
-
-    .. math::
-        \frac{\rho^2(b, b^{gt})}{c^2}
-    """
+    """The penalty of :class:`DIoULoss`."""
     return squared_length(pair.offset()) / pair.squared_diagonal(),
 
 
 @MODELS.register_module()
 class DIoULoss(BoxLoss):
-    r"""Distance IoU: also the distance of the centres.
+    r"""Distance IoU: adds the distance between the centres.
 
     .. math::
         L = 1 - IoU + \frac{\rho^2(b, b^{gt})}{c^2}
 
-    with the centres b and the diagonal c of the smallest box around both.
-
-    Differs from upstream:
-        - mmdet's waits for the device to look for a positive weight.
-        - mmdet's overflows in half precision: the area of a box of 600
-          pixels is infinite.
+    with the centres b and the diagonal c of the smallest enclosing box.
     """
 
     info = LossInfo(
-        purpose='boxes: overlap and centre',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression by overlap and centre distance',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Zhaohui Zheng, Ping Wang, Wei Liu, Jinze Li, Rongguang Ye, '
             'Dongwei Ren',
             'Distance-IoU Loss: Faster and Better Learning for Bounding Box '
-            'Regression',
-            'AAAI', 2020, '1911.08287'),
+            'Regression', 'AAAI', 2020, '1911.08287'),
         source='equation 7.')
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """The distance of the centres."""
+        """The distance between the centres."""
         return diou_penalty(pair)
 
 
 def ciou_penalty(pair: BoxPair) -> Terms:
-    r"""The distance of the centres, and the difference of the aspect ratios.
-
-    .. math::
-        \frac{\rho^2(b, b^{gt})}{c^2}, \qquad \alpha v, \qquad
-        v = \frac{4}{\pi^2} \left(\arctan\frac{w^{gt}}{h^{gt}}
-        - \arctan\frac{w}{h}\right)^2, \qquad
-        \alpha = \begin{cases} 0 & IoU \le 0.5 \\
-        \frac{v}{1 - IoU + v} & IoU > 0.5 \end{cases}
-
-    No gradient flows through :math:`\alpha`.
-    """
+    """The two penalties of :class:`CIoULoss`."""
     angle, target_angle = [
         torch.atan(width / height.clamp(min=pair.eps))
         for width, height in (pair.size, pair.target_size)
     ]
     aspect = (2 / math.pi * (target_angle - angle))**2
     v, iou = aspect.detach(), pair.iou.detach()
-    # 0 by 0 at a perfect prediction, were it not for the least denominator.
+    # Without the bound, a perfect prediction gives 0 / 0.
     alpha = (iou > 0.5) * v / (1 - iou + v).clamp(min=pair.eps)
     return (*diou_penalty(pair), alpha * aspect)
 
 
 @MODELS.register_module()
 class CIoULoss(BoxLoss):
-    r"""Complete IoU: also the centres and the aspect ratio.
+    r"""Complete IoU: adds the centre distance and the aspect ratio.
 
     .. math::
-        L = 1 - IoU + \frac{\rho^2(b, b^{gt})}{c^2} + \alpha v
+        L = 1 - IoU + \frac{\rho^2(b, b^{gt})}{c^2} + \alpha v, \qquad
+        v = \frac{4}{\pi^2} \left(\arctan\frac{w^{gt}}{h^{gt}}
+        - \arctan\frac{w}{h}\right)^2, \qquad
+        \alpha = \begin{cases} 0 & IoU \le 0.5 \\
+        \frac{v}{1 - IoU + v} & IoU > 0.5 \end{cases}
 
-    with :math:`\alpha v` of :func:`ciou_penalty`. Only boxes that overlap by
-    more than half learn the aspect ratio, and :math:`\alpha` is a constant for
-    the gradient: at IoU 0.5 the value jumps by at most 0.17.
+    with the centres b and the diagonal c of the smallest enclosing box. No
+    gradient flows through :math:`\alpha`. At IoU 0.5 the value jumps by at
+    most 0.17.
 
     Differs from upstream:
-        - mmdet's waits for the device to look for a positive weight.
-        - mmdet's value and gradient are NaN where the prediction is the
+        - mmdet's value and gradient are NaN where the prediction equals the
           target.
-        - mmdet's overflows in half precision: the area of a box of 600
-          pixels is infinite.
-        - torchvision's has no threshold: it learns the aspect ratio of all.
+        - torchvision's has no threshold: the aspect ratio counts at every IoU.
     """
 
     info = LossInfo(
-        purpose='boxes: overlap, centre and aspect ratio',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression by overlap, centre distance and aspect ratio',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Zhaohui Zheng, Ping Wang, Dongwei Ren, Wei Liu, Rongguang Ye, '
@@ -111,21 +92,13 @@ class CIoULoss(BoxLoss):
             'IEEE Transactions on Cybernetics', 2021, '2005.03572'))
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """The distance of the centres and the aspect ratio."""
+        """The distance between the centres, and the aspect ratio."""
         return ciou_penalty(pair)
 
 
 def mpdiou_penalty(pair: BoxPair,
                    img_shape: Sequence[float] | None = None) -> Terms:
-    r"""Squared distances of the corners, by a squared diagonal.
-
-    .. math::
-        \frac{d_1^2}{d^2}, \qquad \frac{d_2^2}{d^2}
-
-    with the distances :math:`d_1` of the top left corners and :math:`d_2` of
-    the bottom right ones. The diagonal :math:`d` is that of the picture of
-    ``img_shape`` (height, width), or of the enclosing box.
-    """
+    """The two penalties of :class:`MPDIoULoss`."""
     square: float | Tensor
     if img_shape is None:
         square = pair.squared_diagonal()
@@ -137,31 +110,29 @@ def mpdiou_penalty(pair: BoxPair,
 
 @MODELS.register_module()
 class MPDIoULoss(BoxLoss):
-    r"""Minimum point distance IoU: also the distance of two corners.
+    r"""Minimum point distance IoU: adds the distances of two corners.
 
     .. math::
         L = 1 - IoU + \frac{d_1^2}{w^2 + h^2} + \frac{d_2^2}{w^2 + h^2}
 
     with the distances :math:`d_1` of the top left and :math:`d_2` of the
-    bottom right corners, and the sides of the picture, as in the paper, or of
-    the smallest box around both.
+    bottom right corners, and the size w, h of ``img_shape`` or of the smallest
+    enclosing box.
 
     Args:
-        img_shape (tuple[float], optional): Height and width of the picture,
-            in the unit of the boxes. ``None`` takes those of the smallest box
-            around both, so that the loss does not depend on the scale.
-            Default: None.
+        img_shape (tuple[float], optional): Height and width of the image, as
+            in the paper, in the unit of the boxes. ``None`` takes the smallest
+            enclosing box, which makes the loss scale-invariant. Default: None.
     """
 
     info = LossInfo(
-        purpose='boxes, also far away: overlap and two corners',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression by overlap and corners, also from far away',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Siliang Ma, Yong Xu',
             'MPDIoU: A Loss for Efficient and Accurate Bounding Box '
-            'Regression',
-            '', 2023, '2307.07662'))
+            'Regression', '', 2023, '2307.07662'))
 
     def __init__(self,
                  img_shape: Sequence[float] | None = None,

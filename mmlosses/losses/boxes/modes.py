@@ -1,4 +1,4 @@
-"""Powers and inner boxes, with the penalties of any other box loss."""
+"""Powers and rescaled boxes, with the penalties of any other box loss."""
 from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, Dict
 
@@ -33,32 +33,31 @@ PENALTIES: Dict[str, Callable[[BoxPair], Terms]] = {
 
 @MODELS.register_module()
 class AlphaIoULoss(BoxLoss):
-    r"""A power of the IoU and of each penalty beside it.
+    r"""Raises the IoU and each penalty to the power alpha.
 
     .. math::
         L = 1 - IoU^\alpha + \sum_i P_i^\alpha
 
     with the penalties :math:`P_i` of a ``mode``, for instance
-    :math:`\rho^2 / c^2` of ``'diou'``. An :math:`\alpha` above 1 gives boxes
-    more weight the better they are.
+    :math:`\rho^2 / c^2` of ``'diou'``. :math:`\alpha > 1` weights accurate
+    boxes more.
 
     Args:
-        alpha (float): Power :math:`\alpha`. The paper has 3. Default: 3.0.
+        alpha (float): Power :math:`\alpha`; the paper uses 3. Default: 3.0.
         mode (str): ``'iou'``, ``'giou'``, ``'diou'`` or ``'ciou'``, as in the
-            paper; also ``'eiou'``, ``'siou'``, ``'mpdiou'`` or
-            ``'shapeiou'``. Default: ``'iou'``.
+            paper; also ``'eiou'``, ``'siou'``, ``'mpdiou'`` or ``'shapeiou'``.
+            Default: ``'iou'``.
     """
 
     info = LossInfo(
-        purpose='boxes, with more weight the better they are',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression that weights accurate boxes more',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Jiabo He, Sarah Erfani, Xingjun Ma, James Bailey, Ying Chi, '
             'Xian-Sheng Hua',
             'Alpha-IoU: A Family of Power Intersection over Union Losses for '
-            'Bounding Box Regression',
-            'NeurIPS', 2021, '2110.13675'))
+            'Bounding Box Regression', 'NeurIPS', 2021, '2110.13675'))
 
     def __init__(self,
                  alpha: float = 3.0,
@@ -73,7 +72,7 @@ class AlphaIoULoss(BoxLoss):
     def box_loss(self, pair: BoxPair) -> Tensor:
         """1 - alpha-IoU."""
         terms = PENALTIES[self.mode](pair)
-        # From 2 on, both derivatives of the power are finite at an IoU of 0.
+        # For alpha >= 2, both derivatives of the power are finite at IoU 0.
         power = torch.pow if self.alpha >= 2 else safe_power
         return add_terms(1 - power(pair.iou, self.alpha),
                          [safe_power(term, self.alpha) for term in terms])
@@ -86,26 +85,25 @@ class InnerIoULoss(BoxLoss):
     .. math::
         L = 1 - IoU_{inner} + \sum_i P_i
 
-    with the penalties :math:`P_i` of a ``mode``, which are those of the boxes
-    as they are. It is the loss of that mode plus :math:`IoU - IoU_{inner}`.
+    with the penalties :math:`P_i` of a ``mode``, computed from the original
+    boxes: the loss of that mode plus :math:`IoU - IoU_{inner}`.
 
     Args:
-        ratio (float): Factor of the sides, in the paper from 0.5 to 1.5: below
-            1 good boxes learn faster, above 1 poor ones do. Default: 0.7.
+        ratio (float): Scale of the sides, in the paper from 0.5 to 1.5. Below
+            1 accurate boxes learn faster, above 1 poor ones. Default: 0.7.
         mode (str): ``'iou'``, ``'giou'``, ``'diou'``, ``'ciou'``, ``'eiou'``
             or ``'siou'``, as in the paper; also ``'mpdiou'`` or
             ``'shapeiou'``. Default: ``'iou'``.
     """
 
     info = LossInfo(
-        purpose='boxes, by any mode, with the IoU of scaled boxes',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression in any mode, with the IoU of rescaled boxes',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Hao Zhang, Cong Xu, Shuaijie Zhang',
             'Inner-IoU: More Effective Intersection over Union Loss with '
-            'Auxiliary Bounding Box',
-            '', 2023, '2311.02877'))
+            'Auxiliary Bounding Box', '', 2023, '2311.02877'))
 
     def __init__(self,
                  ratio: float = 0.7,

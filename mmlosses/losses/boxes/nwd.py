@@ -1,4 +1,4 @@
-"""Distance of boxes as Gaussians."""
+"""Distance between boxes as Gaussians."""
 from __future__ import annotations
 from typing import TYPE_CHECKING
 
@@ -23,27 +23,25 @@ class NWDLoss(BoxLoss):
         W^2 = \|b - b^{gt}\|^2 + \frac{(w - w^{gt})^2}{4}
         + \frac{(h - h^{gt})^2}{4}
 
-    with the centres b. It is not a function of the IoU: where a box of a few
-    pixels misses its target by one, the loss is still small. It depends on
-    the unit of the boxes.
+    with the centres b. It does not use the IoU: where a box of a few pixels
+    misses its target by one pixel, the loss is still small. It depends on the
+    unit of the boxes.
 
     Args:
-        constant (float): C, in the unit of the boxes. The paper takes the
-            mean size of the objects of its dataset, AI-TOD: 12.8 pixels.
-            Default: 12.8.
-        eps (float): Distance, in pixels, below which the gradient falls to 0.
+        constant (float): C, in the unit of the boxes. The paper uses the mean
+            object size of its dataset, AI-TOD: 12.8 pixels. Default: 12.8.
+        eps (float): Distance, in pixels, below which the gradient vanishes.
             Default: 1e-6.
     """
 
     info = LossInfo(
-        purpose='boxes of a few pixels: tiny, small objects',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression for tiny, small objects of a few pixels',
+        slots='any slot with decoded boxes in pixels, such as FCOS',
         expects='pixel boxes',
         paper=Paper(
             'Jinwang Wang, Chang Xu, Wen Yang, Lei Yu',
             'A Normalized Gaussian Wasserstein Distance for Tiny Object '
-            'Detection',
-            '', 2021, '2110.13389'))
+            'Detection', '', 2021, '2110.13389'))
 
     def __init__(self,
                  constant: float = 12.8,
@@ -55,7 +53,7 @@ class NWDLoss(BoxLoss):
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """1 - NWD."""
         # Centres and half sides are half sums and half differences of the
-        # corners, so W^2 is half of the sum of the squared errors of those.
+        # corners, so W^2 is half the sum of the squared corner errors.
         error = pred - target.to(pred.dtype)
         square = (error**2).sum(dim=-1) / 2
         # Smooth at 0, where the gradient of a square root is infinite.

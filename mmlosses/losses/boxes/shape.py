@@ -1,4 +1,4 @@
-"""Differences of the sides, beside the distance of the centres."""
+"""Differences of the sides, with the distance between the centres."""
 from __future__ import annotations
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 def eiou_penalty(pair: BoxPair) -> Terms:
-    r"""The distance of the centres, and the differences of both sides.
-
-    .. math::
-        \frac{\rho^2(b, b^{gt})}{(w^c)^2 + (h^c)^2}, \qquad
-        \frac{(w - w^{gt})^2}{(w^c)^2}, \qquad
-        \frac{(h - h^{gt})^2}{(h^c)^2}
-    """
+    """The three penalties of :class:`EIoULoss`."""
     enclosing = pair.enclosing().clamp(min=pair.eps)
     centre = squared_length(pair.offset()) / squared_length(enclosing)
     width, height = (pair.size_error() / enclosing)**2
@@ -32,37 +26,36 @@ def eiou_penalty(pair: BoxPair) -> Terms:
 
 @MODELS.register_module()
 class EIoULoss(BoxLoss):
-    r"""Efficient IoU: also the centres, the widths and the heights.
+    r"""Efficient IoU: adds the distances of centres, widths and heights.
 
     .. math::
         L = 1 - IoU + \frac{\rho^2(b, b^{gt})}{(w^c)^2 + (h^c)^2}
         + \frac{(w - w^{gt})^2}{(w^c)^2} + \frac{(h - h^{gt})^2}{(h^c)^2}
 
-    with the sides :math:`w^c` and :math:`h^c` of the smallest box around both.
-    Focal-EIoU multiplies it by :math:`IoU^\gamma`, as a constant for the
-    gradient: poor boxes count less, and boxes apart learn nothing.
+    with the centres b and the sides :math:`w^c`, :math:`h^c` of the smallest
+    enclosing box. Focal-EIoU multiplies it by :math:`IoU^\gamma`, without a
+    gradient: poor boxes count less, and non-overlapping boxes learn nothing.
 
     Args:
         focal_gamma (float, optional): Exponent :math:`\gamma` of Focal-EIoU;
-            the paper has 0.5. ``None`` is EIoU. Default: None.
+            the paper uses 0.5. ``None`` is EIoU. Default: None.
 
     Differs from upstream:
-        - mmdet's ``EIoULoss`` is another paper's: Extended IoU, Hanyang Peng
-          and Shiqi Yu, IEEE Transactions on Image Processing 2021. So its
-          ``smooth_point`` is no argument here.
+        - mmdet's ``EIoULoss`` is a different loss: Extended IoU, Hanyang Peng
+          and Shiqi Yu, IEEE Transactions on Image Processing 2021. Its
+          ``smooth_point`` is therefore not an argument here.
     """
 
     info = LossInfo(
-        purpose='boxes, also far away: overlap, centre and both sides; '
-                'Focal-EIoU',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression by overlap, centre and sides, also from far '
+        'away; Focal-EIoU',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Yi-Fan Zhang, Weiqiang Ren, Zhang Zhang, Zhen Jia, Liang Wang, '
             'Tieniu Tan',
             'Focal and Efficient IOU Loss for Accurate Bounding Box '
-            'Regression',
-            'Neurocomputing', 2022, '2101.08158'))
+            'Regression', 'Neurocomputing', 2022, '2101.08158'))
 
     def __init__(self,
                  focal_gamma: float | None = None,
@@ -73,34 +66,22 @@ class EIoULoss(BoxLoss):
         self.focal_gamma = focal_gamma
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """1 - EIoU, weighted by the IoU if it is focal."""
+        """EIoU, or Focal-EIoU with ``focal_gamma``."""
         loss = add_terms(1 - pair.iou, eiou_penalty(pair))
         if self.focal_gamma is None:
             return loss
-        # With a gradient, the weight would push boxes apart.
+        # A gradient through the weight would push boxes apart.
         return pair.iou.detach()**self.focal_gamma * loss
 
 
 def side_difference(pair: BoxPair) -> Tensor:
-    """Difference of each side, by the longer one."""
+    """Return the difference of each side, relative to the longer one."""
     longer = torch.maximum(pair.size, pair.target_size).clamp(min=pair.eps)
     return pair.size_error().abs() / longer
 
 
 def siou_penalty(pair: BoxPair, theta: float = 4.0) -> Terms:
-    r"""Half the distance cost, which knows the angle, and half the shape cost.
-
-    .. math::
-        \frac{1}{2} \sum_{t = x, y} \left(1 - e^{-(2 - \Lambda) \rho_t}\right),
-        \qquad
-        \rho_x = \left(\frac{b_x - b_x^{gt}}{w^c}\right)^2, \qquad
-        \Lambda = \sin 2\alpha
-        = \frac{2 |b_x - b_x^{gt}| |b_y - b_y^{gt}|}{\rho^2(b, b^{gt})}
-        \\
-        \frac{1}{2} \sum_{t = w, h} \left(1 - e^{-\omega_t}\right)^\theta,
-        \qquad
-        \omega_w = \frac{|w - w^{gt}|}{\max(w, w^{gt})}
-    """
+    """The penalties of :class:`SIoULoss`, distance and shape cost."""
     offset = pair.offset()
     square = squared_length(offset).clamp(min=pair.eps)
     angle_cost = 2 * product(offset).abs() / square
@@ -112,13 +93,23 @@ def siou_penalty(pair: BoxPair, theta: float = 4.0) -> Terms:
 
 @MODELS.register_module()
 class SIoULoss(BoxLoss):
-    r"""SCYLLA IoU: also the centres, with their angle, and the sides.
+    r"""SCYLLA IoU: adds a direction-aware centre distance and a shape cost.
 
     .. math::
         L = 1 - IoU + \frac{\Delta + \Omega}{2}
+        \\
+        \Delta = \sum_{t = x, y} \left(1 - e^{-(2 - \Lambda) \rho_t}\right),
+        \qquad
+        \rho_x = \left(\frac{b_x - b_x^{gt}}{w^c}\right)^2, \qquad
+        \Lambda = \sin 2\alpha
+        = \frac{2 |b_x - b_x^{gt}| |b_y - b_y^{gt}|}{\rho^2(b, b^{gt})}
+        \\
+        \Omega = \sum_{t = w, h} \left(1 - e^{-\omega_t}\right)^\theta,
+        \qquad
+        \omega_w = \frac{|w - w^{gt}|}{\max(w, w^{gt})}
 
-    with the distance cost :math:`\Delta`, which knows the angle between the
-    centres, and the shape cost :math:`\Omega` of :func:`siou_penalty`.
+    with the centres b, the angle :math:`\alpha` of the line between them, and
+    the sides :math:`w^c`, :math:`h^c` of the smallest enclosing box.
 
     Args:
         theta (float): Exponent of the shape cost, in the paper from 2 to 6.
@@ -128,17 +119,15 @@ class SIoULoss(BoxLoss):
 
     Differs from upstream:
         - The distance cost of mmdet has the wrong sign, unless
-          ``neg_gamma=True``: it falls as the boxes move apart, and training
-          pushes them.
-        - The sine of twice the angle comes without the paper's arcsine,
+          ``neg_gamma=True``: it decreases as the boxes move apart, and
+          training pushes them apart.
+        - The sine of twice the angle is computed without the paper's arcsine,
           whose gradient is infinite at 90 degrees.
-        - mmdet's overflows in half precision: the area of a box of 600
-          pixels is infinite.
     """
 
     info = LossInfo(
-        purpose='boxes: overlap, centre with its angle, and sides',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression by overlap, centre direction and sides',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Zhora Gevorgyan',
@@ -163,19 +152,7 @@ class SIoULoss(BoxLoss):
 
 
 def shape_iou_penalty(pair: BoxPair, scale: float = 0.0) -> Terms:
-    r"""Distance of the centres and shape cost, by the shape of the target.
-
-    .. math::
-        h' \frac{(b_x - b_x^{gt})^2}{c^2} + w' \frac{(b_y - b_y^{gt})^2}{c^2},
-        \qquad
-        \frac{1}{2} \sum_{t = w, h} \left(1 - e^{-\omega_t}\right)^4
-        \\
-        \omega_w = h' \frac{|w - w^{gt}|}{\max(w, w^{gt})}, \qquad
-        \omega_h = w' \frac{|h - h^{gt}|}{\max(h, h^{gt})}
-        \\
-        w' = \frac{2 (w^{gt})^s}{(w^{gt})^s + (h^{gt})^s}, \qquad
-        h' = \frac{2 (h^{gt})^s}{(w^{gt})^s + (h^{gt})^s}
-    """
+    """The penalties of :class:`ShapeIoULoss`: distance and shape cost."""
     width, height = pair.target_size.clamp(min=pair.eps)
     share = torch.sigmoid(scale * (width / height).log())
     across = 2 * torch.stack([1 - share, share])  # h', w'
@@ -187,29 +164,35 @@ def shape_iou_penalty(pair: BoxPair, scale: float = 0.0) -> Terms:
 
 @MODELS.register_module()
 class ShapeIoULoss(BoxLoss):
-    r"""Shape IoU: also the centres and sides, by the shape of the target.
+    r"""Shape IoU: weights errors by the shape of the target.
 
     .. math::
-        L = 1 - IoU + distance^{shape} + \frac{\Omega^{shape}}{2}
+        L = 1 - IoU + h' \frac{(b_x - b_x^{gt})^2}{c^2}
+        + w' \frac{(b_y - b_y^{gt})^2}{c^2}
+        + \frac{1}{2} \sum_{t = w, h} \left(1 - e^{-\omega_t}\right)^4
+        \\
+        \omega_w = h' \frac{|w - w^{gt}|}{\max(w, w^{gt})}, \qquad
+        \omega_h = w' \frac{|h - h^{gt}|}{\max(h, h^{gt})}
+        \\
+        w' = \frac{2 (w^{gt})^s}{(w^{gt})^s + (h^{gt})^s}, \qquad
+        h' = \frac{2 (h^{gt})^s}{(w^{gt})^s + (h^{gt})^s}
 
-    with the costs of :func:`shape_iou_penalty`: an error across the longer
-    side of the target counts more.
+    with the centres b and the diagonal c of the smallest enclosing box. An
+    error across the longer side of the target counts more.
 
     Args:
-        scale (float): How much more, which the paper ties to the size of the
-            objects of a dataset. 0 weighs both sides alike. Default: 0.0.
+        scale (float): Exponent s, which the paper ties to the object size of
+            the dataset. 0 weights both sides equally. Default: 0.0.
     """
 
     info = LossInfo(
-        purpose="long, thin boxes: overlap, centre and sides, by the "
-                "target's shape",
-        slots='The slots of :class:`GIoULoss`',
+        purpose="box regression for long, thin objects, by the target's shape",
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Hao Zhang, Shuaijie Zhang',
             'Shape-IoU: More Accurate Metric considering Bounding Box Shape '
-            'and Scale',
-            '', 2023, '2312.17663'))
+            'and Scale', '', 2023, '2312.17663'))
 
     def __init__(self,
                  scale: float = 0.0,
@@ -218,5 +201,5 @@ class ShapeIoULoss(BoxLoss):
         self.scale = scale
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """Distance and shape cost, by the shape of the target."""
+        """Distance and shape cost, weighted by the shape of the target."""
         return shape_iou_penalty(pair, self.scale)

@@ -1,4 +1,4 @@
-"""Wise-IoU, which weighs boxes by how they compare with the others."""
+"""Wise-IoU, which weights each box relative to the running mean."""
 from __future__ import annotations
 from typing import TYPE_CHECKING, Tuple
 
@@ -19,21 +19,7 @@ if TYPE_CHECKING:
 
 
 def wise_iou_loss(pair: BoxPair) -> Tensor:
-    r"""1 - IoU, times a factor that grows with the distance of the centres.
-
-    .. math::
-        \exp\left(\frac{\rho^2(b, b^{gt})}{(w^c)^2 + (h^c)^2}\right)
-        (1 - IoU)
-
-    No gradient flows through the sides :math:`w^c` and :math:`h^c` of the
-    smallest box around both.
-
-    Args:
-        pair (BoxPair): The boxes.
-
-    Returns:
-        Tensor: The loss of each pair.
-    """
+    """Return the loss of each pair, version 1 of :class:`WIoULoss`."""
     square = pair.squared_diagonal().detach()
     attention = torch.exp(squared_length(pair.offset()) / square)
     return attention * (1 - pair.iou)
@@ -41,7 +27,7 @@ def wise_iou_loss(pair: BoxPair) -> Tensor:
 
 @MODELS.register_module()
 class WIoULoss(BoxLoss):
-    r"""Wise IoU: boxes that are neither good nor hopeless count most.
+    r"""Wise IoU: focuses on boxes of ordinary quality.
 
     .. math::
         L = r \, e^{\rho^2(b, b^{gt}) / c^2} (1 - IoU), \qquad
@@ -50,42 +36,40 @@ class WIoULoss(BoxLoss):
         r_1 = 1, \qquad r_2 = \beta^\gamma, \qquad
         r_3 = \frac{\beta}{\delta \alpha^{\beta - \delta}}
 
-    with the centres b and the diagonal c of the smallest box around both.
+    with the centres b and the diagonal c of the smallest enclosing box.
     Gradients flow through :math:`\rho` and the last factor only. The outlier
-    degree :math:`\beta` compares with the running mean of all boxes: the
-    buffer ``mean_iou_loss``, which starts at 1. In training mode it moves
-    after each call, by the boxes whose weight is not 0, on all ranks together:
-    every rank must call the loss equally often. In evaluation mode it stays.
-    Version 1 has no running mean.
+    degree :math:`\beta` is relative to a running mean: the buffer
+    ``mean_iou_loss``, which starts at 1. In training mode each call updates
+    it, after use, with the boxes whose weight is not 0, over all ranks: every
+    rank must call the loss equally often. Version 1 has no running mean.
 
     Args:
-        version (int): 1, the distance only; 2, poor boxes count more; 3, the
-            paper's choice. Default: 3.
-        gamma (float): Exponent of version 2. The paper has 0.5. Default: 0.5.
-        alpha (float): Base of version 3, above 1. The paper has 1.9.
+        version (int): 1, centre distance only; 2, poor boxes count more; 3,
+            the paper's choice. Default: 3.
+        gamma (float): Exponent of version 2; the paper uses 0.5. Default: 0.5.
+        alpha (float): Base of version 3, above 1; the paper uses 1.9.
             Default: 1.9.
-        delta (float): Outlier degree whose factor is 1 in version 3. The
-            paper has 3. Default: 3.0.
-        momentum (float): Rate of the running mean. The paper takes
-            :math:`1 - 0.05^{1 / n}` for n iterations until the precision
-            grows slowly: 1e-4 for n = 30,000. Default: 1e-4.
+        delta (float): Outlier degree at which :math:`r_3 = 1`; the paper uses
+            3. Default: 3.0.
+        momentum (float): Update rate of the running mean. The paper uses
+            :math:`1 - 0.05^{1 / n}` for n iterations until the precision grows
+            slowly: 1e-4 for n = 30,000. Default: 1e-4.
 
     Differs from upstream:
-        - The authors' code moves the mean before it is used, by the boxes of
-          one process, waits for the device to do it, and lists the mean among
-          the parameters.
+        - The authors' code updates the mean before using it, with the boxes of
+          one process, synchronises with the host for it, and lists the mean
+          among the parameters.
     """
 
     info = LossInfo(
-        purpose='boxes whose labels are sometimes wrong; far ones by version '
-                '1',
-        slots='The slots of :class:`GIoULoss`',
+        purpose='box regression with labels that may be wrong; version 1: '
+        'also from far away',
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
             'Zanjia Tong, Yuhang Chen, Zewei Xu, Rong Yu',
             'Wise-IoU: Bounding Box Regression Loss with Dynamic Focusing '
-            'Mechanism',
-            '', 2023, '2301.10051'))
+            'Mechanism', '', 2023, '2301.10051'))
     mean_iou_loss: Tensor
 
     def __init__(self,
@@ -110,12 +94,12 @@ class WIoULoss(BoxLoss):
             self.register_buffer('mean_iou_loss', torch.ones(()))
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """WIoU of the version, with the running mean as it is."""
+        """WIoU of the version, with the current running mean."""
         loss = wise_iou_loss(pair)
         if self.version == 1:
             return loss
         mean = self.mean_iou_loss.to(loss.dtype).clamp(min=self.eps)
-        # Rounding takes the IoU past 1.
+        # Rounding can take the IoU past 1.
         outlier = (1 - pair.iou.detach()).clamp(min=0) / mean
         if self.version == 2:
             return outlier**self.gamma * loss
@@ -124,27 +108,21 @@ class WIoULoss(BoxLoss):
 
     def loss_and_error(self, pred: Tensor,
                        target: Tensor) -> Tuple[Tensor, Tensor]:
-        """The loss of each box, and 1 - IoU for the running mean."""
+        """Return the loss of each box, and 1 - IoU for the running mean."""
         pair = box_pair(pred, target.to(pred.dtype), self.eps)
         return self.box_loss(pair), 1 - pair.iou.detach()
 
     def unreduced(self, inputs: Inputs) -> Tensor:
-        """Compute the loss and, in training mode, move the running mean."""
+        """Compute the loss and, in training mode, update the running mean."""
         loss, error = self.run_formula(
             type(self).loss_and_error, inputs.pred, inputs.target)
         if self.training and self.version > 1:
             self.move_mean(error, inputs.removed)
         return loss
 
-    def move_mean(self, error: Tensor,
-                  removed: Tensor | None = None) -> None:
-        """Move the running mean towards the mean of 1 - IoU.
-
-        Args:
-            error (Tensor): 1 - IoU of each box, without a gradient.
-            removed (Tensor, optional): Mask of boxes that do not count.
-        """
-        # A prediction that is no number would stay in the mean for ever.
+    def move_mean(self, error: Tensor, removed: Tensor | None = None) -> None:
+        """Update the running mean with 1 - IoU of the kept boxes."""
+        # A non-finite prediction would stay in the mean for ever.
         counted = error.isfinite()
         if removed is not None:
             counted = counted & ~removed
