@@ -14,11 +14,11 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-sys.path.insert(0, str(ROOT / 'tools'))
+sys.path.insert(0, str(ROOT / 'tools/dev'))
 try:
     from measure_hooks import main, training_config  # noqa: F401
 finally:
-    sys.path.remove(str(ROOT / 'tools'))
+    sys.path.remove(str(ROOT / 'tools/dev'))
 
 
 def skip_without_openmmlab():

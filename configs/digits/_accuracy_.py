@@ -1,4 +1,4 @@
-# What every training for the label of a digit shares: it needs few epochs.
+# Shared by the classification configs, which need few epochs.
 _base_ = '_base_.py'
 
 max_epochs = 6

@@ -1,5 +1,5 @@
-# What every training on the digits shares. A config beside this one names the
-# head with its loss, the metrics, and the metric that counts.
+# Shared by all digits configs, which add the head with its loss, the metrics
+# and the metric for `save_best`.
 train_dataloader = dict(
     batch_size=50,
     num_workers=0,

@@ -1,7 +1,7 @@
-# The box of a digit, by GIoULoss. The bar: mean IoU 0.85 (chance 0.27).
+# Box of a digit with GIoULoss: mean IoU (chance: 0.27).
 _base_ = '_base_.py'
 
-bar = 0.85  # what the metric of `save_best` must reach
+bar = 0.85  # required value of the `save_best` metric
 
 model = dict(
     head=dict(

@@ -1,5 +1,5 @@
-# boxes_giou.py with WIoULoss. 1500 iterations: the running mean moves faster
-# than in the trainings of the paper.
+# boxes_giou.py with WIoULoss. With only 1500 iterations, the running mean
+# needs a larger momentum than the paper's.
 _base_ = 'boxes_giou.py'
 
 model = dict(

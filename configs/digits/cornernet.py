@@ -1,8 +1,8 @@
-# Boxes of one to three digits as pairs of corners, by CornerNetLoss. The bar:
-# box_F1 0.95 (chance 0.04).
+# Boxes of one to three digits as corner pairs with CornerNetLoss: box_F1
+# (chance: 0.04).
 _base_ = '_base_.py'
 
-bar = 0.95  # what the metric of `save_best` must reach
+bar = 0.95  # required value of the `save_best` metric
 
 scenes = dict(num_digits=(1, 3), digit_size=(16, 32))
 train_dataloader = dict(dataset=dict(num_scenes=3000, **scenes))

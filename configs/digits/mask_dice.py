@@ -1,8 +1,7 @@
-# The ink of one to three digits, by DiceLoss. The bar: mask_IoU 0.9
-# (chance 0.13).
+# Ink mask of one to three digits with DiceLoss: mask_IoU (chance: 0.13).
 _base_ = '_base_.py'
 
-bar = 0.9  # what the metric of `save_best` must reach
+bar = 0.9  # required value of the `save_best` metric
 
 scenes = dict(num_digits=(1, 3), digit_size=(16, 32))
 train_dataloader = dict(dataset=dict(num_scenes=2000, **scenes))

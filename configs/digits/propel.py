@@ -1,8 +1,8 @@
-# Keypoints of a digit as Gaussians: centre and corners of its box.
-# Bar: PCK above 0.85, where chance is 0.009.
+# Keypoints of a digit (centre and box corners) as Gaussians: PCK (chance:
+# 0.009).
 _base_ = '_base_.py'
 
-bar = 0.85  # what the metric of `save_best` must reach
+bar = 0.85  # required value of the `save_best` metric
 
 model = dict(
     head=dict(

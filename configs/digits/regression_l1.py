@@ -1,8 +1,7 @@
-# regression_smooth_l1.py with the absolute error.
-# Bar: PCK above 0.85, where chance is 0.009.
+# regression_smooth_l1.py with L1Loss.
 _base_ = 'regression_smooth_l1.py'
 
-bar = 0.85  # what the metric of `save_best` must reach
+bar = 0.85  # required value of the `save_best` metric
 
 model = dict(
     head=dict(

@@ -1,7 +1,8 @@
-# Keypoints of a digit by SimCC: centre and corners of its box.
+# Keypoints of a digit (centre and box corners) with SimCC: PCK (chance:
+# 0.009).
 _base_ = '_base_.py'
 
-bar = 0.95  # what the metric of `save_best` must reach
+bar = 0.95  # required value of the `save_best` metric
 
 model = dict(
     head=dict(

@@ -1,6 +1,5 @@
-# Cascade R-CNN: the boxes of all three stages by our SIoULoss.
-# A list is replaced, never merged: take the stages from the base and change
-# them there, since a list of losses alone would leave heads without a type.
+# Cascade R-CNN with our SIoULoss for the boxes of all three stages.
+# Lists are replaced, not merged: take the stages from the base and edit them.
 _base_ = 'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py'
 stages = [
     dict(

@@ -1,5 +1,5 @@
-# CenterNet: the sizes and offsets of the centres by our L1Loss.
-# `avg_factor` counts both channels of a centre, so the weights stay as stock.
+# CenterNet with our L1Loss for sizes and centre offsets.
+# `avg_factor` counts both channels of a centre, so stock's weights stay.
 _base_ = 'mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco.py'
 model = dict(
     bbox_head=dict(

@@ -1,6 +1,6 @@
-# CentripetalNet: the directions from corners to centres by our AngularLoss.
-# `dim=1` holds (x, y). The lengths of these vectors are not learned: only the
-# offsets of a deformable convolution are made of them, by a layer of its own.
+# CentripetalNet with our AngularLoss for the guiding shifts of corners.
+# `dim=1` holds (x, y). The loss ignores vector lengths; a separate layer turns
+# the vectors into offsets of a deformable convolution.
 _base_ = 'mmdet::centripetalnet/centripetalnet_hourglass104_16xb6-crop511-210e-mstest_coco.py'  # noqa: E501
 model = dict(
     bbox_head=dict(

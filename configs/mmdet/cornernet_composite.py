@@ -1,5 +1,5 @@
-# The stock CornerNet with its three losses replaced by one, CornerNet's own:
-# for its two stacks the same, but pull and push count half, as in the paper.
+# CornerNet with CornerNetLoss instead of three losses.
+# Same value for its two stacks, but pull and push count half, as in the paper.
 _base_ = 'mmdet::cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# CornerNet: heatmaps, embeddings and offsets of the corners, each by ours.
-# `loss_embedding` is the one loss of mmdet that returns a pair (pull, push).
+# CornerNet with our losses for heatmaps, embeddings and offsets of corners.
+# `loss_embedding` is the one mmdet loss that returns a pair (pull, push).
 _base_ = 'mmdet::cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py'
 model = dict(
     bbox_head=dict(

@@ -1,6 +1,6 @@
-# DETR: classes, boxes and their overlap, each by ours.
-# `class_weight` stays one number, beside `bg_cls_weight`: the head makes a
-# weight per class of them, and replaces the config's by it.
+# DETR with our losses for classes, boxes and box overlap.
+# Keep `class_weight` a number: the head combines it with `bg_cls_weight` into
+# a weight per class.
 _base_ = 'mmdet::detr/detr_r50_8xb2-150e_coco.py'
 model = dict(
     bbox_head=dict(

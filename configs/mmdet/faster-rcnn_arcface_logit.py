@@ -1,5 +1,5 @@
-# The stock Faster R-CNN with the angular margin of ArcFace on its classes.
-# The layer and the loss must have the same `scale`: nothing checks that.
+# Faster R-CNN with ArcFace's angular margin for classes.
+# The classifier layer and the loss need the same `scale`.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 model = dict(

@@ -1,10 +1,10 @@
-# The stock Faster R-CNN with the cosine of embeddings to their class vectors
-# beside its losses. Keep `detach_weight`: else the classifier follows it too.
+# Faster R-CNN plus CCSLoss between embeddings and class vectors.
+# Keep `detach_weight`, or the loss moves the classifier too.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 model = dict(
     roi_head=dict(
         bbox_head=dict(
             type='mmlosses.heads.ccs.CCSBBoxHead',
-            # The weight of a RoI is its IoU with the object.
+            # Weight each RoI by its IoU with the ground truth.
             loss_ccs=dict(type='mmlosses.CCSLoss', soft=True))))

@@ -1,5 +1,5 @@
-# Faster R-CNN: smooth labels for the classes of regions.
-# Background is one of the 81 classes that the 0.1 is shared among.
+# Faster R-CNN with label smoothing for RoI classes.
+# The 0.1 is shared among all 81 classes, including the background.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 model = dict(
     roi_head=dict(

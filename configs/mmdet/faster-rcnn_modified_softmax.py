@@ -1,5 +1,5 @@
-# The stock Faster R-CNN with class vectors of length 1, the modified softmax.
-# Here the loss is a plain cross entropy: the layer makes the difference.
+# Faster R-CNN with the modified softmax: normalised class vectors.
+# The loss is a plain cross entropy; the layer makes the difference.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 model = dict(

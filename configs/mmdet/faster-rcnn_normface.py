@@ -1,5 +1,5 @@
-# The stock Faster R-CNN with a classifier over scaled cosines, as NormFace.
-# A small `scale` trains, but no score gets over the detector's threshold.
+# Faster R-CNN with NormFace: a classifier over scaled cosines.
+# A small `scale` trains, but all scores stay below the detector's threshold.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 model = dict(

@@ -1,6 +1,6 @@
-# FCOS as a pure-Python config: the boxes by our CIoULoss, the class itself.
-# mmdet's wheels carry no pure-Python bases, so all of the stock config
-# fcos_r50-caffe_fpn_gn-head_1x_coco stands here; only `loss_bbox` differs.
+# FCOS as a pure-Python config with our CIoULoss, given as a class.
+# mmdet's wheels carry no pure-Python bases, so this restates the stock config
+# fcos_r50-caffe_fpn_gn-head_1x_coco; only `loss_bbox` differs.
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import AspectRatioBatchSampler, CocoDataset
 from mmdet.datasets.transforms import (LoadAnnotations, PackDetInputs,
@@ -143,7 +143,7 @@ param_scheduler = [
         milestones=[8, 11],
         gamma=0.1),
 ]
-# The learning rate is that of 8 GPUs with 2 pictures each.
+# The learning rate is for 8 GPUs with 2 images each.
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 
 default_hooks = dict(

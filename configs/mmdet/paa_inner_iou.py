@@ -1,5 +1,5 @@
-# PAA: the boxes by our InnerIoULoss.
-# The head scores its anchors by this loss of each, so its scale counts twice.
+# PAA with our InnerIoULoss for boxes.
+# The head also scores anchors by this loss, so its scale matters twice.
 _base_ = 'mmdet::paa/paa_r50_fpn_1x_coco.py'
 model = dict(
     bbox_head=dict(

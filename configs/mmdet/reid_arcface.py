@@ -1,5 +1,5 @@
-# ReID: features with ArcFace's margin instead of triplets and a classifier.
-# Without `_delete_=True` the margin of the triplets, 0.3, would be ArcFace's.
+# ReID with ArcFace instead of triplet and classification loss.
+# `_delete_=True` drops the inherited `margin` of the triplet loss, 0.3.
 _base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
 model = dict(
     head=dict(

@@ -1,5 +1,5 @@
-# ReID: centres of the classes instead of triplets; stock's classifier stays.
-# `loss_cls` has to stay: with all features in one point this loss is 0.
+# ReID with centre loss instead of triplet loss, next to stock's classifier.
+# Keep `loss_cls`: with all features at one point, the centre loss alone is 0.
 _base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
 model = dict(
     head=dict(

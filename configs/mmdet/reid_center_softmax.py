@@ -1,6 +1,6 @@
-# ReID: a classifier and centres in one loss instead of triplets and stock's.
-# `center_weight` is the paper's: the default, 0.2, would be large for features
-# of 128 numbers.
+# ReID with CenterSoftmaxLoss instead of triplet and classification loss.
+# `center_weight` is the paper's: the default, 0.2, would be large for 128
+# features.
 _base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
 model = dict(
     head=dict(

@@ -1,5 +1,6 @@
-# ReID: a classifier with vectors of length 1 instead of triplets and stock's.
-# The loss holds the vectors: a stock checkpoint has no `head.loss_triplet`.
+# ReID with the modified softmax instead of triplet and classification loss.
+# The loss owns the class vectors: a stock checkpoint has no
+# `head.loss_triplet`.
 _base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
 model = dict(
     head=dict(

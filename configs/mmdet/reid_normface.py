@@ -1,5 +1,5 @@
-# ReID: a classifier over cosines instead of triplets and a classifier.
-# `_delete_=True` drops the margin of the triplets, which NormFace has not.
+# ReID with NormFace instead of triplet and classification loss.
+# `_delete_=True` drops the inherited `margin` of the triplet loss.
 _base_ = 'mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py'  # noqa: E501
 model = dict(
     head=dict(

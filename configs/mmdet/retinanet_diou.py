@@ -1,5 +1,5 @@
-# RetinaNet: the boxes by our DIoULoss instead of L1 of their deltas.
-# Without `reg_decoded_bbox=True` the deltas go to the loss as boxes, silently.
+# RetinaNet with our DIoULoss on boxes instead of L1 on deltas.
+# Without `reg_decoded_bbox=True` the loss would silently get deltas as boxes.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 model = dict(
     bbox_head=dict(

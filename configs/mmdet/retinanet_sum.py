@@ -1,4 +1,4 @@
-# RetinaNet: its boxes by an overlap and a distance, in one slot.
+# RetinaNet with the sum of an IoU loss and L1 for boxes.
 # Both need decoded boxes; L1 is then in pixels, hence its weight.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 model = dict(

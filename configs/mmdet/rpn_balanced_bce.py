@@ -1,6 +1,6 @@
-# RPN: hard negatives are mined instead of drawn.
-# Without `PseudoSampler` the stock sampler leaves 256 anchors to mine from.
-# The mining is that of one level of the pyramid at a time.
+# RPN with hard-negative mining instead of random sampling.
+# Without `PseudoSampler`, only 256 sampled anchors would remain to mine from.
+# Each pyramid level is mined separately.
 _base_ = 'mmdet::rpn/rpn_r50_fpn_1x_coco.py'
 model = dict(
     rpn_head=dict(

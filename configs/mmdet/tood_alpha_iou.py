@@ -1,5 +1,5 @@
-# TOOD: the boxes by our AlphaIoULoss, whose power favours good boxes.
-# Far boxes hardly learn from the power of an IoU; 'giou' keeps them going.
+# TOOD with our AlphaIoULoss for boxes, which emphasises accurate boxes.
+# A power of the IoU gives distant boxes little gradient; `mode='giou'` helps.
 _base_ = 'mmdet::tood/tood_r50_fpn_1x_coco.py'
 model = dict(
     bbox_head=dict(

@@ -1,5 +1,5 @@
-# VFNet: the boxes, before and after refinement, by our WIoULoss.
-# Each keeps a running mean of its own, which no checkpoint of stock has.
+# VFNet with our WIoULoss for boxes before and after refinement.
+# Each loss keeps a running mean, which stock checkpoints lack.
 _base_ = 'mmdet::vfnet/vfnet_r50_fpn_1x_coco.py'
 model = dict(
     bbox_head=dict(

@@ -1,6 +1,6 @@
-# CID with the loss of its heatmaps of single persons swapped by name.
-# mmpose divides by the number of peaks, this by that of pixels: 128 * 128 for
-# each keypoint. The coupled heatmaps come with a mask: keep the stock loss.
+# CID with our GaussianFocalLoss for single-person heatmaps.
+# mmpose normalises by peaks, ours by pixels: 128 * 128 per keypoint. Keep the
+# stock loss for the coupled heatmaps, which come with a mask.
 _base_ = 'mmpose::body_2d_keypoint/cid/coco/cid_hrnet-w32_8xb20-140e_coco-512x512.py'  # noqa: E501
 
 model = dict(

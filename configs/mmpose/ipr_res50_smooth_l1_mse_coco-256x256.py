@@ -1,5 +1,5 @@
-# Integral regression: a loss of coordinates and one of heatmaps.
-# They are a list in a wrapper of mmpose, which is written again as a whole.
+# Integral regression with our losses for coordinates and heatmaps.
+# They are a list in an mmpose wrapper, which has to be restated as a whole.
 _base_ = 'mmpose::body_2d_keypoint/integral_regression/coco/ipr_res50_8xb64-210e_coco-256x256.py'  # noqa: E501
 
 model = dict(

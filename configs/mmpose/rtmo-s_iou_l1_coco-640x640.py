@@ -1,5 +1,5 @@
-# RTMO with the losses of its boxes swapped by name.
-# `loss_bbox_aux` is used in the last epochs only, when a hook asks for it.
+# RTMO with our box losses.
+# A hook enables `loss_bbox_aux` in the last epochs.
 _base_ = 'mmpose::body_2d_keypoint/rtmo/coco/rtmo-s_8xb32-600e_coco-640x640.py'
 
 model = dict(

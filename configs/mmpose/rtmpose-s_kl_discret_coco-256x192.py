@@ -1,6 +1,6 @@
-# RTMPose with its loss swapped by name.
-# `beta`, `label_softmax` and `use_target_weight` are inherited; without
-# `size_average=False` the loss would be 1/256 of what the rate was tuned with.
+# RTMPose with our KLDiscretLoss.
+# Inherits `beta`, `label_softmax` and `use_target_weight`. The learning rate
+# was tuned with `size_average=False`; a mean would be 1/256 of that.
 _base_ = 'mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py'  # noqa: E501
 
 model = dict(

@@ -1,6 +1,6 @@
-# SimCC as a pure-Python config: each `type` is the class itself.
-# The wheel of mmpose has no such configs to inherit, so this one, which is the
-# stock SimCC but for its loss, stands alone.
+# SimCC as a pure-Python config with our KLDiscretLoss, given as a class.
+# mmpose's wheel carries no pure-Python bases, so this restates the stock
+# config; only the loss differs.
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import (CheckpointHook, DistSamplerSeedHook, IterTimerHook,
                             LoggerHook, ParamSchedulerHook, SyncBuffersHook)

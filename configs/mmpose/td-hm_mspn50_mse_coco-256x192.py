@@ -1,5 +1,5 @@
-# MSPN, whose head has a list of losses: those of the coarse levels swapped.
-# A list is not merged with that of the base: write all of it again.
+# MSPN, whose head has a list of losses, with ours for the coarse levels.
+# Lists are replaced, not merged: restate the whole list.
 _base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_mspn50_8xb32-210e_coco-256x192.py'  # noqa: E501
 
 coarse = dict(

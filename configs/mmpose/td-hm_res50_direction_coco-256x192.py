@@ -1,6 +1,6 @@
-# Simple Baselines with maps of the directions of limbs beside the heatmaps.
-# The codec makes the targets of both: it is replaced in the head and in the
-# pipeline of the training.
+# Simple Baselines with maps of limb directions next to the heatmaps.
+# The codec encodes both targets: replace it in the head and in the training
+# pipeline.
 _base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py'  # noqa: E501
 
 codec = dict(

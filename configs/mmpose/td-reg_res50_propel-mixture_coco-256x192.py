@@ -1,6 +1,5 @@
-# RLE's head with several Gaussians for each keypoint, and PROPEL.
-# The checkpoint of a stock RLE model does not fit: the head's `fc` has as many
-# numbers for each Gaussian.
+# RLE's head with a Gaussian mixture for each keypoint, and PROPEL.
+# Checkpoints of stock RLE do not fit: `fc` has that many outputs per Gaussian.
 _base_ = 'mmpose::body_2d_keypoint/topdown_regression/coco/td-reg_res50_rle-8xb64-210e_coco-256x192.py'  # noqa: E501
 
 model = dict(

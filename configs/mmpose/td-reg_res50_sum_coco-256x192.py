@@ -1,5 +1,5 @@
-# DeepPose with two losses of its coordinates, whose weights are learned.
-# The log variances are parameters: no weight decay may pull them to 0.
+# DeepPose with two coordinate losses and learned weights.
+# The log variances are parameters: exclude them from weight decay.
 _base_ = 'mmpose::body_2d_keypoint/topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192.py'  # noqa: E501
 
 model = dict(

@@ -1,6 +1,6 @@
-# YOLOX-Pose with CIoU, and with the hardest negatives for its objectness.
-# `_delete_` drops what these losses do not know, so `reduction='sum'`, which
-# the head counts on, is written again.
+# YOLOX-Pose with CIoU for boxes and hard-negative mining for objectness.
+# `_delete_` drops arguments of the stock losses, so `reduction='sum'`, which
+# the head needs, is restated.
 _base_ = 'mmpose::body_2d_keypoint/yoloxpose/coco/yoloxpose_s_8xb32-300e_coco-640.py'  # noqa: E501
 
 model = dict(

@@ -1,6 +1,6 @@
 # YOLOX-Pose with sigmoid cross entropy for classes, focal for objectness.
-# mmpose's `use_sigmoid=True` says that the head has applied the sigmoid; here
-# it says that the loss does.
+# In mmpose `use_sigmoid=True` means that the head has applied the sigmoid;
+# here, that the loss applies it.
 _base_ = 'mmpose::body_2d_keypoint/yoloxpose/coco/yoloxpose_s_8xb32-300e_coco-640.py'  # noqa: E501
 
 model = dict(

@@ -1,5 +1,5 @@
-# YOLOX-Pose with the losses of its boxes swapped by name.
-# `reduction='sum'` is inherited: the head divides by the number of positives.
+# YOLOX-Pose with our box losses.
+# Inherits `reduction='sum'`: the head divides by the number of positives.
 _base_ = 'mmpose::body_2d_keypoint/yoloxpose/coco/yoloxpose_s_8xb32-300e_coco-640.py'  # noqa: E501
 
 model = dict(
