@@ -1,4 +1,4 @@
-"""Losses over classes: labels, class weights, ignored elements."""
+"""Base of the classification losses: labels, class weights, ignoring."""
 from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Sequence
@@ -16,39 +16,39 @@ if TYPE_CHECKING:
 
 
 class ClassificationArguments(CommonArguments, total=False):
-    """Arguments of every loss over classes."""
+    """The arguments of every classification loss."""
     class_weight: Sequence[float] | Tensor | None
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Labels (N, \\*) as a mask (N, C, \\*), where background is no class."""
+    r"""Return labels (N, \*) as a mask (N, C, \*), False for background."""
     index = torch.arange(classes, device=labels.device)
     index = index.reshape((1, classes) + (1, ) * (labels.ndim - 1))
     return labels.unsqueeze(1) == index
 
 
 class ClassificationLoss(BaseLoss):
-    """Base of the losses over classes, with the calls of mmdet's heads.
+    r"""Base of the classification losses, with the calls of mmdet's heads.
 
-    The target is an index for each sample, with the classes on axis 1 of
-    ``pred``, or it has the shape of ``pred``. An element is a sample for a
-    softmax, and one class of a sample for a sigmoid.
+    The target holds class indices, with the classes on axis 1 of ``pred``, or
+    has the shape of ``pred``. Each element is a sample for a softmax, and one
+    class of a sample for a sigmoid.
 
     Args:
-        use_sigmoid (bool): If True, each class is a binary decision. An index
-            label then means one-hot, and background, ``num_classes``, is none
-            of the classes. Default: False.
+        use_sigmoid (bool): If True, each class is a binary decision: index
+            labels become one-hot, and the background label, ``num_classes``,
+            is negative for every class. Default: False.
         class_weight (Sequence[float] | Tensor, optional): Weight of each
             class. Default: None.
-        ignore_index (int, optional): Label whose elements are removed: loss
-            and gradient are 0. A call may replace it by ``ignore_index=``.
+        ignore_index (int, optional): Label to ignore: its loss and gradient
+            are 0. A call can override it with ``ignore_index=``.
             Default: None.
 
     Shape:
-        - pred: logits (N, C, \\*), with a sigmoid any shape.
-        - target: integer labels (N, \\*), or of the shape of ``pred``.
-        - weight: (N, \\*).
-        - returns: 0-dim; for ``'none'`` (N, \\*), with a sigmoid the shape of
+        - pred: logits (N, C, \*), with a sigmoid any shape.
+        - target: integer labels (N, \*), or of the shape of ``pred``.
+        - weight: (N, \*).
+        - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
           ``pred``.
 
     Raises:
@@ -69,11 +69,11 @@ class ClassificationLoss(BaseLoss):
 
     @property
     def binary(self) -> bool:
-        """True if an element is one class of a sample."""
+        """True if each element is one class of a sample."""
         return self.use_sigmoid
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """The shape of ``pred``, or for a softmax that without classes."""
+        """Return the shape of ``pred``, without the classes for a softmax."""
         if not isinstance(target, Tensor):
             raise TypeError('target must be a tensor, got '
                             f'{type(target).__name__}')
@@ -97,13 +97,13 @@ class ClassificationLoss(BaseLoss):
         if tensor.ndim > elements.ndim:
             return elements.unsqueeze(1)
         if tensor.ndim < elements.ndim:
-            # A label is removed once all of its classes are.
+            # A label is removed if all of its classes are.
             return elements.all(dim=1)
         return elements
 
     def ignored(self, pred: Tensor, target: Tensor,
                 ignore_index: int | None) -> Tensor | None:
-        """Return a mask of ignored labels, or of entries of a target."""
+        """Return the mask of ignored labels or target entries."""
         if ignore_index is None or (not self.binary
                                     and target.ndim == pred.ndim):
             return None
@@ -116,15 +116,15 @@ class ClassificationLoss(BaseLoss):
                 avg_factor: float | Tensor | None,
                 *,
                 ignore_index: int | None = None) -> Inputs:
-        """Remove ignored elements too.
+        r"""Also remove ignored elements.
 
         Args:
-            pred (Tensor): The prediction, (N, C, \\*).
-            target (Tensor): Labels (N, \\*), or a target for each class.
+            pred (Tensor): The prediction (N, C, \*).
+            target (Tensor): Labels (N, \*), or a target for each class.
             weight (Tensor, optional): See :meth:`BaseLoss.forward`.
-            avg_factor (float | Tensor, optional): See there.
-            ignore_index (int, optional): Replaces the one of the loss for
-                this call.
+            avg_factor (float | Tensor, optional): See
+                :meth:`BaseLoss.forward`.
+            ignore_index (int, optional): Overrides that of the loss.
         """
         inputs = super().prepare(pred, target, weight, avg_factor)
         if target.ndim < pred.ndim:
@@ -153,13 +153,13 @@ class ClassificationLoss(BaseLoss):
         check_label_range(target, pred.shape[1] + self.binary, 'target')
 
     def weight_of_classes(self, pred: Tensor, target: Tensor) -> Tensor | None:
-        """The weight of each class, to broadcast along their axis of ``pred``.
+        """Return the class weights, shaped to broadcast to ``pred``.
 
-        They are on axis 1, but last, as in mmdet, where a sigmoid has a
-        target for each of them and ``pred`` is no map.
+        The classes are on axis 1, or last, as in mmdet, for a sigmoid with a
+        dense target and a ``pred`` of at most three axes.
 
         Raises:
-            ValueError: If their numbers differ.
+            ValueError: If there is not one weight for each class.
         """
         if self._class_weight is None:
             return None
@@ -176,7 +176,7 @@ class ClassificationLoss(BaseLoss):
         return self._class_weight.to(pred).reshape(shape)
 
     def _miscounted(self, given: int, classes: int) -> str:
-        """A guess at the cause where the numbers of classes differ."""
+        """Return a guess at why the numbers of classes differ."""
         if given == classes - 1 and not self.binary:
             return (': a softmax head of mmdet needs one more for the '
                     'background, the last')

@@ -1,4 +1,4 @@
-"""Losses over features, with labels of classes that the loss owns."""
+"""Bases of the losses of features with class labels."""
 from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Dict, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ClassVectorArguments(CommonArguments, total=False):
-    """The arguments of every loss with class vectors, but for the sizes."""
+    """The arguments of every loss with class vectors, except the sizes."""
     use_sigmoid: bool
     chunk_size: int | None
     shard_classes: bool
@@ -36,17 +36,17 @@ def check_features(features: Tensor, in_channels: int) -> None:
 def make_class_vectors(num_classes: int,
                        in_channels: int,
                        shard: ClassShard | None = None) -> nn.Parameter:
-    """Make the parameter (C, D) that an ``nn.Linear`` without bias has.
+    """Make the parameter (C, D) of an ``nn.Linear`` without bias.
 
     Not the layer itself: mmengine would initialise it again with the
-    ``init_cfg`` of the head, which finds layers by their class. With
-    ``shard`` it has the rows of this rank.
+    ``init_cfg`` of the head, which finds layers by their class. With ``shard``
+    it has the rows of this rank.
     """
     if shard is None:
         parameter = nn.Parameter(torch.empty(num_classes, in_channels))
         nn.init.xavier_uniform_(parameter)
         return parameter
-    # Ranks start from one seed: they would have the same vectors.
+    # All ranks share one seed and would draw the same vectors.
     generator = torch.Generator()
     generator.manual_seed(int(torch.randint(2**31, ())) + shard.rank)
     weight = torch.empty(shard.end - shard.begin, in_channels)
@@ -87,29 +87,29 @@ class FeatureLoss(BaseLoss):
         return super().forward(features, labels, *args, **kwargs)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """(N,), after checking features and labels."""
+        """Return (N,) after checking features and labels."""
         check_features(pred, self.in_channels)
         check_sample_labels(target, len(pred))
         return pred.shape[:1]
 
     def prepare(self, pred: Tensor, target: Tensor, weight: Tensor | None,
                 avg_factor: float | Tensor | None) -> Inputs:
-        """Check labels; those of removed samples may be anything."""
+        """Convert the labels; those of removed samples may be anything."""
         inputs = super().prepare(pred, target, weight, avg_factor)
         inputs.target = target.long()
         return inputs
 
     def extra_repr(self) -> str:
-        """Name the sizes too."""
+        """Add the sizes."""
         return (f'num_classes={self.num_classes}, '
                 f'in_channels={self.in_channels}, {super().extra_repr()}')
 
 
 class ClassVectorLoss(FeatureLoss):
-    """Cross entropy over the similarity to class vectors of the loss's own.
+    """Cross entropy over the similarity to learned class vectors.
 
-    The vectors are the parameter ``weight`` (num_classes, in_channels), or
-    the part of this rank; :meth:`logits` gives the scores for inference.
+    The vectors are the parameter ``weight`` (num_classes, in_channels), or the
+    part of this rank; :meth:`logits` gives the scores for inference.
 
     Args:
         num_classes (int): Number C of classes.
@@ -117,12 +117,12 @@ class ClassVectorLoss(FeatureLoss):
         use_sigmoid (bool): Kept for heads that read it; only False.
             Default: False.
         chunk_size (int, optional): Number of classes whose logits are in
-            memory at a time, so that it does not grow with their number; the
-            backward pass computes them again. ``None`` keeps all of them.
-            Default: None.
+            memory at a time, which bounds memory; the backward pass recomputes
+            them. ``None`` keeps all logits. Default: None.
         shard_classes (bool): If True, each rank of a distributed training
-            has its part of the class vectors only, see
-            :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`. Default: False.
+            holds its part of the class vectors only, see
+            :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`.
+            Default: False.
     """
 
     def __init__(self,
@@ -142,7 +142,7 @@ class ClassVectorLoss(FeatureLoss):
         self.use_sigmoid = use_sigmoid
         self.chunk_size = chunk_size
         self.shard = None
-        # The vectors of all ranks, while a validation needs them.
+        # The vectors of all ranks, during validation and test.
         self.whole: Tensor | None = None
         if shard_classes:
             self.shard = ClassShard.of_this_rank(num_classes)
@@ -153,21 +153,16 @@ class ClassVectorLoss(FeatureLoss):
         raise NotImplementedError
 
     def with_margin(self, logits: Tensor) -> Tensor:
-        """Put a margin on the logits of the labels."""
+        """Apply the margin to the logits of the labels."""
         return logits
 
     def logits(self, features: Tensor) -> Tensor:
-        """The logits (N, C) for inference: no labels, and no margin.
+        """Return the logits (N, C) of features (N, D), without any margin.
 
-        With ``shard_classes`` they are those of the classes of this rank, but
-        in validation and test :class:`mmlosses.distributed.hook.ShardedClassesHook`
-        makes them those of all classes.
-
-        Args:
-            features (Tensor): Features (N, D).
-
-        Returns:
-            Tensor: One logit for each class, in float32 or float64.
+        For inference. With ``shard_classes`` they are those of the classes of
+        this rank; in validation and test,
+        :class:`mmlosses.distributed.hook.ShardedClassesHook` provides all
+        classes.
         """
         check_floating('features', features)
         check_features(features, self.in_channels)
@@ -178,7 +173,7 @@ class ClassVectorLoss(FeatureLoss):
             return self.queries(features) @ vectors.T
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The cross entropy of each sample: (N,)."""
+        """Return the cross entropy of each sample: (N,)."""
         check_label_range(target, self.num_classes)
         return fast_class_entropy(
             self.queries(pred),
@@ -191,7 +186,7 @@ class ClassVectorLoss(FeatureLoss):
 
     def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str,
                               *args: Any) -> None:
-        """Take the vectors of this rank out of those of all classes."""
+        """Load the vectors of this rank from those of all classes."""
         name, shard = f'{prefix}weight', self.shard
         if shard is not None and len(state_dict.get(name,
                                                     ())) == shard.classes:

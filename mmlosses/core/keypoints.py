@@ -1,6 +1,6 @@
-"""Losses that weigh each keypoint by a number of its own."""
+"""Base of the losses with a weight for each keypoint."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, List, Sequence
+from typing import TYPE_CHECKING, Any, List, Sequence
 
 import torch
 from torch import Tensor
@@ -18,15 +18,12 @@ class KeypointArguments(CommonArguments, total=False):
 
 
 class KeypointLoss(BaseLoss):
-    """A loss whose keypoints, on axis 1, may have weights.
+    """A loss with an optional weight for each keypoint, on axis 1.
 
     Args:
-        reduction (str): See :class:`BaseLoss`.
-        loss_weight (float): See there.
-        use_target_weight (bool, optional): See there.
         keypoint_weight (Sequence[float] | Tensor, optional): Weight of each
-            keypoint, on axis 1. It multiplies the loss, as the weight of the
-            call does. Default: None.
+            keypoint. It multiplies the loss, as the weight of a call does.
+            Default: None.
 
     Raises:
         TypeError: If ``keypoint_weight`` is not a list of numbers.
@@ -34,28 +31,25 @@ class KeypointLoss(BaseLoss):
     _keypoint_weight: Tensor | None
     _mask_index: Tensor | None
 
-    def __init__(
-            self,
-            reduction: str = 'mean',
-            loss_weight: float = 1.0,
-            use_target_weight: bool | None = None,
-            keypoint_weight: Sequence[float] | Tensor | None = None,
-            **kwargs: Unpack[CommonArguments]) -> None:
-        super().__init__(reduction, loss_weight, use_target_weight, **kwargs)
+    def __init__(self,
+                 *args: Any,
+                 keypoint_weight: Sequence[float] | Tensor | None = None,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(*args, **kwargs)
         register_weights(self, 'keypoint_weight', keypoint_weight, 'keypoint')
         self.register_buffer('_mask_index', None, persistent=False)
 
     def set_mask(self, mask: Sequence[int] | None, weight: float) -> None:
-        """Give some keypoints, by their indices, one weight."""
+        """Assign one weight to the keypoints with the given indices."""
         self.mask = mask
         self.mask_weight = weight
         # On the device of the model, so that no call copies it there.
-        self._mask_index = (
-            None if mask is None else torch.tensor(mask, dtype=torch.long))
+        self._mask_index = (None if mask is None else torch.tensor(
+            mask, dtype=torch.long))
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:
-        """Return the weight given, times those of each keypoint."""
+        """Multiply the weight of the call by those of the keypoints."""
         weight = super().element_weight(weight, shape, dtype)
         for own in self.weights_of_keypoints(shape, dtype):
             own = own.reshape((1, -1) + (1, ) * (len(shape) - 2))
@@ -83,7 +77,7 @@ class KeypointLoss(BaseLoss):
 
 
 def check_keypoints(given: int, shape: Sequence[int]) -> None:
-    """Raise a ``ValueError`` unless there is a weight for each keypoint."""
+    """Raise a ``ValueError`` unless there is one weight for each keypoint."""
     if len(shape) < 2:
         raise ValueError('keypoint_weight needs the keypoints on axis 1, '
                          f'got losses of the shape {tuple(shape)}')

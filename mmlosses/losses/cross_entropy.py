@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.core.base import CommonArguments, Inputs
-from mmlosses.core.checks import (check_choice, check_index,
-                                  check_label_range, check_number)
+from mmlosses.core.checks import (check_choice, check_index, check_label_range,
+                                  check_number)
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss)
 from mmlosses.core.info import LossInfo, Paper
@@ -28,19 +28,15 @@ def soft_cross_entropy(log_prob: Tensor,
         -\sum_c w_c t_c \log p_c, \qquad 0 \cdot \infty = 0
 
     Args:
-        log_prob (Tensor): Logarithm of the predicted probabilities.
-        target (Tensor): Probability of each class.
-        class_weight (Tensor, optional): Weight of each class, broadcastable
-            to ``target``.
-
-    Shape:
-        - log_prob, target: (N, C, \*).
-        - returns: (N, \*).
+        log_prob (Tensor): Log-probabilities (N, C, \*).
+        target (Tensor): Target probabilities (N, C, \*).
+        class_weight (Tensor, optional): Weight of each class, broadcastable to
+            ``target``.
 
     Returns:
-        Tensor: The cross entropy of each sample.
+        Tensor: (N, \*).
     """
-    # A class that is masked by a logit of -inf may have no share.
+    # A class masked by a logit of -inf may have target 0.
     impossible = (target == 0) & torch.isinf(log_prob)
     log_prob = log_prob.masked_fill(impossible, 0)
     if class_weight is not None:
@@ -50,7 +46,7 @@ def soft_cross_entropy(log_prob: Tensor,
 
 def smooth_labels(target: Tensor, smoothing: float, distribute: str,
                   num_classes: int) -> Tensor:
-    r"""Take a share of the labels and distribute it.
+    r"""Redistribute a share of the label's probability.
 
     .. math::
         \text{'others'}: (1 - \epsilon) t + \frac{\epsilon}{K - 1} (1 - t)
@@ -58,13 +54,10 @@ def smooth_labels(target: Tensor, smoothing: float, distribute: str,
         \text{'uniform'}: (1 - \epsilon) t + \frac{\epsilon}{K}
 
     Args:
-        target (Tensor): Probability of each class.
-        smoothing (float): The share :math:`\epsilon`.
+        target (Tensor): Target probabilities t.
+        smoothing (float): Share :math:`\epsilon`.
         distribute (str): ``'others'`` or ``'uniform'``.
-        num_classes (int): Number K of classes to choose from.
-
-    Returns:
-        Tensor: The smooth labels.
+        num_classes (int): Number K of alternatives.
     """
     if distribute == 'uniform':
         return (1 - smoothing) * target + smoothing / num_classes
@@ -77,20 +70,10 @@ def smooth_cross_entropy(log_prob: Tensor,
                          smoothing: float,
                          distribute: str,
                          class_weight: Tensor | None = None) -> Tensor:
-    r"""The cross entropy of smooth labels, without making them.
+    r"""Cross entropy of smoothed labels, without materialising them.
 
-    Args:
-        log_prob (Tensor): Logarithm of the predicted probabilities.
-        labels (Tensor): The class of each sample.
-        smoothing (float): See :func:`smooth_labels`.
-        distribute (str): See there.
-        class_weight (Tensor, optional): See :func:`soft_cross_entropy`.
-
-    Shape:
-        - log_prob: (N, C, \*); labels, returns: (N, \*).
-
-    Returns:
-        Tensor: The cross entropy of each sample.
+    Args: see :func:`soft_cross_entropy` and :func:`smooth_labels`, but with
+    labels (N, \*).
     """
     if class_weight is not None:
         log_prob = log_prob * class_weight
@@ -101,14 +84,14 @@ def smooth_cross_entropy(log_prob: Tensor,
     index = labels.unsqueeze(1)
     label = -log_prob.gather(1, index).squeeze(1)
     if smoothing == 0:
-        # Another class may be impossible: 0 * inf.
+        # Another class may have probability 0: 0 * inf.
         return label
     return (own - others) * label - others * log_prob.sum(dim=1)
 
 
 @MODELS.register_module()
 class CrossEntropyLoss(ClassificationLoss):
-    r"""Cross entropy by softmax, by sigmoid, or of the masks of RoIs.
+    r"""Cross entropy by softmax, by sigmoid, or of RoI masks.
 
     .. math::
         L_{softmax} = -w_y \log p_y \quad \text{or} \quad
@@ -118,27 +101,26 @@ class CrossEntropyLoss(ClassificationLoss):
         L_{sigmoid} = -w_c t_c \log \sigma(x_c)
         - (1 - t_c) \log (1 - \sigma(x_c))
 
-    with label :math:`y` or target :math:`t` and the weights :math:`w` of the
-    classes. Labels are an index, one-hot or soft; which one, their shape says.
+    with label :math:`y` or target :math:`t` and the class weights :math:`w`.
+    The shape of the target tells indices from one-hot and soft labels.
 
     Args:
-        use_sigmoid (bool): Whether each class is a binary decision. An index
-            label then means one-hot, where background, ``num_classes``, is
-            none of the classes: with one channel, label 0 is foreground. A
-            negative label or target is ignored, as in mmdet.
+        use_sigmoid (bool): If True, each class is a binary decision, and index
+            labels become one-hot. The background label, ``num_classes``, is
+            negative for every class: with one channel, label 0 is foreground.
+            Negative labels and targets are ignored, as in mmdet.
             Default: False.
-        use_mask (bool): Whether the third argument holds the class of each
-            RoI, whose channel of ``pred`` is compared with the mask by
-            sigmoid. A weight is then ``target_weight``. Default: False.
-        class_weight (list[float] | Tensor, optional): Weight of each class.
-            It multiplies the loss of its samples with a softmax and of its
-            RoIs with ``use_mask``, and the loss of its positives with a
-            sigmoid. Default: None.
-        ignore_index (int, optional): Label that does not count: loss and
-            gradient are 0. ``None`` is -100. Default: -100.
-        avg_non_ignore (bool): Whether ``'mean'`` without ``avg_factor``
-            divides by the number of elements that are not ignored instead of
-            that of all. Default: False.
+        use_mask (bool): If True, the third argument holds the class of each
+            RoI, and that channel of ``pred`` is compared with the mask by
+            sigmoid; pass weights as ``target_weight``. Default: False.
+        class_weight (list[float] | Tensor, optional): Weight of each class. It
+            multiplies the loss of its samples with a softmax, of its RoIs with
+            ``use_mask``, and of its positives with a sigmoid. Default: None.
+        ignore_index (int, optional): Label to ignore; ``None`` is -100.
+            Default: -100.
+        avg_non_ignore (bool): If True, ``'mean'`` without ``avg_factor``
+            divides by the number of elements that are not ignored.
+            Default: False.
 
     Shape:
         - pred: logits (N, C, \*), with a sigmoid any shape.
@@ -151,22 +133,22 @@ class CrossEntropyLoss(ClassificationLoss):
 
     Differs from upstream:
         - With ``use_mask`` mmdet returns the shape (1,) and rejects
-          ``avg_factor`` and every reduction but ``'mean'``; ``class_weight``
-          there multiplies columns of pixels. Here it is that of the RoI.
-        - A row that is ignored, or of weight 0, has no gradient even where
-          its logits are NaN or its label is out of range.
-        - mmdet divides soft labels with ``avg_non_ignore`` by the number of
-          their entries, here by that of samples.
-        - mmdet waits for the device in ``avg_non_ignore``.
+          ``avg_factor`` and every reduction but ``'mean'``; its
+          ``class_weight`` multiplies columns of pixels. Here it applies to the
+          RoI.
+        - A row that is ignored, or of weight 0, has no gradient even where its
+          logits are NaN or its label is out of range.
+        - For soft labels, mmdet's ``avg_non_ignore`` divides by the number of
+          entries, here by that of samples.
+        - mmdet's ``avg_non_ignore`` synchronises with the host.
     """
 
     info = LossInfo(
-        purpose='classes by softmax or sigmoid, masks of RoIs',
-        slots="Every ``loss_cls``; RPN; ``loss_mask`` of mmdet's FCN mask "
-              "head",
+        purpose='classification by softmax or sigmoid, and RoI masks',
+        slots="``loss_cls`` of any head; RPN; mmdet's FCN mask head",
         expects='scores',
         source='The losses of the same name of torch (softmax) and mmdet '
-               '(calls and arguments).')
+        '(calls and arguments).')
 
     masks_after_formula = True
 
@@ -186,11 +168,11 @@ class CrossEntropyLoss(ClassificationLoss):
 
     @property
     def binary(self) -> bool:
-        """True if an element is one class of a sample, or a pixel."""
+        """True if each element is one class of a sample, or a pixel."""
         return self.use_sigmoid or self.use_mask
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The cross entropy of each sample, class or pixel."""
+        """Return the loss of each sample, class or pixel."""
         class_weight = None
         if not self.use_mask:
             class_weight = self.weight_of_classes(pred, target)
@@ -212,7 +194,7 @@ class CrossEntropyLoss(ClassificationLoss):
 
     def ignored(self, pred: Tensor, target: Tensor,
                 ignore_index: int | None) -> Tensor | None:
-        """Also negative targets of a sigmoid, as in mmdet."""
+        """Also ignore negative targets of a sigmoid, as in mmdet."""
         ignore_index = -100 if ignore_index is None else ignore_index
         ignored = super().ignored(pred, target, ignore_index)
         if self.binary and ignored is not None:
@@ -226,20 +208,10 @@ class CrossEntropyLoss(ClassificationLoss):
                 *args: Any,
                 target_weight: Tensor | None = None,
                 **kwargs: Any) -> Tensor:
-        """Compute the loss.
+        """Compute the loss, see :meth:`BaseLoss.forward`.
 
-        Args:
-            pred (Tensor): Logits.
-            target (Tensor): Labels, a target for each class, or masks.
-            weight (Tensor, optional): Weight of each element; with
-                ``use_mask`` the class of each RoI.
-            args: The other arguments of :meth:`BaseLoss.forward`.
-            target_weight (Tensor, optional): mmpose's name of ``weight``,
-                and the weight with ``use_mask``.
-            kwargs: The same by name; also ``ignore_index``.
-
-        Returns:
-            Tensor: A 0-dim tensor, or one element each for ``'none'``.
+        With ``use_mask``, ``weight`` is the class of each RoI, and
+        ``target_weight`` the weight.
         """
         if self.use_mask:
             check_index(weight, 'with use_mask, the third argument')
@@ -256,16 +228,15 @@ class CrossEntropyLoss(ClassificationLoss):
                 *,
                 _mask_labels: Tensor | None = None,
                 **options: Any) -> Inputs:
-        """With ``use_mask``, choose the channel of each RoI's class."""
+        """With ``use_mask``, select the channel of each RoI's class."""
         if _mask_labels is not None:
             pred, weight = self.masks_of_labels(pred, target, _mask_labels,
                                                 weight)
         return super().prepare(pred, target, weight, avg_factor, **options)
 
-    def masks_of_labels(
-            self, pred: Tensor, target: Tensor, labels: Tensor,
-            weight: Tensor | None) -> Tuple[Tensor, Tensor | None]:
-        """The channel of each RoI's class, and the weight of its pixels."""
+    def masks_of_labels(self, pred: Tensor, target: Tensor, labels: Tensor,
+                        weight: Tensor | None) -> Tuple[Tensor, Tensor | None]:
+        """Return the channel of each RoI's class, and the pixel weights."""
         if pred.ndim < 2 or labels.shape != pred.shape[:1]:
             raise ValueError(
                 'with use_mask, pred must have the shape (N, C, ...) and the '
@@ -291,47 +262,42 @@ class CrossEntropyLoss(ClassificationLoss):
 
 @MODELS.register_module()
 class LabelSmoothLoss(ClassificationLoss):
-    r"""Cross entropy with smooth labels.
+    r"""Cross entropy with smoothed labels.
 
     .. math::
         L = -\sum_c w_c q_c \log p_c, \qquad p = \mathrm{softmax}(pred)
+        \\
+        \text{'others'}: q = (1 - \epsilon) t + \frac{\epsilon}{K - 1} (1 - t)
+        \qquad
+        \text{'uniform'}: q = (1 - \epsilon) t + \frac{\epsilon}{K}
 
-    with the labels :math:`q` of :func:`smooth_labels` and the weights
-    :math:`w` of the classes.
+    with the class weights :math:`w` and the target t, one-hot for labels.
 
     Args:
         smoothing (float): Share :math:`\epsilon` of each label that is
-            distributed, from 0 to below 1. Default: 0.1.
-        distribute (str): Whom it goes to: ``'others'``, the K - 1 other
-            classes, or ``'uniform'``, all K as in torch. ``'others'`` with
-            :math:`\epsilon` is ``'uniform'`` with
+            redistributed, from 0 to below 1. Default: 0.1.
+        distribute (str): ``'others'``, over the K - 1 other classes, or
+            ``'uniform'``, over all K, as in torch. ``'others'`` with
+            :math:`\epsilon` equals ``'uniform'`` with
             :math:`\epsilon K / (K - 1)`. Default: ``'others'``.
-        use_sigmoid (bool): Whether each class is a binary decision, where
-            K is 2. An index label then means one-hot, and background,
-            ``num_classes``, none of the classes. Default: False.
+        use_sigmoid (bool): If True, each class is a binary decision, with K =
+            2, and index labels become one-hot. Default: False.
         class_weight (list[float] | Tensor, optional): Weight of each class;
-            with a sigmoid that of its positives. Default: None.
-        ignore_index (int, optional): Label that does not count: loss and
-            gradient are 0. Default: -100.
-
-    Shape:
-        - pred: logits (N, C, \*).
-        - target: integer labels (N, \*), or one-hot or soft of the shape of
-          ``pred``.
-        - weight: (N, \*).
-        - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
-          ``pred``.
+            with a sigmoid, of its positives. Default: None.
+        ignore_index (int, optional): Label to ignore. Default: -100.
 
     Differs from upstream:
-        - A logit of -inf without a share of the label gives no NaN.
-        - Ignored labels and class weights work. ``'mean'`` divides by all
-          labels, torch's by the weights of those that count.
-        - One class gives 0 instead of a division by zero.
+        - A logit of -inf for a class without a share of the label gives no
+          NaN.
+        - Ignored labels and class weights work. ``'mean'`` divides by the
+          number of all labels, torch's by the weights of those that are not
+          ignored.
+        - With one class the loss is 0 instead of a division by zero.
     """
 
     info = LossInfo(
-        purpose='classes with labels that may be wrong',
-        slots='``loss_cls`` of heads with a softmax',
+        purpose='classification with labels that may be wrong',
+        slots='``loss_cls`` of softmax heads',
         expects='scores',
         paper=Paper(
             'Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon '
@@ -355,7 +321,7 @@ class LabelSmoothLoss(ClassificationLoss):
         self.distribute = distribute
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The cross entropy of each sample, or each class with a sigmoid."""
+        """Return the loss of each sample, or of each class with a sigmoid."""
         class_weight = self.weight_of_classes(pred, target)
         if not self.use_sigmoid and target.ndim < pred.ndim:
             self.check_labels(pred, target)

@@ -20,31 +20,21 @@ from mmlosses.registry import MODELS
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+
 def sigmoid_focal_loss(pred: Tensor,
                        target: Tensor,
                        gamma: float = 2.0,
                        alpha: float | None = 0.25,
                        activated: bool = False) -> Tensor:
-    r"""Focal loss of binary decisions.
+    r"""Focal loss of binary decisions, for hard or soft targets.
 
     .. math::
         -(\alpha t + (1 - \alpha) (1 - t)) \,
         ((1 - p) t + p (1 - t))^\gamma \,
         (t \log p + (1 - t) \log (1 - p)), \qquad p = \sigma(pred)
 
-    Args:
-        pred (Tensor): Logits, or probabilities with ``activated``.
-        target (Tensor): Targets from 0 to 1.
-        gamma (float): Exponent of the modulating factor.
-        alpha (float, optional): Share of the positives; ``None`` or a
-            negative number weighs both alike, by 1.
-        activated (bool): Whether ``pred`` are probabilities.
-
-    Shape:
-        - pred, target, returns: any one shape.
-
-    Returns:
-        Tensor: The loss of each decision.
+    Args: see :class:`FocalLoss`; ``pred`` and ``target``, from 0 to 1, have
+    the same shape.
     """
     if activated:
         log_prob, log_rest = logs_of_probability(pred)
@@ -66,28 +56,17 @@ def softmax_focal_loss(pred: Tensor,
                        alpha: float | None = 0.25,
                        activated: bool = False,
                        class_weight: Tensor | None = None) -> Tensor:
-    r"""Focal loss of one choice between the classes on axis 1.
+    r"""Focal loss of a distribution over the classes on axis 1.
 
     .. math::
         -\alpha \sum_c w_c t_c (1 - p_c)^\gamma \log p_c, \qquad
         p = \mathrm{softmax}(pred)
 
-    Args:
-        pred (Tensor): Logits, or probabilities with ``activated``.
-        target (Tensor): Probability of each class.
-        gamma (float): Exponent of the modulating factor.
-        alpha (float, optional): A factor; ``None`` or a negative number
-            is 1.
-        activated (bool): Whether ``pred`` are probabilities.
-        class_weight (Tensor, optional): Weight of each class, broadcastable
-            to ``target``.
-
-    Shape:
-        - pred, target: (N, C, \*).
-        - returns: (N, \*).
+    Args: see :class:`FocalLoss`; ``pred`` and ``target``, probabilities, have
+    the shape (N, C, \*), to which ``class_weight`` broadcasts.
 
     Returns:
-        Tensor: The loss of each sample.
+        Tensor: (N, \*).
     """
     if activated:
         log_prob, _ = logs_of_probability(pred)
@@ -95,7 +74,7 @@ def softmax_focal_loss(pred: Tensor,
     else:
         log_prob = F.log_softmax(pred, dim=1)
         rest = -torch.expm1(log_prob)
-    # A class that is masked by a logit of -inf may have no share.
+    # A class masked by a logit of -inf may have target 0.
     impossible = (target == 0) & torch.isinf(log_prob)
     log_prob = log_prob.masked_fill(impossible, 0)
     loss = -target * safe_power(rest, gamma) * log_prob
@@ -108,58 +87,55 @@ def softmax_focal_loss(pred: Tensor,
 
 @MODELS.register_module()
 class FocalLoss(ClassificationLoss):
-    r"""Focal loss: cross entropy that turns from easy to hard examples.
+    r"""Focal loss: cross entropy that down-weights easy examples.
 
     .. math::
         L = -w_c \alpha_t (1 - p_t)^\gamma \log p_t
 
-    with the probability :math:`p_t` of what is the case and the weight
-    :math:`w_c` of the class; see :func:`sigmoid_focal_loss`, also for soft
-    targets, and :func:`softmax_focal_loss`. No compiled op is needed.
+    with the probability :math:`p_t` of the true outcome and the class weight
+    :math:`w_c`. :func:`sigmoid_focal_loss` and :func:`softmax_focal_loss` give
+    the formulas, also for soft targets. No compiled op is needed.
 
     Args:
-        use_sigmoid (bool): Whether each class is a binary decision, as in
-            RetinaNet, or one of them is chosen by softmax. Detection heads
-            read it from the config, so write it there. Default: True.
-        gamma (float): Exponent of the modulating factor. 0 is cross entropy
-            weighted by ``alpha``. The paper has 2. Default: 2.0.
-        alpha (float, optional): Weight of the positives, beside 1 - alpha
-            for the negatives; with a softmax, the weight of all. ``None`` or
-            a negative number weighs all by 1. The paper has 0.25.
+        use_sigmoid (bool): If True, each class is a binary decision, as in
+            RetinaNet; if False, classes compete in a softmax. Write it in the
+            config, where detection heads read it. Default: True.
+        gamma (float): Exponent of the modulating factor; 0 is cross entropy
+            weighted by ``alpha``. The paper uses 2. Default: 2.0.
+        alpha (float, optional): Weight of positives, with 1 - alpha for
+            negatives; with a softmax, the weight of all samples. ``None`` or a
+            negative number means no weighting. The paper uses 0.25.
             Default: 0.25.
-        activated (bool): Whether ``pred`` are probabilities already.
+        activated (bool): If True, ``pred`` holds probabilities.
             Default: False.
         class_weight (list[float] | Tensor, optional): Weight of each class,
             for its positives and negatives. Default: None.
-        ignore_index (int, optional): Label that does not count: loss and
-            gradient are 0. Default: None.
 
     Shape:
         - pred: (N, C, \*), with a sigmoid any shape.
-        - target: integer labels (N, \*), where with a sigmoid C is
-          background, or one-hot or soft of the shape of ``pred``.
+        - target: integer labels (N, \*), where with a sigmoid C is background,
+          or one-hot or soft of the shape of ``pred``.
         - weight: (N,), (N, C) or, flattened, (N * C,).
         - returns: 0-dim; for ``'none'`` the shape of ``pred``, with a softmax
           (N, \*).
 
     Differs from upstream:
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
-        - A row of weight 0 does not count even where its logits are NaN or
-          its label is out of range.
+        - A row of weight 0 is removed even where its logits are NaN or its
+          label is out of range.
         - With ``activated``, probabilities of exactly 0 and 1 cost 27.6
-          instead of 100, and ones out of range raise no error.
+          instead of 100, and probabilities out of range raise no error.
         - The gradient is finite for every ``gamma``, also below 1.
     """
 
     info = LossInfo(
-        purpose='classes with many easy negatives, by sigmoid or softmax',
+        purpose='classification with many easy negatives, sigmoid or softmax',
         slots='``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR',
         expects='scores',
         paper=Paper(
             'Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr '
-            'Dollár',
-            'Focal Loss for Dense Object Detection',
-            'ICCV', 2017, '1708.02002'))
+            'Dollár', 'Focal Loss for Dense Object Detection', 'ICCV', 2017,
+            '1708.02002'))
 
     def __init__(self,
                  use_sigmoid: bool = True,
@@ -178,7 +154,7 @@ class FocalLoss(ClassificationLoss):
         self.activated = activated
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of each class, or of each sample with a softmax."""
+        """Return the loss of each class, or of each sample with a softmax."""
         class_weight = self.weight_of_classes(pred, target)
         settings = self.gamma, self.alpha, self.activated
         if not self.use_sigmoid:
@@ -200,7 +176,7 @@ class FocalLoss(ClassificationLoss):
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:
-        """Also the weight of every class, flattened, as FSAF passes it."""
+        """Also accept the weights of all classes, flattened, as FSAF does."""
         if (isinstance(weight, Tensor) and weight.ndim == 1
                 and weight.shape[0] not in (1, shape[0])
                 and weight.shape[0] == math.prod(shape)):

@@ -31,16 +31,12 @@ def cosine_logits(features: Tensor,
         = s \frac{x_n \cdot w_j}{\|x_n\| \, \|w_j\|}
 
     Args:
-        features (Tensor): Features of the samples.
-        class_vectors (Tensor): One vector for each class.
-        scale (float): Factor s of the cosine.
-
-    Shape:
-        - features: (N, D); class_vectors: (C, D).
-        - returns: (N, C).
+        features (Tensor): Features x (N, D).
+        class_vectors (Tensor): Class vectors w (C, D).
+        scale (float): Scale s of the cosine.
 
     Returns:
-        Tensor: The logits.
+        Tensor: Logits (N, C).
     """
     return scale * (unit_vectors(features) @ unit_vectors(class_vectors).T)
 
@@ -48,27 +44,21 @@ def cosine_logits(features: Tensor,
 def angular_margin(cosine: Tensor,
                    margin: float,
                    boundary: str = 'keep') -> Tensor:
-    r"""Cosine of an angle that grows by a margin.
+    r"""Add a margin to an angle, given its cosine.
 
     .. math::
         \phi = \cos(\theta + m) = \cos\theta \cos m - \sin\theta \sin m
 
-    Beyond :math:`\theta = \pi - m` the sum passes :math:`\pi` and the cosine
-    would rise again. ``boundary`` says what replaces it there.
+    Beyond :math:`\theta = \pi - m`, where the cosine would rise again,
+    ``boundary`` defines the value.
 
     Args:
         cosine (Tensor): Cosine of the angle.
         margin (float): Margin m in radians.
         boundary (str): See :class:`ArcFaceLoss`.
-
-    Shape:
-        - cosine, returns: (\*).
-
-    Returns:
-        Tensor: The cosine with the margin.
     """
-    # By the sum of angles: the gradient of acos is infinite at 0 and pi.
-    # Rounding takes the cosine past 1, and the square below 0.
+    # By the angle sum identity: acos has an infinite gradient at 0 and pi.
+    # Rounding can take the cosine past 1, and the square below 0.
     square = (1 - cosine) * (1 + cosine)
     sine = safe_sqrt(square)
     moved = cosine * math.cos(margin) - sine * math.sin(margin)
@@ -94,7 +84,7 @@ def arcface_logits(logits: Tensor,
                    margin: float,
                    boundary: str = 'keep',
                    background: bool = False) -> Tensor:
-    r"""Put the angular margin on the logit of each sample's label.
+    r"""Apply the angular margin to the logit of each sample's label.
 
     .. math::
         z_{nj} = s \phi(\theta_{nj}) \text{ for } j = y_n, \qquad
@@ -103,18 +93,13 @@ def arcface_logits(logits: Tensor,
     with :math:`\phi` of :func:`angular_margin`.
 
     Args:
-        logits (Tensor): ``scale`` times the cosine to each class vector.
-        labels (Tensor): The class of each sample.
-        scale (float): Factor s of the cosine in ``logits``.
+        logits (Tensor): ``scale`` times the cosines to the class vectors
+            (N, C).
+        labels (Tensor): Class y of each sample (N,).
+        scale (float): Scale s of the cosines in ``logits``.
         margin (float): Margin m in radians.
         boundary (str): See :class:`ArcFaceLoss`.
-        background (bool): Whether the last class gets no margin.
-
-    Shape:
-        - logits, returns: (N, C); labels: (N,).
-
-    Returns:
-        Tensor: The logits with the margin.
+        background (bool): If True, the last class gets no margin.
     """
     index = labels.unsqueeze(1)
     target = logits.gather(1, index)
@@ -125,7 +110,7 @@ def arcface_logits(logits: Tensor,
 
 
 def check_margin(margin: float, boundary: str) -> None:
-    """Raise a ``ValueError`` for arguments that make no margin."""
+    """Raise a ``ValueError`` for an invalid margin or boundary."""
     if not 0 <= margin < math.pi:
         raise ValueError('margin must be an angle in radians, at least 0 and '
                          f'below pi, got {margin}')
@@ -133,7 +118,7 @@ def check_margin(margin: float, boundary: str) -> None:
 
 
 def check_scale(scale: float) -> None:
-    """Raise a ``ValueError`` unless the factor of the cosine is positive."""
+    """Raise a ``ValueError`` unless the scale is positive."""
     if not scale > 0:
         raise ValueError(f'scale must be positive, got {scale}')
 
@@ -148,20 +133,18 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         {\sum_j e^{\|x_n\| \cos\theta_{nj}}}, \qquad
         \|x_n\| \cos\theta_{nj} = x_n \cdot \frac{w_j}{\|w_j\|}
 
-    The lengths of the class vectors and a bias no longer decide, only the
-    angles do. The length of the features is free. The class vectors
-    :math:`w` are the parameter ``weight`` (C, D); :meth:`logits` gives the
-    scores for inference. ``reduction='none'`` gives (N,).
+    Only the angles to the class vectors :math:`w` decide. The length of the
+    features is free.
 
     Differs from upstream:
-        - Code that normalises with ``renorm(2, 1, 1e-5).mul(1e5)`` leaves a
-          class vector shorter than 1e-5 as short as it is, and is 0.1 % off
-          at the length 1e-4. This class divides by a length from 1e-6.
+        - Code that normalises with ``renorm(2, 1, 1e-5).mul(1e5)`` leaves
+          class vectors shorter than 1e-5 unnormalised, and is 0.1 % off at
+          length 1e-4. This class normalises every length above 1e-6.
     """
 
     info = LossInfo(
         purpose='a classifier with class vectors of length 1',
-        slots='The slots of :class:`ArcFaceLoss`',
+        slots='heads that pass features and labels',
         expects='features',
         paper=Paper(
             'Weiyang Liu, Yandong Wen, Zhiding Yu, Ming Li, Bhiksha Raj, Le '
@@ -171,7 +154,7 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         source='where it is the loss without a margin.')
 
     def queries(self, features: Tensor) -> Tensor:
-        """The features as they are."""
+        """Return the features unchanged."""
         return features
 
 
@@ -183,26 +166,23 @@ class NormFaceLoss(ClassVectorLoss):
         L = -\frac{1}{N} \sum_n \log
         \frac{e^{s \cos\theta_{n y_n}}}{\sum_j e^{s \cos\theta_{nj}}}
 
-    Features and class vectors both have length 1, so that only the angle
-    between them counts. No arrangement of C classes gets below
-    :math:`\log(1 + (C - 1) e^{-s C / (C - 1)})`, and a regular simplex gets
-    there; with s = 1 that is 1.38 for 10 classes, so the scale must be
-    larger. The class vectors are the parameter ``weight`` (C, D);
-    :meth:`logits` gives the scaled cosines for inference.
-    ``reduction='none'`` gives (N,).
+    Features and class vectors are normalised, so that only the angle between
+    them counts. The minimum for C classes is
+    :math:`\log(1 + (C - 1) e^{-s C / (C - 1)})`, reached by a regular simplex:
+    1.38 for 10 classes with s = 1, so the scale must be larger.
 
     Args:
-        scale (float): Factor s of the cosine. Default: 16.0.
+        scale (float): Scale s of the cosine. Default: 16.0.
 
     Differs from upstream:
-        - A feature of zeros, as a dead ReLU emits it, has the cosine 0 to
-          every class and an ordinary gradient. With ``F.normalize`` the
-          gradient is of the order of 1e12, and NaN in half precision.
+        - A zero feature, as a dead ReLU emits it, has cosine 0 to every class
+          and an ordinary gradient. With ``F.normalize`` the gradient is about
+          1e12, and NaN in half precision.
     """
 
     info = LossInfo(
         purpose='a classifier over cosines',
-        slots='The slots of :class:`ArcFaceLoss`',
+        slots='heads that pass features and labels',
         expects='features',
         paper=Paper(
             'Feng Wang, Xiang Xiang, Jian Cheng, Alan L. Yuille',
@@ -219,13 +199,13 @@ class NormFaceLoss(ClassVectorLoss):
         self.scale = scale
 
     def queries(self, features: Tensor) -> Tensor:
-        """The features, all of the same length."""
+        """Return the features, normalised to the length ``scale``."""
         return self.scale * unit_vectors(features)
 
 
 @MODELS.register_module(name=['ArcFaceLoss', 'ArcMarginProduct'])
 class ArcFaceLoss(NormFaceLoss):
-    r"""Softmax cross entropy over angles, with a margin on the right one.
+    r"""Softmax cross entropy over angles, with a margin on the true class.
 
     .. math::
         L = -\frac{1}{N} \sum_n \log
@@ -233,39 +213,37 @@ class ArcFaceLoss(NormFaceLoss):
         {e^{s \cos(\theta_{n y_n} + m)} +
         \sum_{j \ne y_n} e^{s \cos\theta_{nj}}}
 
-    The class vectors are the parameter ``weight`` (C, D); :meth:`logits`
-    gives the scaled cosines, without the margin, for inference.
-    ``reduction='none'`` gives (N,). Also registered as ``ArcMarginProduct``.
+    :meth:`logits` gives the scaled cosines, without the margin, for inference.
+    Also registered as ``ArcMarginProduct``.
 
     Args:
-        scale (float): Factor s of the cosine. Default: 32.0.
+        scale (float): Scale s of the cosine. Default: 32.0.
         margin (float): Margin m in radians. Default: 0.5.
-        boundary (str): What replaces :math:`\cos(\theta + m)` where the sum
-            is beyond :math:`\pi`. ``'keep'``:
-            :math:`\cos\theta - m \sin m`, as insightface does, which jumps
-            at the boundary. ``'continuous'``:
-            :math:`-2 - \cos(\theta + m)`, without a jump. ``'easy'``: a
-            margin only where :math:`\theta` is below a right angle.
-            ``'none'``: nothing, so that the loss falls again for the worst
-            samples. Default: ``'keep'``.
+        boundary (str): Replaces :math:`\cos(\theta + m)` where the sum exceeds
+            :math:`\pi`. ``'keep'``: :math:`\cos\theta - m \sin m`, as
+            insightface, which jumps at the boundary. ``'continuous'``:
+            :math:`-2 - \cos(\theta + m)`, without a jump. ``'easy'``: a margin
+            only where :math:`\theta` is below 90 degrees. ``'none'``: no
+            replacement, so that the loss falls again for the worst samples.
+            Default: ``'keep'``.
 
     Differs from upstream:
-        - mmpretrain takes the ``acos`` of the cosine: NaN where rounding
-          takes it past 1, an infinite gradient at 1. Here there is no
-          ``acos``, and a feature along its class vector has the exact value
-          and a finite gradient.
-        - insightface adds the margin outside of the graph, which gives the
-          paper's loss, but not its gradient. Here it is the loss's.
+        - mmpretrain takes the ``acos`` of the cosine: NaN where rounding takes
+          it past 1, an infinite gradient at 1. Here there is no ``acos``, and
+          a feature along its class vector has the exact value and a finite
+          gradient.
+        - insightface adds the margin outside the graph: the loss is the
+          paper's, the gradient is not. Here the gradient is that of the loss.
         - ``ArcMarginProduct`` as published in tutorials returns the logits
-          with the loss, and has no boundary: ``boundary='none'`` is its
-          number.
-        - A feature of zeros has an ordinary gradient, not one of 1e12.
+          with the loss, and has no boundary: ``boundary='none'`` gives its
+          values.
+        - A zero feature has an ordinary gradient, not one of 1e12.
     """
 
     info = LossInfo(
-        purpose='features with a margin between the angles of classes',
+        purpose='features with an angular margin between classes',
         slots="``loss_triplet`` of mmdet's ``LinearReIDHead``; any head that "
-              "calls it with features and labels",
+        'passes features and labels',
         expects='features',
         paper=Paper(
             'Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou',
@@ -285,13 +263,13 @@ class ArcFaceLoss(NormFaceLoss):
         self.boundary = boundary
 
     def with_margin(self, logits: Tensor) -> Tensor:
-        """The margin on the scaled cosine of the label."""
+        """Apply the margin to the scaled cosine of the label."""
         return scaled_margin(logits, self.scale, self.margin, self.boundary)
 
 
 @MODELS.register_module()
 class ArcFaceLogitLoss(BaseLoss):
-    r"""ArcFace for heads that own the class vectors: scaled cosines in.
+    r"""ArcFace for heads that own the class vectors: takes scaled cosines.
 
     .. math::
         L = -\frac{1}{N} \sum_n \log
@@ -300,23 +278,21 @@ class ArcFaceLogitLoss(BaseLoss):
         z_{nj} = s \cos\theta_{nj}
 
     with :math:`\phi(\theta) = \cos(\theta + m)`, and
-    :math:`\phi(\theta) = \cos\theta` for the background.
-    ``reduction='none'`` gives (N,).
-
-    The head computes z, for instance with mmdet's ``NormedLinear`` without a
-    bias, and scores with it at test time.
+    :math:`\phi(\theta) = \cos\theta` for the background. The head computes z,
+    for instance with mmdet's ``NormedLinear`` without a bias, and uses it as
+    scores at test time.
 
     Args:
-        scale (float): Factor s by which the head multiplied its cosines: the
-            ``tempearture`` of ``NormedLinear``, which the fork of mmdet
-            spells ``temperature``. Default: 32.0.
+        scale (float): Scale s of the head's cosines: the ``tempearture`` of
+            ``NormedLinear``, which the fork of mmdet spells ``temperature``.
+            Default: 32.0.
         margin (float): Margin m in radians. Default: 0.5.
-        boundary (str): ``'keep'``, ``'continuous'``, ``'easy'`` or
-            ``'none'``, see :class:`ArcFaceLoss`. Default: ``'keep'``.
-        background (bool): Whether the last column is the background, as in
-            mmdet's ``BBoxHead``: a sample with its label, C of C + 1 columns,
-            gets no margin. The scores do not tell, so a head without a
-            background column says False. Default: True.
+        boundary (str): ``'keep'``, ``'continuous'``, ``'easy'`` or ``'none'``,
+            see :class:`ArcFaceLoss`. Default: ``'keep'``.
+        background (bool): If True, the last column is the background, as in
+            mmdet's ``BBoxHead``, and its samples get no margin. A head without
+            a background column must pass False: the scores do not tell.
+            Default: True.
         use_sigmoid (bool): Kept for heads that read it; only False.
             Default: False.
 
@@ -327,16 +303,16 @@ class ArcFaceLogitLoss(BaseLoss):
         - returns: 0-dim, or (N,) for ``'none'``.
 
     Differs from upstream:
-        - The paper classifies faces only. Here the background, which is no
-          class that samples should gather around, gets no margin.
+        - The paper has face classes only. Here the background, which is no
+          cluster of similar samples, gets no margin.
         - mmpretrain takes the ``acos`` of the cosine, insightface adds the
-          margin outside of the graph: see :class:`ArcFaceLoss`.
+          margin outside the graph: see :class:`ArcFaceLoss`.
     """
 
     info = LossInfo(
-        purpose='a margin in heads that own the class vectors',
+        purpose='an angular margin in heads that own the class vectors',
         slots="``loss_cls`` of mmdet's RoI heads after "
-              "``mmlosses.heads.cosine.CosineLinear``",
+        '``mmlosses.heads.cosine.CosineLinear``',
         expects='scaled cosines',
         paper=Paper(
             'Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou',
@@ -363,7 +339,7 @@ class ArcFaceLogitLoss(BaseLoss):
         self.use_sigmoid = use_sigmoid
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """(N,), after checking scores and labels."""
+        """Return (N,) after checking scores and labels."""
         if pred.ndim != 2 or pred.shape[1] == 0:
             raise ValueError('cls_score must have the shape (N, classes), got '
                              f'{tuple(pred.shape)}')
@@ -371,7 +347,7 @@ class ArcFaceLogitLoss(BaseLoss):
         return pred.shape[:1]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The cross entropy of each sample: (N,)."""
+        """Return the cross entropy of each sample: (N,)."""
         check_label_range(target, pred.shape[1])
         target = target.long()
         logits = arcface_logits(pred, target, self.scale, self.margin,

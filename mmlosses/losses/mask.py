@@ -2,7 +2,6 @@
 from __future__ import annotations
 from typing import TYPE_CHECKING, Sequence
 
-import torch
 from torch import Tensor
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
@@ -101,15 +100,14 @@ class DiceLoss(BaseLoss):
     info = LossInfo(
         purpose='masks, whose share of the picture may be small',
         slots='``loss_mask`` of SOLO and CondInst, ``loss_dice`` of '
-              'Mask2Former',
+        'Mask2Former',
         expects='probabilities',
         paper=Paper(
             'Fausto Milletari, Nassir Navab, Seyed-Ahmad Ahmadi',
             'V-Net: Fully Convolutional Neural Networks for Volumetric '
-            'Medical Image Segmentation',
-            '3DV', 2016, '1606.04797'),
+            'Medical Image Segmentation', '3DV', 2016, '1606.04797'),
         source="``naive_dice=True, batch=True, activate=False, eps=1e-6`` is "
-               "the form that DBNet's code uses.")
+        "the form that DBNet's code uses.")
 
     def __init__(self,
                  use_sigmoid: bool = True,
