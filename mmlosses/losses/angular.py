@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from mmlosses.core.base import BaseLoss, CommonArguments
-from mmlosses.core.checks import (check_choice, check_number,
-                                  check_same_shape)
+from mmlosses.core.checks import check_choice, check_number, check_same_shape
 from mmlosses.core.info import LossInfo
-from mmlosses.core.kernels.angle import (angle_power,
-                                         angle_power_and_derivative)
+from mmlosses.core.kernels.angle import angle_power, angle_power_and_derivative
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.registry import MODELS
 
@@ -24,28 +22,9 @@ def angular_loss(pred: Tensor,
                  delta: float = 0.2,
                  dim: int = -1,
                  period: str = 'full') -> Tensor:
-    r"""Power of the angle between two vectors of the plane.
+    """Power of the angle between two vectors of the plane.
 
-    .. math::
-        \theta^{1 + \delta}, \qquad
-        \theta = \mathrm{atan2}(|p \times t|, p \cdot t)
-
-    A vector of zeros is taken to be perpendicular to the other.
-
-    Args:
-        pred (Tensor): Predicted vectors (cos, sin), of any length.
-        target (Tensor): True vectors (cos, sin), of any length.
-        delta (float): What makes the power steeper than linear.
-        dim (int): The axis that holds (cos, sin).
-        period (str): ``'full'``, or ``'half'`` for vectors of the doubled
-            angles of lines: theta is then half of the angle between them.
-
-    Shape:
-        - pred, target: (\*), of size 2 along ``dim``.
-        - returns: (\*) without the axis ``dim``.
-
-    Returns:
-        Tensor: The loss of each vector.
+    Args: see :class:`AngularLoss`; the result has no axis ``dim``.
     """
     exponent, factor = 1 + delta, 0.5 if period == 'half' else 1.0
     return with_gradient(
@@ -66,46 +45,44 @@ class AngularLoss(BaseLoss):
         \theta_i = \mathrm{atan2}(|p_i \times t_i|, p_i \cdot t_i)
 
     with the angle :math:`\theta` in radians between the predicted vector
-    :math:`p = (\cos, \sin)` and the true one :math:`t`. The angle does not
-    depend on their lengths, and its gradient turns the prediction without
-    stretching it, by :math:`(1 + \delta) \theta^\delta / |p|`. A vector of
-    zeros, which has no direction, counts as 90 degrees off and has no
-    gradient. One element is one vector.
+    :math:`p = (\cos, \sin)` and the true one :math:`t`, both of any length.
+    The gradient turns the prediction without stretching it, by
+    :math:`(1 + \delta) \theta^\delta / |p|`. A zero vector, which has no
+    direction, counts as 90 degrees off and has no gradient. Each element is
+    one vector.
 
     Args:
-        delta (float): What makes the power steeper than linear, so that the
-            gradient is 0 at the truth. At least 0. Default: 0.2.
-        dim (int): The axis that holds (cos, sin): 1 for maps (N, 2, H, W).
-            Default: -1.
-        period (str): ``'full'`` for directions, which repeat after 360
-            degrees. ``'half'`` for lines, which repeat after 180: the inputs
-            are (cos 2a, sin 2a) of the angle a, and theta is the angle
-            between the lines, at most 90 degrees; a vector of zeros, 90
-            degrees off in 2a, is 45 degrees off in a. Default: ``'full'``.
+        delta (float): Added to the exponent 1, so that the gradient is 0 at
+            the target. At least 0. Default: 0.2.
+        dim (int): Axis of (cos, sin): 1 for maps (N, 2, H, W). Default: -1.
+        period (str): ``'full'`` for directions, with a period of 360 degrees.
+            ``'half'`` for lines, with 180: the inputs are (cos 2a, sin 2a) of
+            the angle a, and theta is the angle between the lines, at most 90
+            degrees; a zero vector, 90 degrees off in 2a, is 45 degrees off in
+            a. Default: ``'full'``.
 
     Shape:
         - pred, target: the same, of size 2 along ``dim``, such as (N, 2) or,
           with ``dim=1``, (N, 2, H, W).
-        - weight: as the loss, such as (N,) or (N, H, W), or as pred with
-          size 1 along ``dim``, such as (N, 1, H, W).
+        - weight: as the loss, such as (N,) or (N, H, W), or as pred with size
+          1 along ``dim``, such as (N, 1, H, W).
         - returns: 0-dim, or the shape of pred without ``dim`` for ``'none'``.
 
     Differs from upstream:
-        - There, theta is the arccosine of the dot product clipped to
-          [1e-6, 1 - 1e-6]: beyond 90 degrees the loss is flat, an error of
-          80 degrees costs nothing where the prediction has the length 10,
-          and float16 rounds the clip away. For unit vectors between 0.1 and
-          90 degrees the numbers are the same.
+        - There, theta is the arccosine of the dot product clipped to [1e-6, 1
+          - 1e-6]: beyond 90 degrees the loss is flat, an error of 80 degrees
+          costs nothing where the prediction has length 10, and float16 rounds
+          the clip away. For unit vectors between 0.1 and 90 degrees the values
+          are the same.
     """
 
     info = LossInfo(
         purpose='directions and orientations as (cos, sin)',
         slots="``loss_guiding_shift`` of mmdet's CentripetalNet; "
-              "``mmlosses.heads.direction.DirectionHead`` for mmpose",
+        "``mmlosses.heads.direction.DirectionHead`` for mmpose",
         expects='vectors',
-        source=r'The formula :math:`\theta^{1 + \delta}` of a question on '
-               'Stack Overflow, "Optimize loss over pixel values across two '
-               '4D-tensors", 2024, which names no paper.')
+        source='No paper: the formula of a question on Stack Overflow, '
+        '"Optimize loss over pixel values across two 4D-tensors", 2024.')
 
     def __init__(self,
                  delta: float = 0.2,
@@ -122,11 +99,11 @@ class AngularLoss(BaseLoss):
         self.period = period
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of each vector."""
+        """Return the loss of each vector."""
         return angular_loss(pred, target, self.delta, self.dim, self.period)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """The shape without the axis of (cos, sin)."""
+        """Return the shape without the axis of (cos, sin)."""
         check_same_shape(pred, target)
         shape = list(pred.shape)
         if not -len(shape) <= self.dim < len(shape) or shape[self.dim] != 2:
@@ -137,7 +114,7 @@ class AngularLoss(BaseLoss):
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:
-        """The weight given, also with an axis of size 1 for (cos, sin)."""
+        """Also accept a weight with an axis of size 1 for (cos, sin)."""
         if isinstance(weight, Tensor) and weight.ndim == len(shape) + 1:
             axes = list(weight.shape)
             fits = axes.pop(self.dim) == 1 and all(
@@ -147,5 +124,5 @@ class AngularLoss(BaseLoss):
         return super().element_weight(weight, shape, dtype)
 
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
-        """Put the axis of (cos, sin) back."""
+        """Restore the axis of (cos, sin)."""
         return elements.unsqueeze(self.dim)

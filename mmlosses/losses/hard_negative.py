@@ -27,16 +27,9 @@ def binary_cross_entropy(pred: Tensor,
 
     Args:
         pred (Tensor): Logits, or probabilities p without ``use_sigmoid``.
-        target (Tensor): Labels t in [0, 1].
-        use_sigmoid (bool): Whether p is the sigmoid of ``pred``. Otherwise
-            ``pred`` is limited to [0, 1] and each logarithm to -100.
-
-    Shape:
-        - pred, target: (\*).
-        - returns: (\*).
-
-    Returns:
-        Tensor: The loss of each element.
+        target (Tensor): Labels t in [0, 1], of the shape of ``pred``.
+        use_sigmoid (bool): If True, p is the sigmoid of ``pred``. If False,
+            ``pred`` is clamped to [0, 1] and each logarithm to -100.
     """
     if use_sigmoid:
         return F.binary_cross_entropy_with_logits(
@@ -44,14 +37,14 @@ def binary_cross_entropy(pred: Tensor,
     pred = pred.clamp(0, 1)
     loss = F.binary_cross_entropy(pred, target.detach(), reduction='none')
     if target.requires_grad:
-        # torch's derivative of the target is infinite where p is 0 or 1.
+        # torch's gradient of the target is infinite where p is 0 or 1.
         slope = log_from(-100, 1 - pred) - log_from(-100, pred)
         loss = loss + slope * (target - target.detach())
     return loss
 
 
 def log_from(least: float, value: Tensor) -> Tensor:
-    """The logarithm, or ``least`` where there is none that is finite."""
+    """Return the logarithm, or ``least`` where it is not finite."""
     tiny = torch.finfo(value.dtype).tiny
     log = value.clamp(min=tiny).log()
     return log.masked_fill(value < tiny, least)
@@ -66,21 +59,20 @@ class BalancedBCELoss(BaseLoss):
         \left(-t_i \log p_i - (1 - t_i) \log(1 - p_i)\right),
         \qquad |H| = \min(|N|, \lfloor ratio \cdot |P| \rfloor)
 
-    with the positives P, the negatives N and those of them with the greatest
-    loss, H. One element is one number of the prediction: ``reduction='none'``
-    gives its shape, with 0 for negatives that are not in H.
+    with the positives P, the negatives N and the negatives H with the greatest
+    loss. An element is one number of the prediction; ``reduction='none'``
+    gives 0 for negatives outside H.
 
     Args:
-        use_sigmoid (bool): Whether the predictions are logits; ``False`` if
-            they are probabilities. Default: True.
-        negative_ratio (float): Most negatives for each positive. DBNet uses
-            3. Default: 3.0.
-        fallback (str | int): What is kept where there is no positive:
-            ``'all'`` negatives, ``'none'`` of them, or that many of the
-            hardest. Default: ``'all'``.
-        per_image (bool): Whether each sample of the first axis mines among
-            its own negatives, with the number of its own positives, and not
-            the whole batch. Default: False.
+        use_sigmoid (bool): If True, predictions are logits, if False,
+            probabilities. Default: True.
+        negative_ratio (float): Maximum number of negatives per positive. DBNet
+            uses 3. Default: 3.0.
+        fallback (str | int): Negatives to keep where there is no positive:
+            ``'all'``, ``'none'``, or that many of the hardest.
+            Default: ``'all'``.
+        per_image (bool): If True, each sample of the first axis mines its own
+            negatives, by the number of its own positives. Default: False.
         pos_threshold (float): A target above is a positive, any other a
             negative. Default: 0.5.
 
@@ -89,34 +81,33 @@ class BalancedBCELoss(BaseLoss):
         - target: the same, of any dtype, in [0, 1]; or labels (N,) of an
           integer dtype for a prediction (N, C), where C is the background.
           With one class, as in mmdet's RPN, 0 is the foreground.
-        - weight: broadcast to the prediction after padding on the right. An
-          element of weight 0 is never mined and not counted; another weight
-          does not change what is hard.
+        - weight: padded on the right and broadcast to the prediction. An
+          element of weight 0 is neither mined nor counted; other weights do
+          not change the mining.
         - returns: 0-dim, or the shape of the prediction for ``'none'``.
 
     Differs from upstream:
-        - DBNet's code takes a target between 0 and 1 for neither positive nor
-          negative, and divides by 1e-6 where there are only such: for 0.5
+        - In DBNet's code a target between 0 and 1 is neither positive nor
+          negative; with only such targets it divides by 1e-6: for 0.5
           everywhere its loss is 1.4e8.
         - It takes probabilities, so that a saturated sigmoid has no gradient.
-        - It counts on the host, which waits for the device twice.
-        - Without a positive its loss is 0, so that the image is ignored.
+        - It counts on the host, which synchronises twice.
+        - Without a positive its loss is 0, and the image is ignored.
           ``fallback='none'`` does the same.
     """
 
     info = LossInfo(
         purpose='masks and proposals, with hard negative mining',
-        slots="``loss_cls`` of mmdet's RPN; ``loss_obj`` of mmpose's "
-              "YOLOX-Pose",
+        slots="``loss_cls`` of mmdet's RPN; ``loss_obj`` of YOLOX-Pose",
         expects='probabilities',
         paper=Paper(
             'Minghui Liao, Zhaoyi Wan, Cong Yao, Kai Chen, Xiang Bai',
             'Real-time Scene Text Detection with Differentiable Binarization',
             'AAAI', 2020, '1911.08947'),
         source='The mining: Abhinav Shrivastava, Abhinav Gupta, Ross '
-               'Girshick. Training Region-based Object Detectors with Online '
-               'Hard Example Mining. CVPR 2016, `arXiv:1604.03540 '
-               '<https://arxiv.org/abs/1604.03540>`_.')
+        'Girshick. Training Region-based Object Detectors with Online '
+        'Hard Example Mining. CVPR 2016, `arXiv:1604.03540 '
+        '<https://arxiv.org/abs/1604.03540>`_.')
 
     def __init__(self,
                  use_sigmoid: bool = True,
@@ -126,8 +117,7 @@ class BalancedBCELoss(BaseLoss):
                  pos_threshold: float = 0.5,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        check_number(
-            'negative_ratio', negative_ratio, least=0, below=math.inf)
+        check_number('negative_ratio', negative_ratio, least=0, below=math.inf)
         if isinstance(fallback, int):
             most = float(fallback)
         else:
@@ -143,12 +133,12 @@ class BalancedBCELoss(BaseLoss):
         self.pos_threshold = pos_threshold
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The cross entropy of each element, before the mining."""
+        """Return the cross entropy of each element, before mining."""
         return binary_cross_entropy(pred, dense_target(target, pred),
                                     self.use_sigmoid)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """The shape of the prediction, after checking the target's."""
+        """Check the target and return the shape of the prediction."""
         if is_index(pred, target):
             if len(pred) != len(target):
                 raise ValueError('pred and labels must be of the same number '
@@ -162,7 +152,7 @@ class BalancedBCELoss(BaseLoss):
         return pred.shape
 
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
-        """A sample's label is removed where all its elements are."""
+        """A label is removed if all elements of its sample are."""
         if elements.ndim > tensor.ndim:
             return elements.all(dim=1)
         return elements
@@ -177,7 +167,7 @@ class BalancedBCELoss(BaseLoss):
 
     def mine(self, loss: Tensor, removed: Tensor | None,
              target: Tensor) -> Tensor:
-        """Choose the positives and the hardest negatives."""
+        """Return a mask of the positives and the hardest negatives."""
         positive = target > self.pos_threshold
         negative = ~positive
         if removed is not None:
@@ -194,13 +184,13 @@ class BalancedBCELoss(BaseLoss):
 
 
 def is_index(pred: Tensor, target: Tensor) -> bool:
-    """Whether a target holds labels, one for each row of a prediction."""
+    """Return True if a target holds one label for each row of ``pred``."""
     return (pred.ndim == 2 and target.ndim == 1
             and not target.is_floating_point() and target.dtype != torch.bool)
 
 
 def dense_target(target: Tensor, pred: Tensor) -> Tensor:
-    """The target of each element; a label has 1 in its column."""
+    """Return a target for each element: labels become one-hot."""
     if is_index(pred, target):
         columns = torch.arange(pred.shape[1], device=target.device)
         target = target.unsqueeze(1) == columns

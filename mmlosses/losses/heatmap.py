@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.core.base import Inputs
-from mmlosses.core.checks import (check_floating, check_index,
-                                  check_label_range)
+from mmlosses.core.checks import check_floating, check_index, check_label_range
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gaussian_focal import (peak_focal_and_derivative,
                                                   peak_focal_loss)
@@ -29,28 +28,15 @@ def gaussian_focal_loss(pred: Tensor,
                         pos_weight: float = 1.0,
                         neg_weight: float = 1.0,
                         use_sigmoid: bool = False) -> Tensor:
-    r"""Focal loss whose negatives count less near a peak.
+    r"""Focal loss that down-weights negatives near a peak.
 
     .. math::
         -w_{pos} n (1 - p)^\alpha \log p
         - w_{neg} [t \neq 1] (1 - t)^\gamma p^\alpha \log (1 - p)
 
-    Args:
-        pred (Tensor): Probabilities, or logits with ``use_sigmoid``.
-        target (Tensor): Heatmap from 0 to 1.
-        positives (Tensor, optional): How many times an element is a
-            positive :math:`n`; by default once where the target is 1.
-        alpha (float): Exponent of the prediction.
-        gamma (float): Exponent of the target.
-        pos_weight (float): Weight of the positives.
-        neg_weight (float): Weight of the negatives.
-        use_sigmoid (bool): Whether ``pred`` are logits.
-
-    Shape:
-        - pred, target, positives, returns: any one shape.
-
-    Returns:
-        Tensor: The loss of each element.
+    Args: see :class:`GaussianFocalLoss`; ``positives`` counts how many times
+    :math:`n` each element is a positive, by default once where the target is
+    1.
     """
     if use_sigmoid and positives is None:
         return with_gradient(
@@ -72,7 +58,7 @@ def gaussian_focal_loss(pred: Tensor,
         log_prob, log_rest = logs_of_probability(pred)
         prob, rest = pred, 1 - pred
     positive = positives * safe_power(rest, alpha) * log_prob
-    # Also for gamma 0, a peak is no negative.
+    # A peak is not a negative, not even for gamma 0.
     far = (1 - target).pow(gamma) * (target != 1)
     negative = far * safe_power(prob, alpha) * log_rest
     return -pos_weight * positive - neg_weight * negative
@@ -80,7 +66,7 @@ def gaussian_focal_loss(pred: Tensor,
 
 @MODELS.register_module()
 class GaussianFocalLoss(KeypointLoss):
-    r"""Focal loss of the heatmaps of CornerNet and CenterNet.
+    r"""Focal loss for the heatmaps of CornerNet and CenterNet.
 
     .. math::
         L = -\begin{cases}
@@ -88,50 +74,47 @@ class GaussianFocalLoss(KeypointLoss):
         w_{neg} (1 - t)^\gamma p^\alpha \log (1 - p) & t < 1
         \end{cases}
 
-    A positive is exactly a target of 1, or what ``pos_inds`` and
-    ``pos_labels`` name. Heads divide by the number of positives with
-    ``avg_factor``.
+    Positives are exactly the targets of 1, or the elements named by
+    ``pos_inds`` and ``pos_labels``. Heads divide by the number of positives
+    with ``avg_factor``.
 
     Args:
         alpha (float): Exponent of the prediction. Default: 2.0.
-        gamma (float): Exponent of the target, which the paper calls beta.
-            Default: 4.0.
-        use_sigmoid (bool): Whether ``pred`` are logits. Their gradient stays
-            exact where the sigmoid has rounded to 0 or 1. mmdet's heads apply
-            the sigmoid themselves. Default: False.
+        gamma (float): Exponent of the target, the paper's beta. Default: 4.0.
+        use_sigmoid (bool): If True, ``pred`` holds logits, whose gradient
+            stays exact where the sigmoid rounds to 0 or 1. If False, as in
+            mmdet's heads, it holds probabilities. Default: False.
         pos_weight (float): Weight of the positives. Default: 1.0.
         neg_weight (float): Weight of the negatives. Default: 1.0.
 
     Shape:
-        - pred, target: any one shape, with ``pos_inds`` (N, C).
-        - weight: see :meth:`BaseLoss.forward`.
+        - pred, target: any shape, with ``pos_inds`` (N, C).
         - pos_inds, pos_labels: integers (P,), row and column of positives.
         - returns: 0-dim, or the shape of ``pred`` for ``'none'``.
 
     Differs from upstream:
-        - mmdet takes probabilities only, whose gradient dies with the
+        - mmdet takes probabilities only, whose gradient vanishes with the
           sigmoid: a negative of logit 20 has none. CornerNet clamps to
-          [0.0001, 0.9999], where it dies at a logit of 9.2.
-        - Probabilities of exactly 0 or 1 in half precision, as a sigmoid
-          under autocast gives them, are infinite or NaN in mmdet. Here their
+          [0.0001, 0.9999]: no gradient beyond a logit of 9.2.
+        - Probabilities of exactly 0 or 1 in half precision, as a sigmoid under
+          autocast returns them, give infinity or NaN in mmdet. Here their
           logarithm has no gradient.
         - mmdet's third argument is ``pos_inds``; here it is the weight, as in
           every loss, and ``pos_inds`` and ``pos_labels`` are keywords.
         - With ``pos_inds``, mmdet drops the weight and, without
           ``avg_factor``, adds the mean over positives to that over all
           elements. Here ``'mean'`` is over all elements.
-        - With ``gamma=0`` mmdet makes positives negatives too.
+        - With ``gamma=0``, mmdet counts positives as negatives too.
     """
 
     info = LossInfo(
         purpose='heatmaps with Gaussian peaks',
         slots="``loss_heatmap`` of CornerNet, ``loss_center_heatmap`` of "
-              "CenterNet, ``decoupled_heatmap_loss`` of mmpose's CID",
+        "CenterNet, ``decoupled_heatmap_loss`` of mmpose's CID",
         expects='probabilities',
-        paper=Paper(
-            'Hei Law, Jia Deng',
-            'CornerNet: Detecting Objects as Paired Keypoints',
-            'ECCV', 2018, '1808.01244'),
+        paper=Paper('Hei Law, Jia Deng',
+                    'CornerNet: Detecting Objects as Paired Keypoints', 'ECCV',
+                    2018, '1808.01244'),
         source='equation 1.')
 
     def __init__(self,
@@ -152,13 +135,13 @@ class GaussianFocalLoss(KeypointLoss):
                     pred: Tensor,
                     target: Tensor,
                     positives: Tensor | None = None) -> Tensor:
-        """The loss of each element of the heatmap."""
+        """Return the loss of each element of the heatmap."""
         return gaussian_focal_loss(pred, target.to(pred.dtype), positives,
                                    self.alpha, self.gamma, self.pos_weight,
                                    self.neg_weight, self.use_sigmoid)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """The shape of the heatmap, which must have floating numbers."""
+        """Check that the heatmap has a floating-point dtype too."""
         check_floating('target', target)
         return super().element_shape(pred, target)
 
@@ -170,15 +153,16 @@ class GaussianFocalLoss(KeypointLoss):
                 *,
                 pos_inds: Tensor | None = None,
                 pos_labels: Tensor | None = None) -> Inputs:
-        """Count how many times each element is a positive, if that is given.
+        """Count how many times each element is a positive.
 
         Args:
             pred (Tensor): Probabilities, or logits with ``use_sigmoid``.
             target (Tensor): Heatmap from 0 to 1.
             weight (Tensor, optional): See :meth:`BaseLoss.forward`.
-            avg_factor (float | Tensor, optional): See there.
-            pos_inds (Tensor, optional): Rows of the positives, instead of
-                the targets of 1.
+            avg_factor (float | Tensor, optional): See
+                :meth:`BaseLoss.forward`.
+            pos_inds (Tensor, optional): Rows of the positives, instead of the
+                targets of 1.
             pos_labels (Tensor, optional): Columns of the positives.
         """
         inputs = super().prepare(pred, target, weight, avg_factor)
@@ -189,7 +173,7 @@ class GaussianFocalLoss(KeypointLoss):
 
     def _positives(self, target: Tensor, pos_inds: Any,
                    pos_labels: Any) -> Tensor | None:
-        """How many times each element is a positive, None by the target."""
+        """Return the count of positives, None to derive it from the target."""
         if pos_inds is None and pos_labels is None:
             return None
         for name, index in (('pos_inds', pos_inds), ('pos_labels',

@@ -17,7 +17,7 @@ def dice_loss(pred: Tensor,
               target: Tensor,
               naive_dice: bool = False,
               eps: float = 1e-3) -> Tensor:
-    r"""One minus the Dice coefficient of each sample.
+    r"""One minus the Dice coefficient of each sample: (N,).
 
     .. math::
         L = 1 - \frac{2 \sum_i p_i t_i + 2 \epsilon}
@@ -25,19 +25,7 @@ def dice_loss(pred: Tensor,
         L_{naive} = 1 - \frac{2 \sum_i p_i t_i + \epsilon}
         {\sum_i p_i + \sum_i t_i + \epsilon}
 
-    Args:
-        pred (Tensor): Probabilities p.
-        target (Tensor): Masks t.
-        naive_dice (bool): Whether the denominator holds the numbers
-            themselves, and not their squares.
-        eps (float): What makes the loss of two empty masks 0.
-
-    Shape:
-        - pred, target: (N, \*).
-        - returns: (N,).
-
-    Returns:
-        Tensor: The loss of each sample.
+    Args: see :class:`DiceLoss`; ``pred`` are probabilities (N, \*).
     """
     pred, target = pred.flatten(1), target.flatten(1)
     overlap = (pred * target).sum(dim=1)
@@ -52,62 +40,58 @@ def dice_loss(pred: Tensor,
 
 @MODELS.register_module()
 class DiceLoss(BaseLoss):
-    r"""Dice loss of masks, one number for each sample.
+    r"""Dice loss of masks, one value for each sample.
 
     .. math::
         L = \frac{1}{N} \sum_n w_n \left(1 - \frac{2 \sum_i p_{ni} t_{ni} +
         2 \epsilon} {\sum_i p_{ni}^2 + \sum_i t_{ni}^2 + 2 \epsilon}\right)
 
-    with the probabilities p of the pixels of a sample and its mask t. See
-    :func:`dice_loss`, also for ``naive_dice``. One element is one sample:
-    ``reduction='none'`` gives (N,).
+    with the probabilities p of the pixels of a sample and its mask t; see
+    :func:`dice_loss` for ``naive_dice``.
 
     Args:
-        use_sigmoid (bool): Whether a sigmoid makes the prediction a
-            probability; ``False`` if it is one already. Default: True.
-        activate (bool): ``False`` leaves out the sigmoid too, as in mmdet.
+        use_sigmoid (bool): If True, predictions are logits, if False,
+            probabilities. Default: True.
+        activate (bool): If False, no sigmoid is applied either, as in mmdet.
             Default: True.
-        naive_dice (bool): Whether the denominator holds the probabilities
-            themselves, and not their squares. With a soft mask the former is
-            least at a hard prediction, the latter at the mask itself.
-            Default: False.
-        eps (float): Added above and below, so that two empty masks have the
-            loss 0. Default: 1e-3.
-        batch (bool): Whether the sums go over the whole batch, so that small
-            and empty masks count by their size. Each sample that has not the
-            weight 0 takes part, and then has the loss of the batch.
-            Default: False.
+        naive_dice (bool): If True, the denominator holds the probabilities
+            instead of their squares. With a soft mask, the minimum is then at
+            a hard prediction instead of the mask itself. Default: False.
+        eps (float): Added to numerator and denominator, so that two empty
+            masks have loss 0. Default: 1e-3.
+        batch (bool): If True, the sums run over the whole batch, so that small
+            and empty masks count by their size. Each sample whose weight is
+            not 0 takes part, and has the loss of the batch. Default: False.
 
     Shape:
-        - pred, target: (N, \*), with any number of further axes, at least
-          one; the target of any dtype.
+        - pred, target: (N, \*), with at least one further axis; the target of
+          any dtype.
         - weight: (N,).
         - returns: 0-dim, or (N,) for ``'none'``.
 
     Differs from upstream:
-        - For an empty mask, mmdet's default form is 1 whatever the
-          prediction, with gradient 0, and so is DBNet's: nobody is told of
-          false positives. Here ``eps`` is above the fraction too, which
-          changes other losses by less than ``2 * eps`` over the size of the
-          masks.
+        - For an empty mask, mmdet's default form and DBNet's are 1 for any
+          prediction, with gradient 0: false positives are not penalised. Here
+          ``eps`` is in the numerator too, which changes other losses by less
+          than ``2 * eps`` over the size of the masks.
         - Sums over large masks in half precision do not overflow.
-        - mmdet raises ``NotImplementedError`` for ``use_sigmoid=False``
-          unless ``activate=False``.
+        - mmdet raises ``NotImplementedError`` for ``use_sigmoid=False`` unless
+          ``activate=False``.
         - ``avg_factor`` is the fourth positional argument, as in all other
-          losses; mmdet has ``reduction_override`` there. Its heads name both.
+          losses; mmdet has ``reduction_override`` there. Its heads pass both
+          by name.
     """
 
     info = LossInfo(
-        purpose='masks, whose share of the picture may be small',
-        slots='``loss_mask`` of SOLO and CondInst, ``loss_dice`` of '
-        'Mask2Former',
+        purpose='masks, also with a small foreground',
+        slots='``loss_mask`` of SOLO, CondInst; ``loss_dice`` of Mask2Former',
         expects='probabilities',
         paper=Paper(
             'Fausto Milletari, Nassir Navab, Seyed-Ahmad Ahmadi',
             'V-Net: Fully Convolutional Neural Networks for Volumetric '
             'Medical Image Segmentation', '3DV', 2016, '1606.04797'),
-        source="``naive_dice=True, batch=True, activate=False, eps=1e-6`` is "
-        "the form that DBNet's code uses.")
+        source="DBNet's code uses ``naive_dice=True, batch=True, "
+        "activate=False, eps=1e-6``.")
 
     def __init__(self,
                  use_sigmoid: bool = True,
@@ -127,7 +111,7 @@ class DiceLoss(BaseLoss):
                     pred: Tensor,
                     target: Tensor,
                     kept: Tensor | None = None) -> Tensor:
-        """The loss of each sample: (N,)."""
+        """Return the loss of each sample: (N,)."""
         target = target.to(pred.dtype)
         if self.activate and self.use_sigmoid:
             pred = pred.sigmoid()
@@ -139,7 +123,7 @@ class DiceLoss(BaseLoss):
         return loss.expand(len(target))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """(N,), after checking that there are masks."""
+        """Return (N,) after checking that there are masks."""
         check_same_shape(pred, target)
         if pred.ndim < 2:
             raise ValueError('pred must have the shape (N, *) with at least '
@@ -148,7 +132,7 @@ class DiceLoss(BaseLoss):
 
     def prepare(self, pred: Tensor, target: Tensor, weight: Tensor | None,
                 avg_factor: float | Tensor | None) -> Inputs:
-        """Tell the sums over a batch which samples are not removed.
+        """Mark the samples that are not removed, for sums over the batch.
 
         The masked logit of a removed sample is 0, which is not an empty
         prediction.

@@ -1,4 +1,4 @@
-"""KL divergence between one-dimensional distributions over bins (SimCC)."""
+"""KL divergence between distributions over coordinate bins (SimCC)."""
 from __future__ import annotations
 from typing import TYPE_CHECKING, Sequence, Tuple
 
@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmlosses.core.base import Inputs
-from mmlosses.core.checks import (check_choice, check_floating,
-                                  check_same_shape)
+from mmlosses.core.checks import check_choice, check_floating, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.registry import MODELS
@@ -24,32 +23,17 @@ def kl_discret_loss(pred: Tensor,
                     label_beta: float = 10.0,
                     normalize_target: bool = False,
                     bin_reduction: str = 'mean') -> Tensor:
-    r"""KL divergence from the softmax of scores to a target over bins.
+    r"""KL divergence of the target from the softmax of scores over bins.
 
     .. math::
         D(t \,\|\, p) = \sum_b t_b (\log t_b - \log p_b), \qquad
         p = \mathrm{softmax}(\beta \cdot pred), \qquad 0 \log 0 = 0
 
-    The mean over bins divides this sum by the number of bins.
-
-    Args:
-        pred (Tensor): Scores (logits) of the bins.
-        target (Tensor): Density, or scores with ``label_softmax``, of the
-            bins.
-        beta (float): Inverse temperature of the softmax of ``pred``.
-        label_softmax (bool): Whether ``target`` becomes
-            ``softmax(label_beta * target)``.
-        label_beta (float): Inverse temperature of that softmax.
-        normalize_target (bool): Whether a target that is not all 0 is
-            divided by its sum.
-        bin_reduction (str): ``'mean'`` or ``'sum'`` over the bins.
-
-    Shape:
-        - pred, target: (\*, bins).
-        - returns: (\*).
+    Args: see :class:`KLDiscretLoss`; ``pred`` and ``target`` are (\*, bins).
 
     Returns:
-        Tensor: The divergence of each distribution.
+        Tensor: (\*); with ``bin_reduction='mean'`` divided by the number of
+            bins.
     """
     if label_softmax:
         target = F.softmax(label_beta * target, dim=-1)
@@ -57,9 +41,9 @@ def kl_discret_loss(pred: Tensor,
         mass = target.sum(dim=-1, keepdim=True)
         target = target / torch.where(mass > 0, mass, torch.ones_like(mass))
     log_prob = F.log_softmax(pred if beta == 1 else beta * pred, dim=-1)
-    # 0 log 0 = 0. The logarithm of a denormal number takes many times as long.
+    # 0 log 0 = 0. The logarithm of a denormal number is many times slower.
     log_target = target.clamp(min=1e-30).log_()
-    # The prediction less the target, since a sign would be one more pass.
+    # Prediction minus target: negating would take one more pass.
     divergence = (target * (log_prob - log_target)).sum(dim=-1)
     if bin_reduction == 'sum':
         return -divergence
@@ -68,41 +52,40 @@ def kl_discret_loss(pred: Tensor,
 
 @MODELS.register_module()
 class KLDiscretLoss(KeypointLoss):
-    r"""Discrete KL divergence of SimCC, one classification per axis.
+    r"""Discrete KL divergence of SimCC: one classification per axis.
 
     .. math::
         L = \frac{1}{N K} \sum_{n, k} w_{nk} \sum_{axis \in \{x, y\}}
         \frac{1}{B_{axis}} D(t^{axis}_{nk} \,\|\, p^{axis}_{nk})
 
     with N samples, K keypoints, :math:`B` bins along an axis and the
-    divergence :math:`D` of :func:`kl_discret_loss`. One element is one
-    keypoint: ``reduction='none'`` gives (N, K).
+    divergence :math:`D` of :func:`kl_discret_loss`. Each element is one
+    keypoint.
 
     Args:
         beta (float): Inverse temperature of the softmax of the prediction.
             SimCC uses 1, RTMPose 10. Default: 1.0.
-        label_softmax (bool): Whether a softmax makes the target a
-            distribution, as RTMPose does with targets of peak 1. On the
-            normalised densities of SimCC it is nearly flat. Default: False.
+        label_softmax (bool): If True, the target is
+            ``softmax(label_beta * target)``, as in RTMPose, whose targets have
+            peak 1. For the normalised densities of SimCC it is nearly flat.
+            Default: False.
         label_beta (float): Inverse temperature of that softmax. RTMPose uses
             10. Default: 10.0.
         use_target_weight (bool, optional): ``True`` requires a weight,
-            ``False`` ignores it, ``None`` applies it where it is given.
-            Default: True.
+            ``False`` ignores it, ``None`` applies it if given. Default: True.
         mask (list[int], optional): Indices of keypoints whose loss is
             multiplied by ``mask_weight``. Default: None.
-        mask_weight (float): Weight of the keypoints in ``mask``.
-            Default: 1.0.
-        size_average (bool): Whether ``'mean'`` averages over the batch, as
-            SimCC does. ``False`` sums over the batch and averages over the
-            keypoints, as mmpose 1.x does. Default: True.
-        bin_reduction (str): ``'mean'`` over the bins, as SimCC and mmpose
-            do, which makes an axis with more bins count less, or ``'sum'``,
-            the divergence itself. Default: ``'mean'``.
-        normalize_target (bool): Whether each target is divided by its sum.
-            A Gaussian cut off at the border of the picture has a sum below
-            1, which makes the divergence negative. A target of zeros stays
-            one. Has no effect with ``label_softmax``. Default: False.
+        mask_weight (float): Weight of the keypoints in ``mask``. Default: 1.0.
+        size_average (bool): If True, ``'mean'`` averages over the batch, as in
+            SimCC. If False, it sums over the batch and averages over
+            keypoints, as in mmpose 1.x. Default: True.
+        bin_reduction (str): ``'mean'`` over the bins, as in SimCC and mmpose,
+            which down-weights an axis with more bins, or ``'sum'``, the
+            divergence itself. Default: ``'mean'``.
+        normalize_target (bool): If True, each target is divided by its sum. A
+            Gaussian truncated at the image border sums to less than 1, which
+            makes the divergence negative. A target of zeros is unchanged. No
+            effect with ``label_softmax``. Default: False.
 
     Shape:
         - pred, target: tuples (x, y) or (x, y, z), or any number of axes, of
@@ -111,8 +94,8 @@ class KLDiscretLoss(KeypointLoss):
         - returns: 0-dim, or (N, K) for ``'none'``.
 
     Differs from upstream:
-        - mmpose sums over the batch, so that its loss and gradient grow with
-          the batch size. ``size_average=False`` gives its number.
+        - mmpose sums over the batch, so that loss and gradient grow with the
+          batch size. ``size_average=False`` gives its value.
         - mmpose has neither ``loss_weight`` nor ``reduction``, and fails on
           weights of shape (N,), which its documentation allows.
         - mmpose returns NaN where a keypoint of weight 0 holds NaN.
@@ -126,21 +109,21 @@ class KLDiscretLoss(KeypointLoss):
             'Yanjie Li, Sen Yang, Peidong Liu, Shoukui Zhang, Yunxiao Wang, '
             'Zhicheng Wang, Wankou Yang, Shu-Tao Xia',
             'SimCC: a Simple Coordinate Classification Perspective for Human '
-            'Pose Estimation',
-            'ECCV', 2022, '2107.03332'))
+            'Pose Estimation', 'ECCV', 2022, '2107.03332'))
     masks_after_formula = True
 
-    def __init__(self,
-                 beta: float = 1.0,
-                 label_softmax: bool = False,
-                 label_beta: float = 10.0,
-                 use_target_weight: bool | None = True,
-                 mask: Sequence[int] | None = None,
-                 mask_weight: float = 1.0,
-                 size_average: bool = True,
-                 bin_reduction: str = 'mean',
-                 normalize_target: bool = False,
-                 **kwargs: Unpack[KeypointArguments]) -> None:
+    def __init__(  # type: ignore[misc]
+            self,
+            beta: float = 1.0,
+            label_softmax: bool = False,
+            label_beta: float = 10.0,
+            use_target_weight: bool | None = True,
+            mask: Sequence[int] | None = None,
+            mask_weight: float = 1.0,
+            size_average: bool = True,
+            bin_reduction: str = 'mean',
+            normalize_target: bool = False,
+            **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(use_target_weight=use_target_weight, **kwargs)
         check_choice('bin_reduction', bin_reduction, ('mean', 'sum'))
         self.beta = beta
@@ -153,7 +136,7 @@ class KLDiscretLoss(KeypointLoss):
 
     def elementwise(self, pred: Tuple[Tensor, ...],
                     target: Tuple[Tensor, ...]) -> Tensor:
-        """The divergence of each keypoint, added over the axes: (N, K)."""
+        """Return the divergence of each keypoint, summed over axes: (N, K)."""
         axes = [
             kl_discret_loss(axis_pred, axis_target, self.beta,
                             self.label_softmax, self.label_beta,
@@ -164,7 +147,7 @@ class KLDiscretLoss(KeypointLoss):
 
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:
-        """(N, K), after checking every axis."""
+        """Return (N, K) after checking every axis."""
         for name, axes in (('pred', pred), ('target', target)):
             if not isinstance(axes, (tuple, list)):
                 raise TypeError(f'{name} must be a tuple with a tensor for '

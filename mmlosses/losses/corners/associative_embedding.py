@@ -1,4 +1,4 @@
-"""Pull and push of embeddings, so that corners find their partner."""
+"""Pull and push of embeddings, which group the corners of an object."""
 from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Sequence, Tuple
 
@@ -24,32 +24,17 @@ def associative_embedding_loss(tag0: Tensor,
                                mask: Tensor,
                                margin: float = 1.0,
                                eps: float = 0.0) -> Tuple[Tensor, Tensor]:
-    r"""Pull the two tags of an object together, push objects apart.
+    """Return pull and push of each image, (B,) each.
 
-    .. math::
-        pull = \frac{1}{N} \sum_k \|a_k - m_k\|_2^2 + \|b_k - m_k\|_2^2,
-        \qquad
-        push = \frac{1}{N (N - 1)} \sum_{j \neq k}
-        \max(0, margin - \|m_j - m_k\|_1),
-        \qquad m_k = \frac{a_k + b_k}{2}
-
-    for each image with N objects and the tags a and b of each. Without an
-    object the pull is 0, without two of them the push.
+    See :class:`AssociativeEmbeddingLoss`. Without an object the pull is 0,
+    with fewer than two the push.
 
     Args:
-        tag0 (Tensor): Tag a of each object.
-        tag1 (Tensor): Tag b of each object.
-        mask (Tensor): Which objects are there, and not padding.
-        margin (float): Distance at which two objects are apart.
-        eps (float): What the pull adds to N.
-
-    Shape:
-        - tag0, tag1: (B, N, E).
-        - mask: (B, N), bool.
-        - returns: (B,) and (B,).
-
-    Returns:
-        tuple[Tensor]: Pull and push of each image.
+        tag0 (Tensor): Tag a of each object (B, N, E).
+        tag1 (Tensor): Tag b of each object (B, N, E).
+        mask (Tensor): Bool mask (B, N), False for padding.
+        margin (float): Distance at which two objects do not repel.
+        eps (float): Added to N in the pull.
     """
     padding = ~mask.unsqueeze(-1)
     tag0 = tag0.masked_fill(padding, 0)
@@ -67,7 +52,7 @@ def associative_embedding_loss(tag0: Tensor,
 
 
 def check_tags(tag0: Tensor, tag1: Tensor, mask: Tensor) -> None:
-    """Raise an error unless tags and mask are of the same objects."""
+    """Raise unless tags and mask have the same objects."""
     if not isinstance(mask, Tensor):
         raise TypeError('mask must be a tensor, got ' + type(mask).__name__)
     if mask.is_floating_point():
@@ -85,25 +70,21 @@ def check_tags(tag0: Tensor, tag1: Tensor, mask: Tensor) -> None:
 
 def gather_tags(tag0: Tensor, tag1: Tensor,
                 match: Match) -> Tuple[Tensor, Tensor, Tensor]:
-    """Take the tags of each object out of two maps.
+    """Gather the tags of each object from two maps (B, E, H, W).
 
     Args:
         tag0 (Tensor): Map of the tags of the first corner.
         tag1 (Tensor): Map of the tags of the second corner.
-        match (list): For each image a list with ``[[y0, x0], [y1, x1]]`` for
-            each object: where in either map its tag is.
-
-    Shape:
-        - tag0, tag1: (B, E, H, W).
-        - returns: (B, N, E), (B, N, E) and (B, N), N the most objects of an
-          image.
+        match (list): For each image a list with the positions
+            ``[[y0, x0], [y1, x1]]`` of each object.
 
     Returns:
-        tuple[Tensor]: The tags, and a mask of what is not padding.
+        tuple[Tensor]: Tags (B, N, E) twice and a mask (B, N), False for
+        padding, with N the largest number of objects of an image.
 
     Raises:
-        ValueError: If the shapes or numbers of images differ, or a position
-            is not on the map.
+        ValueError: If the shapes or numbers of images differ, or a position is
+            outside the map.
     """
     if tag0.ndim != 4 or tag0.shape != tag1.shape:
         raise ValueError(
@@ -135,7 +116,7 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
     index = torch.tensor(positions, dtype=torch.long, device=device)
     index = index.reshape(*size, 2)
     images = torch.arange(len(tag0), device=device).unsqueeze(1)
-    # Not gather, which keeps the maps for the backward pass.
+    # Unlike gather, indexing does not keep the maps for the backward pass.
     tags = [
         tag.flatten(2)[images, :, index[..., i]]
         for i, tag in enumerate((tag0, tag1))
@@ -155,35 +136,31 @@ class AssociativeEmbeddingLoss(TermsLoss):
         \max(0, margin - \|m_j - m_k\|_1)
 
     with N objects in an image, the tags a and b of the corners of each and
-    their mean m, see :func:`associative_embedding_loss`. One element is one
-    image: ``reduction='none'`` gives (B,) twice.
+    their mean m. Each element is one image.
 
     Args:
         pull_weight (float): Factor :math:`\alpha` of the pull. CornerNet's
             paper uses 0.1. Default: 0.25.
         push_weight (float): Factor :math:`\beta` of the push. CornerNet's
             paper uses 0.1. Default: 0.25.
-        margin (float): Distance, in units of the tags, at which two objects
-            are far enough apart. The paper uses 1. Default: 1.0.
+        margin (float): Distance, in units of the tags, at which two objects no
+            longer repel. The paper uses 1. Default: 1.0.
 
     Shape:
         - tag0, tag1: maps (B, E, H, W), or tags (B, N, E) of N objects.
-        - match: for maps a list, one for each image, of ``[[y0, x0],
-          [y1, x1]]`` for each object; for tags a mask (B, N), bool or
-          integer, that is 0 for padding.
+        - match: for maps a list, one for each image, of
+          ``[[y0, x0], [y1, x1]]`` for each object; for tags a mask (B, N),
+          bool or integer, that is 0 for padding.
         - weight: (B,).
-        - returns: 0-dim and 0-dim, or (B,) and (B,) for ``'none'``.
-
-    Returns:
-        tuple[Tensor]: The weighted pull and push.
+        - returns: a tuple of the weighted pull and push, each 0-dim, or (B,)
+          for ``'none'``.
 
     Differs from upstream:
-        - Tags of more than one channel are one vector each, and the L1
-          distance sets them apart. mmdet takes each channel for an object of
-          its own.
-        - mmdet loops over images and objects; here only the list of
-          positions is read in Python, and a tensor mask needs no list.
-        - mmpose has another loss of this name, whose push is
+        - Tags of several channels are one vector each, compared by L1
+          distance. mmdet treats each channel as an object of its own.
+        - mmdet loops over images and objects; here only the list of positions
+          is read in Python, and a tensor mask needs no list.
+        - mmpose has a different loss of this name, whose push is
           :math:`\exp(-d^2)`, with another call. This one is mmdet's.
     """
 
@@ -194,12 +171,11 @@ class AssociativeEmbeddingLoss(TermsLoss):
         paper=Paper(
             'Alejandro Newell, Zhiao Huang, Jia Deng',
             'Associative Embedding: End-to-End Learning for Joint Detection '
-            'and Grouping',
-            'NIPS', 2017, '1611.05424'),
+            'and Grouping', 'NIPS', 2017, '1611.05424'),
         source='The form for corners: Hei Law, Jia Deng. CornerNet: '
-               'Detecting Objects as Paired Keypoints. ECCV 2018, '
-               '`arXiv:1808.01244 <https://arxiv.org/abs/1808.01244>`_, '
-               'equations 4 and 5.')
+        'Detecting Objects as Paired Keypoints. ECCV 2018, '
+        '`arXiv:1808.01244 <https://arxiv.org/abs/1808.01244>`_, '
+        'equations 4 and 5.')
 
     def __init__(self,
                  pull_weight: float = 0.25,
@@ -213,7 +189,7 @@ class AssociativeEmbeddingLoss(TermsLoss):
 
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
-        """Weighted pull and push of each image: (B, 2)."""
+        """Return weighted pull and push of each image: (B, 2)."""
         pull, push = associative_embedding_loss(*pred, target.bool(),
                                                 self.margin)
         return torch.stack([self.pull_weight * pull, self.push_weight * push],
@@ -221,24 +197,20 @@ class AssociativeEmbeddingLoss(TermsLoss):
 
     def element_shape(self, pred: Tuple[Tensor, Tensor],
                       target: Tensor) -> Sequence[int]:
-        """(B, 2), after checking that tags and mask fit."""
+        """Return (B, 2) after checking tags and mask."""
         check_tags(*pred, target)
         return len(target), 2
 
-    def forward(  # type: ignore[override]
-            self, pred: Tensor, target: Tensor, match: Match | Tensor,
-            *args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
-        """Compute pull and push.
+    def forward(self, pred: Tensor, target: Tensor, match: Match | Tensor,
+                *args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
+        """Return the weighted pull and push.
 
         Args:
-            pred (Tensor): The tags, or map of tags, of the first corner.
+            pred (Tensor): Tags, or map of tags, of the first corner.
             target (Tensor): Those of the second corner.
             match (list | Tensor): Positions on the maps, or mask of the tags.
             args: The other arguments of :meth:`BaseLoss.forward`.
             kwargs: The same by name.
-
-        Returns:
-            tuple[Tensor]: The weighted pull and push.
         """
         check_floating('tags', (pred, target))
         if not isinstance(match, Tensor):

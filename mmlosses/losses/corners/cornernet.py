@@ -26,7 +26,7 @@ EPS = 1e-4
 
 
 def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Focal loss of heatmaps whose peaks have a Gaussian around them.
+    r"""Gaussian focal loss of each image, divided by the number of peaks.
 
     .. math::
         L = -\frac{1}{P} \sum \begin{cases}
@@ -34,19 +34,8 @@ def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
         (1 - y)^4 p^2 \log(1 - p) & y < 1 \end{cases},
         \qquad p = \mathrm{sigmoid}(logits)
 
-    with the number P of peaks, :math:`y = 1`, in the whole batch, or 1 where
-    there is none.
-
-    Args:
-        logits (Tensor): Scores before the sigmoid.
-        target (Tensor): Heatmaps in [0, 1].
-
-    Shape:
-        - logits, target: (B, \*).
-        - returns: (B,).
-
-    Returns:
-        Tensor: The sum over each image, divided by P.
+    with the number P of peaks, :math:`y = 1`, in the whole batch, at least 1.
+    Logits and target have the shape (B, \*), the result (B,).
     """
     peak = target == 1
     loss = gaussian_focal_loss(logits, target, use_sigmoid=True)
@@ -54,7 +43,7 @@ def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    r"""Smooth L1 loss of the offsets of corners, over the objects.
+    r"""Smooth L1 loss of the offsets of corners, averaged over objects.
 
     .. math::
         L = \frac{1}{N + 10^{-4}} \sum_k \mathrm{SmoothL1}(pred_k - target_k)
@@ -62,17 +51,12 @@ def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     with the number N of objects in the whole batch.
 
     Args:
-        pred (Tensor): Offsets (x, y) of each object.
-        target (Tensor): Their targets.
-        mask (Tensor): Which objects are there, and not padding.
-
-    Shape:
-        - pred, target: (B, N, 2).
-        - mask: (B, N), bool.
-        - returns: (B,).
+        pred (Tensor): Offsets (x, y) of each object, (B, N, 2).
+        target (Tensor): Their targets, (B, N, 2).
+        mask (Tensor): Bool mask (B, N), False for padding.
 
     Returns:
-        Tensor: The sum over each image, divided by N.
+        Tensor: The loss of each image: (B,).
     """
     padding = ~mask.unsqueeze(-1)
     loss = F.smooth_l1_loss(
@@ -84,16 +68,16 @@ def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 @MODELS.register_module(name=['CornerNetLoss', 'AELoss'])
 class CornerNetLoss(TermsLoss):
-    r"""The whole loss of CornerNet, over the outputs of its stacks.
+    r"""The complete loss of CornerNet, over the outputs of its stacks.
 
     .. math::
         L = \frac{1}{S} \sum_{stacks} L_{det} + \alpha L_{pull} +
         \beta L_{push} + \gamma L_{off}
 
-    with S stacks, where :math:`L_{det}` is :func:`corner_heatmap_loss` and
-    :math:`L_{off}` is :func:`corner_offset_loss`, each added over the two
-    corners, and pull and push are :func:`associative_embedding_loss`, added
-    over the images. ``reduction='none'`` gives the part of each image, (B,).
+    with S stacks. :math:`L_{det}` is :func:`corner_heatmap_loss` and
+    :math:`L_{off}` is :func:`corner_offset_loss`, summed over the two corners;
+    pull and push are those of :class:`AssociativeEmbeddingLoss`, summed over
+    the images. Each element is one image.
 
     Args:
         pull_weight (float): Factor :math:`\alpha` of the pull. The paper uses
@@ -107,34 +91,31 @@ class CornerNetLoss(TermsLoss):
         - outs: 6 tensors for each stack, one stack after the other: heatmaps
           (B, C, H, W) before the sigmoid, tags (B, N, E) and offsets
           (B, N, 2), each of the top left and of the bottom right corners.
-        - targets: heatmaps (B, C, H, W) of either corner, mask (B, N), bool
-          or integer, and offsets (B, N, 2) of either corner.
+        - targets: heatmaps (B, C, H, W) of both corners, mask (B, N), bool or
+          integer, and offsets (B, N, 2) of both corners.
         - weight: (B,).
-        - returns: four times 0-dim, or (B,) for ``'none'``.
-
-    Returns:
-        dict[str, Tensor]: ``focal_loss``, ``pull_loss``, ``push_loss`` and
-        ``regr_loss``, weighted; their sum is the loss.
+        - returns: a dict of ``focal_loss``, ``pull_loss``, ``push_loss`` and
+          ``regr_loss``, weighted, each 0-dim, or (B,) for ``'none'``; their
+          sum is the loss.
 
     Differs from upstream:
         - The push leaves out the pairs of an object with itself. CornerNet
           subtracts their part, which adds a constant of 1 for each image with
-          one object, and errs by 5e-5 for two.
-        - A bool mask works. In CornerNet the push of one is 0.
+          one object, and is off by 5e-5 for two.
+        - A bool mask works. In CornerNet its push is 0.
         - A batch of one works, and tags of more than one channel.
-        - CornerNet limits the sigmoid to [1e-4, 1 - 1e-4], so that a peak
-          with a logit below -9.2 has no gradient, and overwrites the logits.
+        - CornerNet clamps the sigmoid to [1e-4, 1 - 1e-4], so that a peak with
+          a logit below -9.2 has no gradient, and overwrites the logits.
         - The four terms are returned, where CornerNet returns their sum.
     """
 
     info = LossInfo(
-        purpose='heatmaps, embeddings and offsets of corners at once',
+        purpose='heatmaps, embeddings and offsets of corners in one loss',
         slots="``mmlosses.heads.corner.CornerNetHead`` in mmdet's CornerNet",
         expects='logits',
-        paper=Paper(
-            'Hei Law, Jia Deng',
-            'CornerNet: Detecting Objects as Paired Keypoints',
-            'ECCV', 2018, '1808.01244'),
+        paper=Paper('Hei Law, Jia Deng',
+                    'CornerNet: Detecting Objects as Paired Keypoints', 'ECCV',
+                    2018, '1808.01244'),
         source='equations 1 and 3 to 5.')
 
     def __init__(self,
@@ -149,7 +130,7 @@ class CornerNetLoss(TermsLoss):
 
     def elementwise(self, pred: Sequence[Tensor],
                     target: Sequence[Tensor]) -> Tensor:
-        """The four weighted terms of each image, over stacks: (B, 4)."""
+        """Return the four weighted terms of each image: (B, 4)."""
         heat0, heat1, mask, regr0, regr1 = target
         mask = mask.bool()
         stacks = []
@@ -173,7 +154,7 @@ class CornerNetLoss(TermsLoss):
 
     def element_shape(self, pred: Sequence[Tensor],
                       target: Sequence[Tensor]) -> Sequence[int]:
-        """(B, 4), after checking every tensor."""
+        """Return (B, 4) after checking every tensor."""
         heat0, heat1, mask, regr0, regr1 = target
         check_floating('the heatmaps and offsets of the targets',
                        (heat0, heat1, regr0, regr1))
@@ -196,19 +177,15 @@ class CornerNetLoss(TermsLoss):
                     f'{tuple(offset0.shape)} and {tuple(offset1.shape)}')
         return len(mask), 4
 
-    def forward(  # type: ignore[override]
-            self, outs: List[Tensor], targets: List[Tensor], *args: Any,
-            **kwargs: Any) -> Dict[str, Tensor]:
-        """Compute the four terms.
+    def forward(self, outs: List[Tensor], targets: List[Tensor], *args: Any,
+                **kwargs: Any) -> Dict[str, Tensor]:
+        """Return the four terms by name.
 
         Args:
             outs (Sequence[Tensor]): Six tensors for each stack.
             targets (Sequence[Tensor]): Five tensors.
             args: The other arguments of :meth:`BaseLoss.forward`.
             kwargs: The same by name.
-
-        Returns:
-            dict[str, Tensor]: The terms, by name.
         """
         for name, tensors in (('outs', outs), ('targets', targets)):
             if not isinstance(tensors, (tuple, list)):
