@@ -30,6 +30,22 @@ CONTRACT: Dict[str, Check] = {}
 COMMON_ARGUMENTS = ('reduction', 'loss_weight', 'use_target_weight', 'compile')
 
 
+@dataclass(frozen=True)
+class Stock:
+    """A stock loss whose value and gradient a loss must have.
+
+    Args:
+        name (str): Its scoped name, such as ``'mmdet.GIoULoss'``.
+        kwargs (dict): Its arguments.
+        ours (dict): Those of our loss, where it needs others.
+        tolerance (float): Relative tolerance of values and gradients.
+    """
+    name: str
+    kwargs: Dict[str, Any] = field(default_factory=dict)
+    ours: Dict[str, Any] = field(default_factory=dict)
+    tolerance: float = 1e-5
+
+
 @dataclass
 class LossCase:
     """What the contract needs to know about one loss.
@@ -66,6 +82,7 @@ class LossCase:
         show (dict[str, Callable]): For an argument that changes something
             else than the value of the loss, a function of the loss that gives
             a tensor which ``arguments`` must change.
+        stock (Sequence[Stock]): Stock losses with the same numbers.
         constant_factors (bool): Whether the formula takes factors that depend
             on the prediction for constants, so that the gradient is not that
             of the value and needs a test of its own.
@@ -86,6 +103,7 @@ class LossCase:
     mean: Callable[[Tensor], Tensor] = Tensor.mean
     refused: Dict[str, Any] = field(default_factory=dict)
     show: Dict[str, Callable[[BaseLoss], Tensor]] = field(default_factory=dict)
+    stock: Sequence[Stock] = ()
     constant_factors: bool = False
 
     def build(self, **kwargs: Any) -> BaseLoss:

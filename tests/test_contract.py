@@ -19,8 +19,27 @@ def test_every_registered_loss_has_a_case():
     assert [case.loss for case in CASES] == REGISTERED
 
 
-@pytest.mark.parametrize('check', CONTRACT.values(), ids=CONTRACT)
-@pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
+def base_of(loss):
+    """The class of the machinery that a loss is made of."""
+    return next(x for x in loss.__mro__ if x.__module__.startswith(BASES))
+
+
+BASES = 'mmlosses.core.'
+# One for each base: the last, since the first of a base are the simplest.
+REPRESENTATIVES = {base_of(case.loss): case.loss for case in CASES}.values()
+CHECKS = [
+    pytest.param(
+        case,
+        check,
+        id=f'{case.loss.__name__}-{name}',
+        # Compiling takes seconds: of all losses in the slow part only.
+        marks=pytest.mark.slow if name == 'compiles'
+        and case.loss not in REPRESENTATIVES else ())
+    for case in CASES for name, check in CONTRACT.items()
+]
+
+
+@pytest.mark.parametrize('case, check', CHECKS)
 def test_contract(case, check):
     if check.__name__ == 'compiles':
         needs_dynamo(case.loss)

@@ -31,19 +31,20 @@ def check_number(name: str,
     if not isinstance(value, Real):
         raise TypeError(f'{name} must be a number, got '
                         f'{type(value).__name__} {value!r}')
+    number = float(value)
     expected = []
     holds = True
     if above is not None:
-        holds = holds and value > above
+        holds = holds and number > above
         expected.append(f'above {above}' if above else 'positive')
     if least is not None:
-        holds = holds and value >= least
+        holds = holds and number >= least
         expected.append(f'at least {least}')
     if below is not None:
-        holds = holds and value < below
+        holds = holds and number < below
         expected.append('finite' if below == math.inf else f'below {below}')
     if most is not None:
-        holds = holds and value <= most
+        holds = holds and number <= most
         expected.append(f'at most {most}')
     if not holds:
         raise ValueError(

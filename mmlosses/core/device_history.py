@@ -24,7 +24,7 @@ def read_first(name: str) -> property:
         return vars(history)[name]
 
     def write(history: DeviceHistory, value: Any) -> None:
-        vars(history)[name] = value
+        history.__dict__[name] = value
 
     return property(read, write)
 

@@ -104,24 +104,24 @@ class SumLoss(BaseLoss):
         paper=Paper(
             'Alex Kendall, Yarin Gal, Roberto Cipolla',
             'Multi-Task Learning Using Uncertainty to Weigh Losses for Scene '
-            'Geometry and Semantics',
-            'CVPR', 2018, '1705.07115'),
+            'Geometry and Semantics', 'CVPR', 2018, '1705.07115'),
         source='The learned weights, equation 10, with '
-               r':math:`s = \log '
-               r'\sigma^2`. Its factor 1/2 of a squared error, also in '
-               'equation 7, is left out, so that the option begins with the '
-               r'plain sum. It only moves :math:`s_i` by :math:`\log 2`.')
+        r':math:`s = \log '
+        r'\sigma^2`. Its factor 1/2 of a squared error, also in '
+        'equation 7, is left out, so that the option begins with the '
+        r'plain sum. It only moves :math:`s_i` by :math:`\log 2`.')
 
-    def __init__(self,
-                 losses: Sequence[Any],
-                 weighting: str | None = None,
-                 initial_log_var: float | Sequence[float] | None = None,
-                 log_name: str = 'sum_loss',
-                 use_sigmoid: bool | None = None,
-                 class_weight: Sequence[float] | Tensor | None = None,
-                 ignore_index: int | None = None,
-                 compile: bool = False,
-                 **kwargs: Unpack[CommonArguments]) -> None:
+    def __init__(  # type: ignore[misc]
+            self,
+            losses: Sequence[Any],
+            weighting: str | None = None,
+            initial_log_var: float | Sequence[float] | None = None,
+            log_name: str = 'sum_loss',
+            use_sigmoid: bool | None = None,
+            class_weight: Sequence[float] | Tensor | None = None,
+            ignore_index: int | None = None,
+            compile: bool = False,
+            **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(compile=compile, **kwargs)
         if not isinstance(losses, (list, tuple)) or not losses:
             raise ValueError('losses must be a list with at least one config '
@@ -222,7 +222,7 @@ class SumLoss(BaseLoss):
 
     @is_compiled.setter
     def is_compiled(self, value: bool) -> None:
-        for loss in self._modules.get('losses') or ():
+        for loss in getattr(self, 'losses', ()):
             if isinstance(loss, BaseLoss):
                 loss.is_compiled = value
 

@@ -1,4 +1,4 @@
-"""The cosine of embeddings to the weight vectors of a classifier."""
+"""Cosine of embeddings to the weight vectors of a classifier."""
 from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Sequence
 
@@ -9,8 +9,7 @@ from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (REDUCTIONS, check_choice, check_floating,
                                   check_label_range, check_sample_labels)
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.numeric import (coordinates_first, safe_length,
-                                   unit_vectors)
+from mmlosses.core.numeric import coordinates_first, safe_length, unit_vectors
 from mmlosses.core.reduction import reduce_loss
 from mmlosses.core.tensors import autocast_off, is_transformed, upcast
 from mmlosses.registry import MODELS
@@ -20,49 +19,20 @@ if TYPE_CHECKING:
 
 
 def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
-    r"""Half of 1 minus the cosine between each embedding and its vector.
-
-    .. math::
-        \ell_n = \frac{1 - \cos(x_n, w_n)}{2}
-        = \frac{1}{2} \left(1 - \frac{x_n \cdot w_n}
-        {\|x_n\| \, \|w_n\|} \right)
-
-    Args:
-        embeddings (Tensor): Embeddings.
-        vectors (Tensor): The classification vector of each embedding.
-
-    Shape:
-        - embeddings, vectors: (\*, D).
-        - returns: (\*).
-
-    Returns:
-        Tensor: The loss of each embedding, from 0 to 1.
-    """
-    # Of the embeddings only the length, which is all that has to be kept.
+    r"""Half of 1 minus the cosine of each embedding and its vector, (\*, D)."""
+    # Embeddings are not normalised: keeping their lengths saves memory.
     cosine = (embeddings * unit_vectors(vectors)).sum(dim=-1)
     return (1 - cosine / safe_length(embeddings).squeeze(-1)) / 2
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    r"""Intersection over union of every box with every other.
+    r"""IoU of boxes (\*, A, 4) with boxes (\*, G, 4): (\*, A, G).
 
-    .. math::
-        IoU = \frac{|A \cap B|}{|A| + |B| - |A \cap B|}
-
-    Args:
-        boxes (Tensor): Boxes xyxy.
-        others (Tensor): Boxes xyxy.
-
-    Shape:
-        - boxes: (\*, A, 4); others: (\*, G, 4).
-        - returns: (\*, A, G).
-
-    Returns:
-        Tensor: The IoU, 0 for two boxes without an area.
+    It is 0 for two boxes without an area.
     """
     one = coordinates_first(boxes).unsqueeze(-1)
     two = coordinates_first(others).unsqueeze(-2)
-    # In place: there are many pairs, and memory takes longer than arithmetic.
+    # In place: with many pairs, memory traffic dominates.
     width, height = [
         torch.minimum(one[high],
                       two[high]).sub_(torch.maximum(one[low],
@@ -77,7 +47,10 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def shapes_may_depend_on(tensor: Tensor) -> bool:
-    """Whether counting in a tensor makes no one wait and breaks no graph."""
+    """Return True if counting in a tensor needs no host synchronisation.
+
+    Nor may it break a graph.
+    """
     return (not is_transformed() and tensor.device.type == 'cpu'
             and type(tensor) is Tensor)
 
@@ -89,25 +62,24 @@ class CCSLoss(BaseLoss):
     .. math::
         L = \frac{1}{N} \sum_n w_n \frac{1 - \cos(x_n, v_{y_n})}{2}
 
-    with embeddings x and the weight vectors v of the classifier. It turns an
-    embedding towards the vector that has to recognise it; use it beside the
-    classification loss. ``reduction='none'`` gives (N,).
+    with embeddings x and the weight vectors v of the classifier. It turns each
+    embedding towards the vector of its class; combine it with the
+    classification loss.
 
-    :meth:`forward` takes embeddings with their labels;
-    :meth:`forward_anchors` takes anchors and annotated boxes and finds the
-    labels itself.
+    :meth:`forward` takes embeddings with labels; :meth:`forward_anchors` takes
+    anchors and annotated boxes and assigns the labels itself.
 
     Args:
-        soft (bool): Whether :meth:`forward_anchors` weights each anchor with
-            its IoU. :meth:`forward` takes the IoU as ``weight``.
+        soft (bool): If True, :meth:`forward_anchors` weights each anchor with
+            its IoU. For :meth:`forward`, pass the IoU as ``weight``.
             Default: False.
-        detach_weight (bool): Whether the classifier gets no gradient from
+        detach_weight (bool): If True, the classifier gets no gradient from
             this loss, as in the paper. Default: True.
         iou_thresholds (dict, optional): An anchor belongs to a box if its IoU
-            is greater than ``'object'``. ``'background'``, below which an
-            anchor is background, is kept so that an assigner's thresholds
-            can be given as they are; it does not change the loss. Default:
-            ``dict(background=0.4, object=0.5)``.
+            exceeds ``'object'``. ``'background'``, the threshold of background
+            anchors, is accepted so that an assigner's thresholds can be passed
+            unchanged; it has no effect. Default: ``dict(background=0.4,
+            object=0.5)``.
 
     Shape:
         - embeddings: (N, D).
@@ -118,29 +90,29 @@ class CCSLoss(BaseLoss):
           :meth:`forward_anchors`.
 
     Differs from upstream:
-        - torchsight multiplies the IoU before the shift:
-          :math:`(1 - IoU \cos) / 2`. An embedding along its vector then has
-          a loss of 0.25 at IoU 0.5, and the minimum depends on the IoU. Here
-          it is 0. The gradients of the embeddings are the same.
-        - torchsight lays the class weights out as (D, C), transposed.
-        - An embedding of zeros is NaN there, in value and gradient. Here its
-          cosine is 0 and its gradient finite.
-        - A batch without objects cannot be back-propagated there. Here it is
-          a 0 connected to the graph.
+        - torchsight multiplies by the IoU before the shift:
+          :math:`(1 - IoU \cos) / 2`. An embedding along its vector then has a
+          loss of 0.25 at IoU 0.5, and the minimum depends on the IoU. Here it
+          is 0. The gradients of the embeddings are the same.
+        - torchsight stores the class weights transposed, as (D, C).
+        - A zero embedding is NaN there, in value and gradient. Here its cosine
+          is 0 and its gradient finite.
+        - A batch without objects cannot be back-propagated there. Here the
+          loss is a 0 attached to the graph.
     """
 
     info = LossInfo(
-        purpose='turning embeddings towards the vector of their class',
+        purpose='embeddings aligned with the vector of their class',
         slots='``mmlosses.heads.ccs.CCSBBoxHead`` in Faster, Mask and '
-              'Cascade R-CNN; heads that call it with embeddings and class '
-              'weights, or with anchors',
+        'Cascade R-CNN; heads that call it with embeddings and class '
+        'weights, or with anchors',
         expects='features',
         paper=Paper(
             'Yandong Guo, Lei Zhang',
             'One-shot Face Recognition by Promoting Underrepresented Classes',
             '', 2017, '1707.05574'),
         source="whose term is minus the cosine. The shift, the IoU and the "
-               "anchors are torchsight's.")
+        "anchors are torchsight's.")
 
     pred_name = 'embeddings'
 
@@ -163,41 +135,36 @@ class CCSLoss(BaseLoss):
         self.iou_thresholds = thresholds
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """(N,): one element is one embedding."""
+        """Return (N,): each element is one embedding."""
         return pred.shape[:1]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of each embedding and its class vector: (N,)."""
+        """Return the loss of each embedding: (N,)."""
         return ccs_loss(pred, target)
 
-    def forward(  # type: ignore[override]
-            self, embeddings: Tensor, class_weights: Tensor, labels: Tensor,
-            *args: Any, **kwargs: Any) -> Tensor:
-        """Compute the loss of embeddings with known labels.
+    def forward(self, embeddings: Tensor, class_weights: Tensor,
+                labels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute the loss of embeddings with labels.
 
         Args:
             embeddings (Tensor): Embeddings (N, D).
             class_weights (Tensor): Weight vectors (C, D) of the classifier.
             labels (Tensor): Labels (N,).
-            args: The other arguments of :meth:`BaseLoss.forward`, of which
-                the weight (N,) may be the IoU of each anchor.
+            args: The other arguments of :meth:`BaseLoss.forward`; the weight
+                (N,) may be the IoU of each anchor.
             kwargs: The same by name.
-
-        Returns:
-            Tensor: A 0-dim tensor, or (N,) for ``'none'``.
         """
         check_floating('class_weights', class_weights)
         return super().forward(
             embeddings, labels, *args, class_weights=class_weights, **kwargs)
 
-    def prepare(
-            self,
-            pred: Tensor,
-            target: Tensor,
-            weight: Tensor | None,
-            avg_factor: float | Tensor | None,
-            *,
-            class_weights: Tensor | None = None) -> Inputs:
+    def prepare(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None,
+                avg_factor: float | Tensor | None,
+                *,
+                class_weights: Tensor | None = None) -> Inputs:
         """Check the shapes and look up the class vector of each embedding."""
         assert class_weights is not None
         if (pred.ndim != 2 or class_weights.ndim != 2
@@ -210,7 +177,7 @@ class CCSLoss(BaseLoss):
         inputs = super().prepare(pred, target, weight, avg_factor)
         labels = target.long()
         if inputs.removed is not None:
-            # A removed sample may well have no class.
+            # A removed sample may have any label.
             labels = labels.masked_fill(inputs.removed, 0)
         check_label_range(labels, len(class_weights))
         if self.detach_weight:
@@ -226,22 +193,22 @@ class CCSLoss(BaseLoss):
                         reduction_override: str | None = None) -> Tensor:
         """Compute the loss of the anchors that belong to an annotated box.
 
-        An anchor belongs to the box with which its IoU is the greatest, if
-        that is greater than ``iou_thresholds['object']``. The loss of an
-        image is the mean over those anchors, 0 without any.
+        An anchor belongs to the box of the greatest IoU, if that exceeds
+        ``iou_thresholds['object']``. The loss of an image is the mean over
+        those anchors, 0 without any.
 
         Args:
             anchors (Tensor): Boxes (B, A, 4), xyxy.
             embeddings (Tensor): Embeddings (B, A, D) of the anchors.
             class_weights (Tensor): Weight vectors (C, D) of the classifier.
-            annotations (Tensor): Boxes (B, G, 5), xyxy and label; rows of an
-                image with fewer boxes than others hold -1.
-            reduction_override (str, optional): Replaces ``reduction`` for
+            annotations (Tensor): Boxes (B, G, 5), xyxy and label; padding rows
+                hold -1.
+            reduction_override (str, optional): Overrides ``reduction`` for
                 this call.
 
         Returns:
-            Tensor: The ``'mean'`` or ``'sum'`` over the images, a 0-dim
-            tensor, or (B,) for ``'none'``.
+            Tensor: ``'mean'`` or ``'sum'`` over the images, or (B,) for
+                ``'none'``.
         """
         for name, tensor in (('anchors', anchors), ('embeddings', embeddings),
                              ('annotations', annotations)):
@@ -291,8 +258,8 @@ class CCSLoss(BaseLoss):
 
     @staticmethod
     def assign(anchors: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
-        """The greatest IoU (B, A) of each anchor, and that box's label."""
-        # A box that no anchor touches, so that an image may have none.
+        """Return the greatest IoU (B, A) of each anchor, and that box's label."""
+        # A dummy box, so that an image may have no boxes.
         nothing = annotations.new_full((len(annotations), 1, 5), -1)
         annotations = torch.cat([annotations, nothing], dim=1)
         with autocast_off(anchors.device.type):

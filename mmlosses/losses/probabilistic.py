@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
 
-# Standard deviations, in units of the target's, between which predicted ones
-# count: their squares, and the distances divided by them, are finite.
+# Predicted standard deviations, in units of the target's, are clamped to
+# these: their squares, and the distances divided by them, are finite.
 LEAST_STD, GREATEST_STD = 1e-4, 1e18
 
 
 def variances(raw: Tensor, sigma: Tensor, scale: str) -> Tensor:
-    """Predicted variances, in units of the target's variance."""
+    """Return predicted variances, in units of the target's variance."""
     least, greatest = LEAST_STD, GREATEST_STD
     if scale == 'log_var':
         # Clamped before the exponential, whose gradient would be infinite.
@@ -43,32 +43,31 @@ def variances(raw: Tensor, sigma: Tensor, scale: str) -> Tensor:
 
 
 def log_overlap(distance: Tensor, variance: Tensor) -> Tensor:
-    r"""Log of the integral of the product of two Gaussians.
+    r"""Log of the integral of the product of two Gaussians, up to a constant.
 
     Args:
         distance (Tensor): Difference of their means (n, \*).
         variance (Tensor): Sum of their variances (n, \*).
 
     Returns:
-        Tensor: The logarithm (\*), but for the constant of n dimensions,
-        ``-n / 2 * log(2 pi)``.
+        Tensor: (\*), without the constant ``-n / 2 * log(2 pi)``.
     """
-    # Divided by the deviation and then squared: far away, the gradient of a
-    # quotient by the variance is infinite where that of the log is 0.
+    # Divided by the deviation and then squared: dividing by the variance has
+    # an infinite gradient far away.
     square = (distance * variance.rsqrt())**2
     return -0.5 * (square + variance.log()).sum(dim=0)
 
 
 def log_self_overlap(mean: Tensor, variance: Tensor) -> Tensor:
-    r"""Log of the integral of the square of a sum of Gaussians.
+    r"""Logs of the terms of the integral of a squared sum of Gaussians.
 
     Args:
         mean (Tensor): Means (n, I, \*) of I Gaussians.
         variance (Tensor): Their variances (n, I, \*).
 
     Returns:
-        Tensor: The logarithms of the terms of the sum (T, \*), in units of
-        the integral of the square of a Gaussian of variance 1.
+        Tensor: (T, \*), in units of the integral of the square of a Gaussian
+            of variance 1.
     """
     n, components = mean.shape[:2]
     own = -0.5 * variance.log().sum(dim=0)
@@ -89,31 +88,10 @@ def propel_loss(pred: Tensor,
                 sigma: float | Sequence[float] = 0.1,
                 scale: str = 'std',
                 compat: str | None = None) -> Tensor:
-    r"""Negative log of the overlap of a mixture with a Gaussian.
+    r"""Negative log overlap of a mixture with a Gaussian: (\*).
 
-    .. math::
-        -\log \frac{2 \langle f, g \rangle}
-        {\langle f, f \rangle + \langle g, g \rangle}, \qquad
-        \langle f, g \rangle = \int f(x) \, g(x) \, dx
-
-    for the density :math:`f` of the target and :math:`g` of the mixture,
-    whose I components weigh the same.
-
-    Args:
-        pred (Tensor): Means and scales of the components.
-        target (Tensor): Mean of the target.
-        sigma (float | Sequence[float]): Standard deviation of the target, the
-            same or one for each dimension.
-        scale (str): What the predicted scales are, see :class:`PROPELLoss`.
-        compat (str, optional): ``'torchpropel'`` for its numbers.
-
-    Shape:
-        - pred: (\*, I, 2n), first n means, then n scales.
-        - target: (\*, n).
-        - returns: (\*).
-
-    Returns:
-        Tensor: The loss of each sample.
+    Args: see :class:`PROPELLoss`; ``pred`` is (\*, I, 2n) and ``target``
+    (\*, n).
     """
     n = target.shape[-1]
     # Coordinates and components first: whole rows are added much faster.
@@ -125,12 +103,9 @@ def propel_loss(pred: Tensor,
 def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
                  sigma: float | Sequence[float], scale: str,
                  compat: str | None) -> Tensor:
-    r"""See :func:`propel_loss`, which has the axes in another order.
+    r"""Return :func:`propel_loss` with the coordinates first.
 
-    Shape:
-        - mean, raw: (n, I, \*), means and scales.
-        - target: (n, \*).
-        - returns: (\*).
+    Means and scales are (n, I, \*), targets (n, \*).
     """
     n, components = mean.shape[:2]
     sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma]
@@ -147,7 +122,7 @@ def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
     log_gg = log_self_overlap(mean, variance)
     log_ff = 2 * math.log(components)
     if compat is not None:
-        # The package takes the target for one-dimensional.
+        # The package treats the target as one-dimensional.
         log_ff += (n - 1) * math.log(2 * math.sqrt(math.pi) * sigmas[0])
     both = torch.cat([log_gg, torch.full_like(log_gg[:1], log_ff)])
     loss = both.logsumexp(dim=0) - log_fg
@@ -157,7 +132,7 @@ def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
 
 @MODELS.register_module(name=['PROPELLoss', 'PROPEL'])
 class PROPELLoss(BaseLoss):
-    r"""Regression of a distribution: overlap with a Gaussian at the target.
+    r"""Distribution regression: overlap with a Gaussian at the target.
 
     .. math::
         L = \frac{1}{B} \sum_b -w_b \log \frac{2 \langle f_b, g_b \rangle}
@@ -167,27 +142,21 @@ class PROPELLoss(BaseLoss):
     with the density :math:`f` of a Gaussian at the target and that of the
     predicted mixture, :math:`g = \frac{1}{I} \sum_i P_i`, of I Gaussians with
     diagonal covariance. The integrals have a closed form. The loss is 0 where
-    the two densities are the same and positive elsewhere. It is computed in
-    log space, so it is finite however far the prediction is. One element is
-    one sample. Its other name is ``PROPEL``.
+    both densities are equal and positive elsewhere. It is computed in log
+    space, so it is finite at any distance. Also registered as ``PROPEL``.
 
     Args:
-        sigma (float | list[float]): Standard deviation of the target, in the
-            units of the target: one number, or one for each dimension. Scale
-            the targets so that it is not tiny: the gradient of a mean grows
-            with distance / sigma squared. Default: 0.1.
-        scale (str): What the last n numbers of a component are:
-
-            - ``'std'``: standard deviations; the sign does not count.
-            - ``'var'``: variances, positive.
-            - ``'log_var'``: logarithms of variances.
-            - ``'softplus'``, ``'sigmoid'``: what becomes standard deviations
-              by that function.
-
-            Deviations below 0.0001 sigma, or above 1e18 sigma, count as
-            that, without a gradient.
-            Default: ``'std'``.
-        compat (str, optional): ``'torchpropel'`` gives the numbers of that
+        sigma (float | list[float]): Standard deviation of the target, in its
+            units: one number, or one for each dimension. Scale the targets so
+            that it is not tiny: the gradient of a mean grows with distance /
+            sigma squared. Default: 0.1.
+        scale (str): Meaning of the last n numbers of a component: ``'std'``,
+            standard deviations, of any sign; ``'var'``, variances, positive;
+            ``'log_var'``, logarithms of variances; ``'softplus'`` or
+            ``'sigmoid'``, standard deviations after that function. Deviations
+            are clamped to 0.0001 to 1e18 times sigma, without a gradient
+            beyond. Default: ``'std'``.
+        compat (str, optional): ``'torchpropel'`` gives the values of that
             package, errors included: see below. Default: None.
 
     Shape:
@@ -200,30 +169,29 @@ class PROPELLoss(BaseLoss):
     Differs from upstream:
         The package torchpropel, by the authors,
 
-        - takes the target for one-dimensional in :math:`\langle f, f
-          \rangle`, so that in more dimensions the loss is negative, and the
-          best predicted scale is not sigma;
+        - treats the target as one-dimensional in :math:`\langle f, f \rangle`,
+          so that in more dimensions the loss is negative, and the best
+          predicted scale is not sigma;
         - takes the logarithm to base 10, where the paper's is natural;
         - fails for one component;
-        - gives inf and gradients of NaN where the target is some ten
-          deviations away, and NaN for a scale of 0;
+        - gives inf and NaN gradients where the target is some ten deviations
+          away, and NaN for a scale of 0;
         - returns (1, B) for ``'none'``;
         - takes standard deviations, where its documentation says variances,
-          and the reverse.
+          and vice versa.
 
-        ``compat='torchpropel'`` gives its numbers, with the first two.
+        ``compat='torchpropel'`` gives its values, with the first two.
     """
 
     info = LossInfo(
-        purpose='regression of a mixture of Gaussians',
+        purpose='regression with a predicted mixture of Gaussians',
         slots='``mmlosses.heads.rle.MixtureRLEHead`` for mmpose',
         expects='mixture',
         paper=Paper(
             'Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, '
             'Greg Slabaugh',
             'PROPEL: Probabilistic Parametric Regression Loss for '
-            'Convolutional Neural Networks',
-            'ICPR', 2020, '1807.10937'))
+            'Convolutional Neural Networks', 'ICPR', 2020, '1807.10937'))
 
     def __init__(self,
                  sigma: float | Sequence[float] = 0.1,
@@ -245,11 +213,11 @@ class PROPELLoss(BaseLoss):
         self.compat = compat
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of each sample."""
+        """Return the loss of each sample."""
         return propel_loss(pred, target, self.sigma, self.scale, self.compat)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """(B,), after checking the numbers of samples and dimensions."""
+        """Return (B,) after checking the numbers of samples and dimensions."""
         fits = (
             pred.ndim == 3 and target.ndim == 2
             and pred.shape[0] == target.shape[0] and pred.shape[1] > 0
@@ -279,19 +247,17 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
         {\langle f_{nk}, f_{nk} \rangle + \langle g_{nk}, g_{nk} \rangle}
 
     with one predicted Gaussian :math:`g` for each of K keypoints, and the
-    Gaussian :math:`f` at its target: see :class:`PROPELLoss`. One element is
-    one keypoint: ``reduction='none'`` gives (N, K).
+    Gaussian :math:`f` at its target: see :class:`PROPELLoss`. Each element is
+    one keypoint.
 
     Args:
         sigma (float | list[float]): Standard deviation of the target: one
-            number, or one for each dimension. Keypoints of mmpose's
-            regression heads are in [0, 1]. Default: 0.1.
-        scale (str): What the head's ``sigma`` is: ``'std'``, ``'var'``,
-            ``'log_var'``, ``'softplus'`` or ``'sigmoid'``. ``RLEHead`` takes
-            the sigmoid of it when it predicts, and makes the scores of
-            keypoints from that: ``'sigmoid'`` fits it. Default: ``'std'``.
-        compat (str, optional): ``'torchpropel'`` gives the numbers of that
-            package, see :class:`PROPELLoss`. Default: None.
+            number, or one for each dimension. Keypoints of mmpose's regression
+            heads are in [0, 1]. Default: 0.1.
+        scale (str): Meaning of the head's ``sigma``, see :class:`PROPELLoss`.
+            ``RLEHead`` applies a sigmoid for prediction, and derives the
+            keypoint scores from it: ``'sigmoid'`` fits. Default: ``'std'``.
+        compat (str, optional): See :class:`PROPELLoss`. Default: None.
 
     Shape:
         - mu, sigma, target: (N, K, n).
@@ -300,26 +266,24 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
 
     Differs from upstream:
         - torchpropel has no weights, and fails for the one component that a
-          keypoint has; its other errors are listed at :class:`PROPELLoss`.
-        - ``RLELoss`` is another loss. It sums over the keypoints, where this
-          averages: scale ``loss_weight`` when you swap them.
+          keypoint has; see :class:`PROPELLoss` for its other errors.
+        - ``RLELoss`` is a different loss. It sums over the keypoints, where
+          this averages: adjust ``loss_weight`` when you swap them.
     """
 
     info = LossInfo(
-        purpose='keypoints with a predicted deviation',
+        purpose='keypoint regression with a predicted deviation',
         slots="``loss`` of mmpose's ``RLEHead``",
         expects='mixture',
         paper=Paper(
             'Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, '
             'Greg Slabaugh',
             'PROPEL: Probabilistic Parametric Regression Loss for '
-            'Convolutional Neural Networks',
-            'ICPR', 2020, '1807.10937'),
+            'Convolutional Neural Networks', 'ICPR', 2020, '1807.10937'),
         source='The call is that of ``mmpose.RLELoss``.')
 
-    def forward(  # type: ignore[override]
-            self, mu: Tensor, sigma: Tensor, target: Tensor, *args: Any,
-            **kwargs: Any) -> Tensor:
+    def forward(self, mu: Tensor, sigma: Tensor, target: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
         """Compute the loss.
 
         Args:
@@ -328,15 +292,12 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
             target (Tensor): Coordinates of the keypoints (N, K, n).
             args: The other arguments of :meth:`BaseLoss.forward`.
             kwargs: The same by name.
-
-        Returns:
-            Tensor: A 0-dim tensor, or (N, K) for ``'none'``.
         """
         return super().forward((mu, sigma), target, *args, **kwargs)
 
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
-        """The loss of each keypoint."""
+        """Return the loss of each keypoint."""
         mean, raw, target = [coordinates_first(x) for x in (*pred, target)]
         return mixture_loss(
             mean.unsqueeze(1), raw.unsqueeze(1), target, self.sigma,
@@ -344,7 +305,7 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
 
     def element_shape(self, pred: Tuple[Tensor, Tensor],
                       target: Tensor) -> Sequence[int]:
-        """(N, K), after checking the shapes."""
+        """Return (N, K) after checking the shapes."""
         mu, sigma = pred
         if not mu.shape == sigma.shape == target.shape or mu.ndim != 3:
             raise ValueError(

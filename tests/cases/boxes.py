@@ -4,7 +4,7 @@ import torch
 from mmlosses.losses import (AlphaIoULoss, CIoULoss, DIoULoss, EIoULoss,
                              GIoULoss, InnerIoULoss, IoULoss, MPDIoULoss,
                              NWDLoss, ShapeIoULoss, SIoULoss, WIoULoss)
-from mmlosses.testing import LossCase
+from mmlosses.testing import LossCase, Stock
 
 
 def random_boxes(batch):
@@ -60,10 +60,18 @@ CASES = [
             dict(loss_weight=1.0),
             dict(mode='square', eps=1e-16, reduction='sum', loss_weight=5.0),
             dict(linear=True, loss_weight=10.0)
+        ],
+        stock=[
+            Stock('mmdet.IoULoss'),
+            Stock('mmdet.IoULoss', dict(mode='square'), dict(mode='square'))
         ]),
-    case(GIoULoss, {}),
-    case(DIoULoss, {}),
-    case(CIoULoss, {}, inputs=near_boxes, constant_factors=True),
+    case(GIoULoss, {}, stock=[Stock('mmdet.GIoULoss')]),
+    case(DIoULoss, {}, stock=[Stock('mmdet.DIoULoss')]),
+    case(
+        CIoULoss, {},
+        inputs=near_boxes,
+        constant_factors=True,
+        stock=[Stock('mmdet.CIoULoss')]),
     case(
         EIoULoss,
         dict(focal_gamma=({}, dict(focal_gamma=0.5))),

@@ -3,7 +3,7 @@ import torch
 
 from mmlosses.losses import (CrossEntropyLoss, FocalLoss, GaussianFocalLoss,
                              LabelSmoothLoss)
-from mmlosses.testing import LossCase
+from mmlosses.testing import LossCase, Stock
 
 CLASSES = 4
 
@@ -78,7 +78,12 @@ CASES = [
         ],
         perfect=certain,
         non_negative=True,
-        call=call_cross_entropy),
+        call=call_cross_entropy,
+        stock=[
+            Stock('mmdet.CrossEntropyLoss'),
+            Stock('mmdet.CrossEntropyLoss', dict(class_weight=CLASS_WEIGHT),
+                  dict(class_weight=CLASS_WEIGHT))
+        ]),
     LossCase(
         loss=LabelSmoothLoss,
         inputs=labelled,
@@ -112,7 +117,8 @@ CASES = [
             dict(use_sigmoid=True, activated=True, gamma=2.0, loss_weight=1.0),
         ],
         perfect=certain_of_each,
-        non_negative=True),
+        non_negative=True,
+        stock=[Stock('mmdet.FocalLoss')]),
     LossCase(
         loss=GaussianFocalLoss,
         inputs=heatmaps,
@@ -130,5 +136,6 @@ CASES = [
             dict(pos_weight=0.25, neg_weight=0.75),
         ],
         perfect=perfect_heatmaps,
-        non_negative=True),
+        non_negative=True,
+        stock=[Stock('mmdet.GaussianFocalLoss')]),
 ]

@@ -2,7 +2,7 @@
 import torch
 
 from mmlosses.losses import KLDiscretLoss
-from mmlosses.testing import LossCase
+from mmlosses.testing import LossCase, Stock
 from .regression import KEYPOINT_WEIGHT
 
 BINS = (5, 7)
@@ -52,5 +52,9 @@ CASES = [
         ],
         perfect=simcc_perfect,
         perfect_kwargs=dict(normalize_target=True),
-        non_negative=True),
+        non_negative=True,
+        stock=[
+            Stock('mmpose.KLDiscretLoss', dict(use_target_weight=True),
+                  dict(size_average=False))
+        ]),
 ]

@@ -3,7 +3,7 @@ import torch
 
 from mmlosses.losses import (AngularLoss, KeypointPROPELLoss, L1Loss, MSELoss,
                              PROPELLoss, SmoothL1Loss)
-from mmlosses.testing import LossCase
+from mmlosses.testing import LossCase, Stock
 
 SIGMA = 0.5
 KEYPOINT_WEIGHT = dict(
@@ -79,7 +79,8 @@ CASES = [
             dict(use_target_weight=True)
         ],
         perfect=the_same,
-        non_negative=True),
+        non_negative=True,
+        stock=[Stock('mmdet.L1Loss')]),
     LossCase(
         loss=MSELoss,
         inputs=keypoints,
@@ -90,7 +91,8 @@ CASES = [
             dict(loss_weight=2.0, reduction='sum')
         ],
         perfect=the_same,
-        non_negative=True),
+        non_negative=True,
+        stock=[Stock('mmdet.MSELoss')]),
     LossCase(
         loss=SmoothL1Loss,
         inputs=keypoints,
@@ -109,7 +111,8 @@ CASES = [
                 loss_weight=0.03)
         ],
         perfect=the_same,
-        non_negative=True),
+        non_negative=True,
+        stock=[Stock('mmdet.SmoothL1Loss')]),
     LossCase(
         loss=AngularLoss,
         inputs=vectors,
