@@ -1,14 +1,15 @@
 """tools/plot_losses.py: the pictures of the losses."""
 import math
+import runpy
 import sys
 
 import numpy as np
 import pytest
 import torch
+from cases import CASES
 from helpers import ROOT
 
-from mmlosses.losses import MSELoss
-from mmlosses.losses.base import BaseLoss
+from mmlosses.losses import BaseLoss, MSELoss
 from mmlosses.registry import MODELS
 
 Image = pytest.importorskip('PIL.Image')
@@ -24,10 +25,10 @@ BACKGROUNDS = {
 
 @pytest.fixture(scope='module')
 def tool():
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import plot_losses
-    yield plot_losses
-    sys.path.remove(str(ROOT / 'tools'))
+    sys.path.insert(0, str(ROOT / 'tools/dev'))
+    import plots
+    sys.path.remove(str(ROOT / 'tools/dev'))
+    return plots
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +37,7 @@ def drawn(tool):
     light, dark = tool.THEMES
     return {
         name: (tool.draw(family, light), tool.draw(family, dark, card=True))
-        for name, family in tool.FAMILIES.items()
+        for name, family in tool.families().items()
     }
 
 
@@ -45,81 +46,118 @@ def lines_of(figure, panel):
     return {line.get_label(): line.get_xydata() for line in axes.get_lines()}
 
 
-def test_every_loss_is_in_a_picture(drawn):
+def test_every_loss_is_in_a_picture(tool):
     MODELS.import_from_location()
     losses = {
         loss.__name__
         for loss in MODELS.module_dict.values() if issubclass(loss, BaseLoss)
     }
-    shown = [page[1] | card[1] for page, card in drawn.values()]
-    assert set.union(*shown) == losses and len(losses) >= 34
+    shown = map(tool.losses_of, tool.families().values())
+    assert set().union(*shown) == losses and len(losses) >= 34
+
+
+def test_every_family_has_a_folder(tool):
+    assert {page.parent.name
+            for page in ROOT.glob('configs/*/curves.png')
+            } == set(tool.families())
 
 
 def test_curves_are_finite_and_named(drawn):
-    for pictures in drawn.values():
-        for figure, losses in pictures:
-            assert losses
-            for axes in figure.axes:
-                assert axes.get_xlabel()
-                assert axes.get_lines() or axes.collections
-                for line in axes.get_lines():
-                    assert np.isfinite(line.get_xydata()).all()
-                for collection in axes.collections:
-                    for path in collection.get_paths():
-                        assert np.isfinite(path.vertices).all()
-                labels = axes.get_legend_handles_labels()[1]
-                assert len(set(labels)) == len(labels)
+    for figures in drawn.values():
+        for axes in sum([figure.axes for figure in figures], []):
+            assert axes.get_title() and axes.get_xlabel()
+            assert axes.get_lines()
+            for line in axes.get_lines():
+                assert np.isfinite(line.get_xydata()).all()
+            labels = axes.get_legend_handles_labels()[1]
+            assert len(set(labels)) == len(labels)
 
 
-def test_each_page_has_a_value_and_each_card_one_panel(drawn):
-    for (page, _), (card, _) in drawn.values():
-        assert len(page.axes) >= 3 and len(card.axes) == 1
-        assert any([axes.get_legend() for axes in page.axes])
-        assert len(card.axes[0].get_xticks()) <= 5
+def test_each_page_has_value_and_gradient_and_each_card_one_panel(drawn):
+    for page, card in drawn.values():
+        titles = [axes.get_title() for axes in page.axes]
+        assert any(title.startswith('loss vs. ') for title in titles)
+        assert any(title.startswith('gradient vs. ') for title in titles)
+        assert page.axes[0].get_legend() and card.axes[0].get_legend()
+        assert len(card.axes) == 1 and len(card.axes[0].get_xticks()) <= 5
 
 
-def test_value_and_slope_of_a_curve(tool):
-    at = torch.tensor([-2.0, 0.5, 3.0])
-    loss = MSELoss(reduction='none')
-    value, slope = sys.modules['plot_panels'].curve(
-        lambda x: loss(x, torch.ones_like(x)), at)
+def test_value_and_gradient_of_a_curve(tool):
+    axis = tool.number._replace(at=torch.tensor([-2.0, 0.5, 3.0]))
+    curve = tool.Curve('MSELoss', target=1.0)
+    value, gradient = [curve.compute(axis, x) for x in (False, True)]
     torch.testing.assert_close(value, torch.tensor([9.0, 0.25, 4.0]))
-    torch.testing.assert_close(slope, torch.tensor([-6.0, -1.0, 4.0]))
+    torch.testing.assert_close(gradient, torch.tensor([-6.0, -1.0, 4.0]))
 
 
-def test_pictures_of_regression_are_those_of_the_textbooks(drawn):
-    (figure, _), _ = drawn['regression']
-    values, slopes = lines_of(figure, 0), lines_of(figure, 1)
-    for error, value in values['smooth L1']:
+def test_regression_shows_the_textbook_curves(drawn):
+    figure, _ = drawn['regression']
+    values, gradients = lines_of(figure, 0), lines_of(figure, 1)
+    for error, value in values['SmoothL1']:
         expected = 0.5 * error**2 if abs(error) <= 1 else abs(error) - 0.5
         assert value == pytest.approx(expected)
-    for error, slope in slopes['MSE (L2)']:
-        assert slope == pytest.approx(2 * error)
+    for error, gradient in gradients['MSE']:
+        assert gradient == pytest.approx(2 * error)
 
 
-def test_clipped_angle_is_dead_where_ours_is_not(drawn):
-    (figure, _), _ = drawn['angular']
-    values, slopes = lines_of(figure, 0), lines_of(figure, 1)
-    for degrees, value in values['full']:
-        assert value == pytest.approx(math.radians(degrees)**1.2)
-    for (degrees, ours), (_, clipped) in zip(slopes['full'],
-                                             slopes['clipped acos']):
-        if 91 < degrees < 179:
-            assert ours > 1 and clipped == 0
-        elif 1 < degrees < 89:
-            assert ours == pytest.approx(clipped)
-
-
-def test_focal_curves_are_those_of_the_paper(drawn):
-    (figure, _), _ = drawn['focal']
+def test_focal_shows_the_curves_of_the_paper(drawn):
+    figure, _ = drawn['focal']
     for gamma in (0, 0.5, 1, 2, 5):
         for p, value in lines_of(figure, 0)[f'γ = {gamma}'][::40]:
             assert value == pytest.approx(-(1 - p)**gamma * math.log(p))
 
 
+def test_margin_shows_the_logit_of_the_true_class(drawn):
+    figure, _ = drawn['margin']
+    for degrees, logit in lines_of(figure, 2)['NormFace'][::40]:
+        expected = 16 * math.cos(math.radians(degrees))
+        assert logit == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
+def test_every_loss_has_a_default_curve(tool, case):
+    axis = tool.of_case._replace(at=tool.line(0, 1, 5))
+    curve = tool.Curve(case.loss.__name__, **case.kwargs)
+    for gradient in (False, True):
+        assert curve.compute(axis, gradient).isfinite().all()
+
+
+@pytest.mark.parametrize(('module', 'family', 'axis'), [
+    ('mmlosses.losses.regression', 'regression', 'prediction − target'),
+    ('mmlosses.losses.unheard_of.file', 'unheard_of', '0: perfect, 1: random '
+     'prediction'),
+])
+def test_new_loss_is_drawn_without_an_entry(tool, module, family, axis,
+                                            monkeypatch):
+
+    class NewLoss(MSELoss):
+        pass
+
+    NewLoss.__module__ = module
+    case = next(case for case in CASES if case.loss is MSELoss)
+    monkeypatch.setitem(MODELS.module_dict, 'NewLoss', NewLoss)
+    monkeypatch.setitem(tool.cases(), 'NewLoss', case)
+    curves = list(tool.FAMILIES['regression'].curves)
+    try:
+        found = tool.families.__wrapped__()[family]
+        figure = tool.draw(found, tool.THEMES[0])
+    finally:
+        tool.FAMILIES['regression'].curves[:] = curves
+    for panel in (0, 1):
+        assert 'New' in lines_of(figure, panel)
+        assert figure.axes[panel].get_xlabel() == axis
+
+
+def test_many_curves_are_split_into_columns(tool):
+    curves = tool.sweep('SmoothL1Loss', 'β = {}', 'beta', range(20))
+    rows = tool.Family(tool.number, curves).rows()
+    assert [[len(panel.curves) for panel in row]
+            for row in rows] == [[7, 7, 6]] * 2
+
+
 def test_both_backgrounds_are_written(tool, tmp_path):
-    assert tool.draw_family('ccs', tmp_path / 'ccs') == ['CCSLoss']
-    files = sorted((tmp_path / 'ccs').iterdir())
+    assert tool.draw_family('cosine', tmp_path / 'cosine') == ['CCSLoss']
+    files = sorted((tmp_path / 'cosine').iterdir())
     assert [file.name for file in files] == sorted(FILES)
     for file in files:
         image = Image.open(file)
@@ -131,7 +169,7 @@ def test_both_backgrounds_are_written(tool, tmp_path):
 
 @pytest.mark.parametrize('name', FILES)
 def test_committed_pictures_are_whole(tool, name):
-    for family in tool.FAMILIES:
+    for family in tool.families():
         path = ROOT / 'configs' / family / name
         assert 3_000 < path.stat().st_size < 85_000, path
         image = Image.open(path).convert('RGB')
@@ -145,16 +183,22 @@ def run(tool, monkeypatch, *args):
     tool.main()
 
 
+def test_command_is_main(tool, monkeypatch):
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    command = runpy.run_path(str(ROOT / 'tools/plot_losses.py'))
+    assert command['main'] is tool.main
+
+
 def test_family_can_be_chosen(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, 'save', lambda figure, path, theme: None)
-    run(tool, monkeypatch, '--family', 'ccs', 'focal', '--out', tmp_path)
-    assert capsys.readouterr().out == (f'{tmp_path / "ccs"}: CCSLoss\n'
+    run(tool, monkeypatch, '--family', 'cosine', 'focal', '--out', tmp_path)
+    assert capsys.readouterr().out == (f'{tmp_path / "cosine"}: CCSLoss\n'
                                        f'{tmp_path / "focal"}: FocalLoss\n')
 
 
 def test_unknown_family_is_one_line(tool, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stop:
-        run(tool, monkeypatch, '--family', 'ccs', 'regressions', '--out',
+        run(tool, monkeypatch, '--family', 'cosine', 'regressions', '--out',
             tmp_path)
     assert stop.value.code == ('error: regressions is not a family of losses; '
                                'did you mean regression?')
@@ -162,14 +206,14 @@ def test_unknown_family_is_one_line(tool, tmp_path, monkeypatch):
 
 
 def test_folder_that_is_a_file_is_one_line(tool, tmp_path, monkeypatch):
-    (tmp_path / 'ccs').write_text('not a folder')
-    with pytest.raises(SystemExit, match='^error: .*ccs$'):
-        run(tool, monkeypatch, '--family', 'ccs', '--out', tmp_path)
+    (tmp_path / 'cosine').write_text('not a folder')
+    with pytest.raises(SystemExit, match='^error: .*cosine$'):
+        run(tool, monkeypatch, '--family', 'cosine', '--out', tmp_path)
 
 
 def test_failure_leaves_the_picture_that_was_there(tool, tmp_path,
                                                    monkeypatch):
-    old = tmp_path / 'ccs' / 'curves.png'
+    old = tmp_path / 'cosine' / 'curves.png'
     old.parent.mkdir()
     old.write_bytes(b'old')
 
@@ -180,6 +224,6 @@ def test_failure_leaves_the_picture_that_was_there(tool, tmp_path,
 
     monkeypatch.setattr(type(old), 'write_bytes', fill_disk)
     with pytest.raises(SystemExit, match='^error: No space left on device'):
-        run(tool, monkeypatch, '--family', 'ccs', '--out', tmp_path)
+        run(tool, monkeypatch, '--family', 'cosine', '--out', tmp_path)
     assert old.read_bytes() == b'old'
     assert list(old.parent.iterdir()) == [old]

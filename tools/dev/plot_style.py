@@ -15,16 +15,11 @@ from PIL import Image
 class Theme(NamedTuple):
     """The colours of a page.
 
-    Args:
-        suffix (str): What the name of a picture ends in.
-        background (str): GitHub's, so that a picture has no edges.
-        text (str): Also of axes.
-        grid (str): Of the lines behind the curves.
-        curves (tuple[str]): Those of Okabe and Ito, which the colour-blind
-            tell apart, darkened or lightened for the background.
+    The curves have those of Okabe and Ito, which the colour-blind can tell
+    apart, darkened or lightened for the background.
     """
-    suffix: str
-    background: str
+    suffix: str  # of the file name
+    background: str  # GitHub's, so that a picture has no edges
     text: str
     grid: str
     curves: Tuple[str, ...]
@@ -59,27 +54,23 @@ CARD = Size(width=2.2, height=1.75, text=7.2, ticks=3, dpi=200)
 def settings(theme: Theme, size: Size) -> Any:
     """The settings of matplotlib for a page and a size."""
     pad = 0.03 if size is CARD else 0.06
+    lines = cycler(linestyle=['-', '--', ':']) * cycler(color=theme.curves)
     return {
-        'axes.axisbelow': True,
         'axes.edgecolor': theme.text,
         'axes.facecolor': theme.background,
         'axes.grid': True,
         'axes.labelcolor': theme.text,
         'axes.labelpad': 2,
         'axes.labelsize': size.text,
-        'axes.linewidth': 0.7,
-        'axes.prop_cycle': cycler(color=theme.curves),
+        'axes.prop_cycle': lines,
         'axes.spines.right': False,
         'axes.spines.top': False,
-        'axes.titlecolor': theme.text,
         'axes.titlepad': 4,
         'axes.titlesize': size.text + 1,
-        'axes.unicode_minus': True,
         'figure.constrained_layout.h_pad': pad,
         'figure.constrained_layout.use': True,
         'figure.constrained_layout.w_pad': pad,
         'figure.facecolor': theme.background,
-        'font.family': 'DejaVu Sans',
         'font.size': size.text,
         'grid.color': theme.grid,
         'grid.linewidth': 0.6,
@@ -88,23 +79,15 @@ def settings(theme: Theme, size: Size) -> Any:
         'legend.edgecolor': theme.background,
         'legend.facecolor': theme.background,
         'legend.fontsize': size.text - 0.5,
-        'legend.framealpha': 0.8,
         'legend.handlelength': 1.9,
-        'legend.handletextpad': 0.5,
         'legend.labelspacing': 0.25,
-        'lines.linewidth': 1.6,
         'lines.markersize': 4,
         'savefig.facecolor': theme.background,
-        'savefig.dpi': 'figure',
         'text.color': theme.text,
         'xtick.color': theme.text,
         'xtick.labelsize': size.text - 0.5,
-        'xtick.major.pad': 2,
-        'xtick.major.size': 2.5,
         'ytick.color': theme.text,
         'ytick.labelsize': size.text - 0.5,
-        'ytick.major.pad': 2,
-        'ytick.major.size': 2.5,
     }
 
 

@@ -1,0 +1,596 @@
+"""The pictures of the losses: a table of curves, and how it is drawn.
+
+A loss that no curve names joins the first panels of its family with its
+default arguments; where those do not fit, it needs one :class:`Curve`. A
+family without an entry in the table is drawn from tests/cases.
+"""
+from __future__ import annotations
+import argparse
+import inspect
+import math
+import sys
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+
+import torch
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from plot_style import CARD, PAGE, TALL, THEMES, Theme, save, settings
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import pad
+
+from mmlosses.cli import did_you_mean, one_line_errors
+from mmlosses.registry import MODELS
+from mmlosses.testing import map_tensors
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CARD_CURVES = 4  # at most, for lack of room
+COLUMN, COLUMNS = 6, 3  # curves in a column, and columns side by side
+DASHES: List[Any] = [(0, (3, 2)), (0, (1, 2))]
+SCALE = 16.0  # of cosines
+
+
+class Inputs(NamedTuple):
+    """A one-parameter family of inputs: the x-axis of a panel."""
+    call: Callable[..., Tensor]  # the loss (N,) at N values of the parameter
+    name: str  # the parameter, for titles
+    label: str  # of the axis
+    at: Tensor  # the values (N,)
+    kwargs: Dict[str, Any] = {}  # arguments that these inputs need
+    shown: Callable[[Tensor], Tensor] = Tensor.clone  # on the axis
+    xticks: Sequence[float] | None = None
+    per: str = ''  # the unit of the parameter, where the axis shows another
+
+
+class Curve:
+    """A curve of a loss.
+
+    Args:
+        loss (str): Its name in the registry.
+        label (str): Its label. Default: The name without 'Loss'.
+        dash (int): 1 for dashes or 2 for dots, which show the curve below.
+        **kwargs: Arguments of the inputs and of the loss.
+    """
+
+    def __init__(self,
+                 loss: str,
+                 label: str = '',
+                 dash: int = 0,
+                 **kwargs: Any) -> None:
+        self.loss = loss
+        self.label = label or loss[:-len('Loss')]
+        self.style = dict(linestyle=DASHES[dash - 1]) if dash else {}
+        self.kwargs = kwargs
+
+    def compute(self, inputs: Inputs, gradient: bool) -> Tensor:
+        """The loss (N,) of each of the inputs, or its gradient."""
+        kwargs = {'reduction': 'none', **inputs.kwargs, **self.kwargs}
+        names = list(inspect.signature(inputs.call).parameters)[2:]
+        given = {name: kwargs.pop(name) for name in names if name in kwargs}
+        loss = MODELS.build(dict(type=f'mmlosses.{self.loss}', **kwargs))
+        at = inputs.at.clone().requires_grad_()
+        value = inputs.call(loss.eval(), at, **given)
+        if gradient:
+            value, = torch.autograd.grad(value.sum(), at)
+        return value.detach()
+
+
+def sweep(loss: str, label: str, name: str, values: Sequence[Any],
+          **kwargs: Any) -> List[Curve]:
+    """A curve for each value of an argument, which its label shows."""
+    return [
+        Curve(loss, label.format(value), **{name: value}, **kwargs)
+        for value in values
+    ]
+
+
+class Panel(NamedTuple):
+    """Curves over one axis."""
+    inputs: Inputs
+    curves: List[Curve]
+    title: str = ''  # 'loss vs. NAME' without one
+    gradient: bool = False
+    minima: bool = False  # marked by dots
+    legend: bool = True
+    convert: Callable[[Tensor], Tensor] = Tensor.clone  # of the loss
+    axes: Dict[str, Any] = {}  # arguments of Axes.set
+
+    def draw(self, axes: Axes, card: bool) -> None:
+        """Draw the curves, on a card the first ones only."""
+        inputs, ticks = self.inputs, self.inputs.xticks
+        x = inputs.shown(inputs.at)
+        for curve in self.curves[:CARD_CURVES if card else None]:
+            y = self.convert(curve.compute(inputs, self.gradient))
+            drawn, = axes.plot(x, y, label=curve.label, **curve.style)
+            best = y.argmin()
+            if self.minima and 0 < best < len(y) - 1:
+                axes.plot(x[best], y[best], 'o', color=drawn.get_color())
+        if inputs.shown is torch.exp2:
+            axes.set_xscale('log')
+            axes.minorticks_off()
+        if ticks is not None:
+            ticks = ticks[::2] if card else ticks
+            axes.set_xticks(ticks, [f'{x:g}'.replace('-', '−') for x in ticks])
+        title = f'{"gradient" if self.gradient else "loss"} vs. {inputs.name}'
+        if self.gradient and inputs.per:
+            title += f', per {inputs.per}'
+        axes.set(title=self.title or title, xlabel=inputs.label, **self.axes)
+        if self.legend:
+            axes.legend()
+
+
+class Family(NamedTuple):
+    """The picture of a folder of configs/."""
+    inputs: Inputs
+    curves: List[Curve]  # of value and gradient; the first ones on the card
+    more: Sequence[Panel] = ()
+    also: Sequence[Inputs] = ()  # further axes for the value
+    options: Dict[str, Any] = {}  # of the panels of value and gradient
+
+    def rows(self) -> List[List[Panel]]:
+        """The rows of panels; many curves are split into columns."""
+        count = len(self.curves)
+        width = -(-count // min(-(-count // COLUMN), COLUMNS))
+        columns = [self.curves[i:i + width] for i in range(0, count, width)]
+        value = Panel(self.inputs, [], **self.options)
+        gradient = value._replace(gradient=True, legend=False, minima=False)
+        also = [Panel(inputs, [], legend=False) for inputs in self.also]
+        rows: List[List[Panel]] = [[
+            panel._replace(curves=curves) for curves in columns
+        ] for panel in (value, gradient, *also)]
+        if len(columns) > 1:
+            return rows + [list(self.more)] * bool(self.more)
+        panels = [*sum(rows, []), *self.more]
+        width = 2 if len(panels) == 4 else 3
+        return [panels[i:i + width] for i in range(0, len(panels), width)]
+
+
+# --- inputs ---
+
+
+def line(low: float, high: float, steps: int = 401) -> Tensor:
+    """Evenly spaced numbers."""
+    return torch.linspace(low, high, steps, dtype=torch.float64)
+
+
+def inputs(*axis: Any) -> Callable[[Callable[..., Tensor]], Inputs]:
+    """Make :class:`Inputs` of a function."""
+    return lambda call: Inputs(call, *axis)
+
+
+@inputs('error', 'prediction − target', line(-2, 2))
+def number(loss: Any, pred: Tensor, target: float = 0.0) -> Tensor:
+    """Numbers, all with one target."""
+    return loss(pred, torch.full_like(pred, target))
+
+
+@inputs('logit', 'logit', line(-6, 6), {}, Tensor.clone, range(-6, 7, 3))
+def logit(loss: Any, pred: Tensor, target: float = 1.0) -> Tensor:
+    """Logits, all with one target."""
+    return number.call(loss, pred, target)
+
+
+@inputs('probability', 'predicted probability',
+        line(0.005, 0.995).logit(), {}, torch.sigmoid, None, 'logit')
+def probability(loss: Any, logit: Tensor, target: float = 1.0) -> Tensor:
+    """Probabilities, all with one target."""
+    return number.call(loss, logit.sigmoid(), target)
+
+
+@inputs('margin', 'logit above the others, 10 classes', line(-4, 12))
+def margin(loss: Any, margin: Tensor) -> Tensor:
+    """Scores whose true class is above the others by a margin."""
+    scores = pad(margin[:, None], (0, 9))
+    return loss(scores, first_class(margin))
+
+
+def first_class(like: Tensor) -> Tensor:
+    """Labels (N,) of class 0."""
+    return torch.zeros(len(like), dtype=torch.long)
+
+
+def direction(angle: Tensor) -> Tensor:
+    """Vectors (N, 2) of length 1."""
+    return torch.stack([angle.cos(), angle.sin()], dim=-1)
+
+
+@inputs('angle', 'angle to the target, degrees', line(0, math.pi), {},
+        torch.rad2deg, range(0, 181, 45), 'radian')
+def angle(loss: Any, angle: Tensor, times: int = 1) -> Tensor:
+    """Vectors at an angle to their target; lines have twice the angle."""
+    return loss(direction(times * angle), direction(0 * angle))
+
+
+to_class = angle._replace(label='angle to the class vector, degrees')[1:]
+
+
+@inputs(*to_class)
+def embedding(loss: Any, angle: Tensor, iou: float = 1.0) -> Tensor:
+    """Embeddings at an angle to a class vector of the classifier."""
+    vector, weight = direction(0 * angle[:1]), torch.full_like(angle, iou)
+    return loss(direction(angle), vector, first_class(angle), weight)
+
+
+@inputs(*to_class)
+def cosine(loss: Any, angle: Tensor, background: int = 0) -> Tensor:
+    """Scaled cosines; the other class, at 90°, is the background."""
+    scores = torch.stack([SCALE * angle.cos(), 0 * angle], dim=1)
+    labels = first_class(angle) + background
+    return loss(scores.roll(background, 1), labels)
+
+
+@inputs(*to_class[:3], dict(num_classes=2, in_channels=3), *to_class[4:])
+def features(loss: Any, angle: Tensor, length: float = 1.0) -> Tensor:
+    """Features at an angle to their class, and at 90° to the other one."""
+    features = length * pad(direction(angle), (0, 1))
+    state = dict(weight=torch.eye(3).to(angle)[::2])
+    return functional_call(loss, state, (features, first_class(angle)))
+
+
+@inputs('feature', 'feature, centre at 2', line(-1, 5),
+        dict(num_classes=2, in_channels=1))
+def feature(loss: Any, feature: Tensor) -> Tensor:
+    """Features of one number, along the vector of their class."""
+    centers = torch.tensor([[2.0], [-2.0]]).to(feature)
+    state = dict(centers=centers, weight=centers / 2)
+    state = {name: state[name] for name in loss.state_dict()}
+    inputs = feature[:, None], first_class(feature)
+    return functional_call(loss, state, inputs)
+
+
+@inputs('mean', 'predicted mean', line(-0.5, 0.5), dict(sigma=0.1))
+def mean(loss: Any, mean: Tensor, spread: float) -> Tensor:
+    """One predicted Gaussian, with target 0."""
+    pred = torch.stack([mean, torch.full_like(mean, spread)], dim=-1)
+    return loss(pred[:, None], torch.zeros_like(mean)[:, None])
+
+
+@inputs('σ', 'predicted σ', line(0.02, 0.5), dict(sigma=0.1))
+def deviation(loss: Any, sigma: Tensor, error: float) -> Tensor:
+    """A keypoint with a fixed error, as mmpose's RLEHead calls the loss."""
+    sigma = sigma[:, None, None]
+    mean = torch.full_like(sigma, error)
+    return loss(mean, sigma, 0 * mean)[:, 0]
+
+
+# Logits of an image: 50 of positives, 4,950 of negatives, both Gaussian.
+POSITIVES, NEGATIVES = [
+    torch.distributions.Normal(mean, 1.5).icdf(
+        (torch.arange(size).double() + 0.5) / size)
+    for mean, size in ((1, 50), (-3, 4950))
+]
+
+
+@inputs('logit', 'logit of a negative', NEGATIVES)
+def negatives(loss: Any, logits: Tensor) -> Tensor:
+    """The negatives of an image, each with its own loss."""
+    return image(loss, logits)[50:]
+
+
+@inputs('bias', 'bias added to all logits', line(-5, 4, 91),
+        dict(reduction='mean'))
+def bias(loss: Any, bias: Tensor) -> Tensor:
+    """The loss of an image, all logits shifted by a bias."""
+    return torch.stack([image(loss, NEGATIVES + x, x) for x in bias])
+
+
+def image(loss: Any, negatives: Tensor, bias: Any = 0) -> Tensor:
+    """The loss of an image."""
+    logits = torch.cat([POSITIVES + bias, negatives])
+    return loss(logits, (torch.arange(len(logits)) < 50).to(logits))
+
+
+@inputs('probability', 'predicted probability', line(0, 1),
+        dict(activate=False))
+def patch(loss: Any, pred: Tensor, target: float) -> Tensor:
+    """A mask of one value everywhere."""
+    return number.call(loss, pred[:, None].expand(-1, 64), target)
+
+
+@inputs('distance', 'distance of two tags', line(-2.5, 2.5),
+        dict(pull_weight=1, push_weight=1))
+def tags(loss: Any, distance: Tensor, push: bool = False) -> Tensor:
+    """The tags of one object, to pull, or of two, to push."""
+    one, two = (0 * distance)[:, None, None], distance[:, None, None]
+    if push:
+        one = two = torch.cat([one, two], dim=1)
+    return loss(one, two, torch.ones(one.shape[:2], dtype=torch.bool))[push]
+
+
+@inputs('offset', 'offset in bins', line(-20, 20, 321),
+        dict(bin_reduction='sum', use_target_weight=None))
+def bins(loss: Any,
+         offset: Tensor,
+         spread: float = 4.0,
+         peak: bool = False) -> Tensor:
+    """Gaussian bins; the target has σ = 4, and a sum or a peak of 1."""
+    place = torch.arange(-64, 64).to(offset)
+    scores = -((place - offset[:, None, None]) / spread)**2 / 2
+    target = (-(place / 4)**2 / 2).exp()
+    target = target if peak else target / target.sum()
+    return loss((scores, ), (target.expand_as(scores), ))[:, 0]
+
+
+@inputs('log variance', 'log variance s', line(-5, 5, 101),
+        dict(losses=[dict(type='mmlosses.L1Loss')], weighting='uncertainty'))
+def log_variance(loss: Any, log_var: Tensor, error: float) -> Tensor:
+    """One loss of an error, weighted by its log variance."""
+    pred = torch.full((1, ), error).to(log_var)
+    return torch.cat([
+        functional_call(loss, dict(log_vars=each), (pred, 0 * pred))
+        for each in log_var[:, None]
+    ])
+
+
+def boxes(loss: Any, offset: Tensor, width: Tensor, height: Tensor) -> Tensor:
+    """Boxes against one of 40 x 24 pixels, relative to its sides."""
+    sides = torch.tensor([40, 24]).to(offset)
+    target = torch.cat([100 - sides / 2, 100 + sides / 2])
+    centre = 100 + offset[:, None] * sides
+    half = torch.stack([width, height], dim=-1) * sides / 2
+    pred = torch.cat([centre - half, centre + half], dim=-1)
+    return loss(pred, target.expand_as(pred))
+
+
+@inputs('offset', 'offset / size of target', line(0, 2))
+def box_offset(loss: Any, offset: Tensor) -> Tensor:
+    """A box of another shape that moves away along the diagonal."""
+    return boxes(loss, offset, 0 * offset + 0.7, 0 * offset + 1.5)
+
+
+OCTAVES: Any = line(-2, 2), {}, torch.exp2, (0.25, 0.5, 1, 2, 4)
+
+
+@inputs('scale', 'scale relative to target', *OCTAVES)
+def box_scale(loss: Any, octaves: Tensor) -> Tensor:
+    """The target, with both sides scaled."""
+    return boxes(loss, 0 * octaves, 2**octaves, 2**octaves)
+
+
+@inputs('aspect ratio', 'aspect ratio relative to target', *OCTAVES)
+def box_aspect(loss: Any, octaves: Tensor) -> Tensor:
+    """The target with another aspect ratio and the same area."""
+    return boxes(loss, 0 * octaves, 2**(octaves / 2), 2**(-octaves / 2))
+
+
+@lru_cache(maxsize=None)
+def cases() -> Dict[str, Any]:
+    """The row of each loss in tests/cases."""
+    sys.path.append(str(ROOT / 'tests'))
+    from cases import CASES
+    sys.path.pop()
+    return {case.loss.__name__: case for case in CASES}
+
+
+@inputs('offset', '0: perfect, 1: random prediction', line(0, 1, 81))
+def of_case(loss: Any, share: Tensor, term: str = '') -> Tensor:
+    """A prediction on its way from perfect to the sample of the case."""
+    case = cases()[type(loss).__name__]
+
+    def between(share: Tensor, start: Any, end: Any) -> Any:
+        if isinstance(start, (list, tuple)):
+            return [between(share, *pair) for pair in zip(start, end)]
+        # The rest would be invisible beside the logit 100 of a certain class.
+        size = start.abs().max()
+        start = start * (8 / size) if size >= 100 else start
+        return start + share * (end - start)
+
+    end, target = case.sample(2, torch.float64)
+    start = map_tensors(torch.zeros_like, end)
+    if case.perfect is not None:
+        perfect = replace(case, inputs=case.perfect)
+        start, target = perfect.sample(2, torch.float64)
+    preds = [between(each, start, end) for each in share]
+    if term:
+        return torch.stack([loss(pred, target)[term].sum() for pred in preds])
+    return torch.stack([case.run(loss, pred, target).sum() for pred in preds])
+
+
+# --- the table ---
+# yapf: disable
+
+GAUSSIAN_FOCAL = 'GaussianFocalLoss'
+BCE = [
+    Curve('CrossEntropyLoss', 'BCE', use_sigmoid=True),
+    *sweep('BalancedBCELoss', 'ratio {}', 'negative_ratio', (10, 3, 1)),
+]
+MARGINS = [
+    Curve('NormFaceLoss', scale=SCALE),
+    Curve('ModifiedSoftmaxLoss', 'modified, |x| = 8', length=8.0),
+    Curve('ArcFaceLoss', 'ArcFace, keep', scale=SCALE),
+    Curve('ArcFaceLoss', 'ArcFace, easy', 1, scale=SCALE, boundary='easy'),
+    Curve('ArcFaceLoss', 'continuous', 1, scale=SCALE, boundary='continuous'),
+    Curve('ArcFaceLoss', 'none', 2, scale=SCALE, boundary='none'),
+]
+HALVES = [dict(type='mmlosses.MSELoss', loss_weight=0.5),
+          dict(type='mmlosses.L1Loss', loss_weight=0.5)]
+
+FAMILIES: Dict[str, Family] = {
+    'boxes': Family(box_offset, [
+        Curve('IoULoss', 'IoU, log'),
+        Curve('IoULoss', 'IoU, linear', mode='linear'),
+        Curve('GIoULoss'),
+        Curve('DIoULoss', dash=1),
+        Curve('MPDIoULoss'),
+        Curve('IoULoss', 'IoU, square', mode='square'),
+        Curve('CIoULoss'),
+        Curve('SIoULoss', dash=1),
+        Curve('EIoULoss'),
+        Curve('EIoULoss', 'Focal-EIoU 0.5', focal_gamma=0.5),
+        Curve('ShapeIoULoss', 'Shape-IoU 1', 2, scale=1.0),
+        Curve('NWDLoss', 'NWD 12.8'),
+        Curve('WIoULoss', 'WIoU v1', version=1),
+        Curve('WIoULoss', 'WIoU v2', 1, version=2),
+        Curve('WIoULoss', 'WIoU v3', version=3),
+        Curve('InnerIoULoss', 'Inner-IoU 0.7', 2),
+        Curve('AlphaIoULoss', 'alpha-IoU 3'),
+    ], also=[box_scale, box_aspect],
+        options=dict(axes=dict(ylim=(-0.1, 3.6)))),
+    'cross_entropy': Family(margin, [
+        Curve('CrossEntropyLoss', 'no smoothing'),
+        *sweep('LabelSmoothLoss', 'smoothing {}', 'smoothing', (0.1, 0.3)),
+        Curve('LabelSmoothLoss', '0.3, uniform', 1, smoothing=0.3,
+              distribute='uniform'),
+    ], [Panel(logit, sweep('CrossEntropyLoss', 'target {}', 'target',
+                           (1, 0.7, 0), use_sigmoid=True),
+              'loss vs. logit, sigmoid', minima=True)],
+        options=dict(minima=True)),
+    'focal': Family(logit._replace(
+        name='probability', label='probability of the true class',
+        at=probability.at, shown=torch.sigmoid, xticks=None, per='logit'),
+        sweep('FocalLoss', 'γ = {}', 'gamma', (0, 0.5, 1, 2, 5), alpha=None),
+        [Panel(logit, [
+            Curve('FocalLoss', 'positive'),
+            Curve('FocalLoss', 'negative', target=0.0),
+        ], 'loss, γ = 2, α = 0.25')]),
+    'hard_negative': Family(
+        negatives, BCE, [Panel(bias, BCE, minima=True)],
+        options=dict(axes=dict(xlim=(-4, 2.7)))),
+    'mask': Family(patch, [
+        *sweep('DiceLoss', 'Dice, target {}', 'target', (0.5, 1)),
+        *sweep('DiceLoss', 'naive, target {}', 'target', (0.5, 1),
+               naive_dice=True),
+    ], options=dict(minima=True)),
+    'regression': Family(
+        number, [Curve('L1Loss'), Curve('MSELoss'), Curve('SmoothL1Loss')],
+        [Panel(number, sweep('SmoothL1Loss', 'β = {}', 'beta',
+                             (0, 0.3, 1, 2)), 'smooth L1 by β')]),
+    'angular': Family(angle, [
+        Curve('AngularLoss', 'directions'),
+        Curve('AngularLoss', 'lines', 1, times=2, period='half'),
+    ], [Panel(angle, sweep('AngularLoss', 'δ = {}', 'delta',
+                           (0, 0.2, 0.5, 1)), 'directions, by δ')]),
+    'heatmap': Family(
+        probability,
+        sweep(GAUSSIAN_FOCAL, 'target {}', 'target', (1, 0.8, 0.5, 0)), [
+            Panel(probability, sweep(GAUSSIAN_FOCAL, 'γ = {}', 'gamma',
+                                     (1, 2, 4), target=0.8),
+                  'loss at target 0.8, by γ')]),
+    'simcc': Family(
+        bins, sweep('KLDiscretLoss', 'σ = {}', 'spread', (2, 4, 8, 16)),
+        [Panel(bins, [
+            Curve('KLDiscretLoss', 'density'),
+            Curve('KLDiscretLoss', 'softmax of density', label_softmax=True),
+            *sweep('KLDiscretLoss', 'softmax of peak 1, β = {}', 'beta',
+                   (1, 10), peak=True, label_softmax=True),
+        ], 'loss by target', axes=dict(yscale='log', ylim=(0.1, 3000)))]),
+    'probabilistic': Family(
+        mean, sweep('PROPELLoss', 'σ = {}', 'spread', (0.05, 0.1, 0.2, 0.4)),
+        [Panel(deviation, sweep('KeypointPROPELLoss', 'error {}', 'error',
+                                (0, 0.1, 0.2, 0.4)),
+               minima=True, axes=dict(ylim=(-0.2, 6)))]),
+    'corners': Family(tags, [
+        Curve('AssociativeEmbeddingLoss', 'pull'),
+        *sweep('AssociativeEmbeddingLoss', 'push, margin {}', 'margin', (1, 2),
+               push=True),
+    ], [Panel(of_case, sweep('CornerNetLoss', '{}', 'term', (
+        'focal_loss', 'pull_loss', 'push_loss', 'regr_loss')),
+              'CornerNet, % of largest',
+              convert=lambda loss: 100 * loss / loss.max())]),
+    'margin': Family(features, MARGINS, [
+        Panel(features, MARGINS, 'logit of the true class', legend=False,
+              # The logit of the other one of two classes is 0.
+              convert=lambda loss: -loss.expm1().log()),
+        Panel(cosine, [
+            Curve('ArcFaceLogitLoss', 'ArcFaceLogit, object', scale=SCALE),
+            Curve('ArcFaceLogitLoss', 'ArcFaceLogit, background',
+                  background=1, scale=SCALE),
+        ], 'loss in a detector')]),
+    'center': Family(feature, [
+        Curve('CenterLoss', 'centre loss'),
+        *sweep('CenterSoftmaxLoss', 'softmax, λ = {}', 'center_weight',
+               (0, 0.05, 0.2)),
+    ]),
+    'cosine': Family(
+        embedding, sweep('CCSLoss', 'IoU {}', 'iou', (1, 0.9, 0.7, 0.5))),
+    'composite': Family(number, [
+        Curve('MSELoss', 'MSE / 2', loss_weight=0.5),
+        Curve('L1Loss', 'L1 / 2', loss_weight=0.5),
+        Curve('SumLoss', 'sum', losses=HALVES),
+    ], [Panel(log_variance, sweep('SumLoss', 'L = {}', 'error', (0.1, 1, 10)),
+              minima=True, axes=dict(ylim=(-2, 8)))]),
+}
+# yapf: enable
+
+
+def losses_of(family: Family) -> List[str]:
+    """The names of the losses in a picture."""
+    panels = sum(family.rows(), [])
+    return sorted({curve.loss for panel in panels for curve in panel.curves})
+
+
+@lru_cache(maxsize=None)
+def families() -> Dict[str, Family]:
+    """The pictures, with every loss of the registry."""
+    MODELS.import_from_location()
+    found = dict(FAMILIES)
+    drawn = {name for family in found.values() for name in losses_of(family)}
+    for kind in dict.fromkeys(MODELS.module_dict.values()):
+        package, _, module = kind.__module__.partition('.losses.')
+        if package != 'mmlosses' or kind.__name__ in drawn:
+            continue
+        folder = module.partition('.')[0]
+        family = found.setdefault(folder, Family(of_case, []))
+        default = family.inputs is of_case
+        kwargs = cases()[kind.__name__].kwargs if default else {}
+        family.curves.append(Curve(kind.__name__, **kwargs))
+    return found
+
+
+def draw(family: Family, theme: Theme, card: bool = False) -> Figure:
+    """Draw the panels of a family, or the first one alone as a card."""
+    rows = [family.rows()[0][:1]] if card else family.rows()
+    size = CARD if card else PAGE if len(rows) < 3 else TALL
+    with rc_context(settings(theme, size)):
+        figure = Figure((size.width, size.height * len(rows)), size.dpi)
+        grid = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
+        for panels, row in zip(rows, grid):
+            for panel, axes in zip(panels, row):
+                axes.locator_params(nbins=size.ticks, steps=[1, 2, 5, 10])
+                panel.draw(axes, card)
+            for axes in row[len(panels):]:
+                axes.set_axis_off()
+    return figure
+
+
+def draw_family(name: str, folder: Path) -> List[str]:
+    """Write the pictures of a family; returns the names of its losses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    family = families()[name]
+    for theme in THEMES:
+        for stem, card in (('curves', False), ('card', True)):
+            path = folder / f'{stem}{theme.suffix}.png'
+            save(draw(family, theme, card), path, theme)
+    return losses_of(family)
+
+
+def main(description: str | None = None) -> None:
+    """Draw the families that the command line names."""
+    names = list(families())
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--family',
+        nargs='+',
+        default=names,
+        metavar='NAME',
+        help=f'any of {", ".join(names)} (default: all)')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=ROOT / 'configs',
+        help='folder with one folder per family (default: configs)')
+    args = parser.parse_args()
+    with one_line_errors(OSError, ValueError):
+        for name in args.family:
+            if name not in names:
+                raise ValueError(f'{name} is not a family of losses' +
+                                 did_you_mean(name, names))
+        for name in args.family:
+            losses = draw_family(name, args.out / name)
+            print(f'{args.out / name}: {", ".join(losses)}', flush=True)
