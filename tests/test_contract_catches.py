@@ -1,8 +1,4 @@
-"""The contract is worth something: each broken loss here fails it.
-
-Each class breaks one promise of a healthy loss, and the check that guards
-this promise, named in the table, must notice.
-"""
+"""Each broken loss fails the check of the contract that guards its promise."""
 import dataclasses
 
 import pytest
@@ -15,7 +11,7 @@ from mmlosses.testing import CONTRACT, LossCase
 
 
 class Healthy(BaseLoss):
-    """``factor * |pred - target|``, the loss that the others break."""
+    """``factor * |pred - target|``, the correct loss."""
 
     def __init__(self,
                  factor=2.0,
@@ -54,7 +50,7 @@ class IgnoresLossWeight(Healthy):
 
 
 class RefusesStockArgument(Healthy):
-    """As KLDiscretLoss would be without ``mask``."""
+    """As KLDiscretLoss without ``mask``."""
 
 
 class WeightsTheInputs(Healthy):
@@ -105,7 +101,7 @@ class WeightsAfterTheFormula(Healthy):
 
 
 class MasksOnlyTheValue(WeightsAfterTheFormula):
-    """The value is 0, the gradient is 0 * NaN."""
+    """The value is 0, but the gradient is 0 * NaN."""
 
     def elementwise(self, pred, target):
         return self.factor * ((pred - target)**2 + 1).sqrt()
@@ -125,7 +121,7 @@ class MasksOnlyTheValue(WeightsAfterTheFormula):
 
 class IgnoresUseTargetWeight(Healthy):
 
-    def _given_weight(self, weight, target_weight):
+    def given_weight(self, weight, target_weight):
         return weight if target_weight is None else target_weight
 
 
@@ -198,7 +194,7 @@ class DisconnectedZero(Healthy):
 
 
 class WaitsForTheDevice(Healthy):
-    """mmdet's short cut for weights of 0."""
+    """mmdet's shortcut for all-zero weights."""
 
     def forward(self, pred, target, weight=None, *args, **kwargs):
         if weight is not None and not torch.any(weight > 0):
@@ -282,7 +278,7 @@ class GradientOfAnother(Healthy):
 
 
 class WrongSign(Healthy):
-    """As mmdet's SIoULoss: lower when it is worse."""
+    """As mmdet's SIoULoss: lower for worse boxes."""
 
     def elementwise(self, pred, target):
         return -super().elementwise(pred, target)
