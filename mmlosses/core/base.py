@@ -1,4 +1,4 @@
-"""The one way through a loss, for all of them."""
+"""The path of every call: prepare, mask, formula, weight, reduce."""
 from __future__ import annotations
 import inspect
 import math
@@ -8,8 +8,7 @@ from typing import (Any, Callable, ClassVar, Dict, List, Sequence, Tuple, Type,
 import torch
 from torch import Tensor, nn
 
-from .checks import (REDUCTIONS, check_choice, check_floating,
-                     check_same_shape)
+from .checks import REDUCTIONS, check_choice, check_floating, check_same_shape
 from .compiled import call_compiled
 from .info import LossInfo
 from .kernels.masking import without_gradient
@@ -40,12 +39,12 @@ class Inputs:
         avg_factor (float | Tensor, optional): See :meth:`BaseLoss.forward`.
 
     Attributes:
-        removed (Tensor, optional): Elements without value and gradient, since
-            their weight is 0 or their label is ignored.
+        removed (Tensor, optional): Mask of elements without value and
+            gradient, because their weight is 0 or their label is ignored.
         denominator (float | Tensor): Divides the sum of a ``'mean'`` without
-            ``avg_factor``; not 0, so that the mean of nothing is 0.
-        extras (tuple[Tensor]): Further arguments of the formula, where
-            removed elements become 0 too.
+            ``avg_factor``; never 0, so that the mean of no elements is 0.
+        extras (tuple[Tensor]): Further arguments of the formula, also zeroed
+            for removed elements.
     """
 
     def __init__(self,
@@ -71,33 +70,32 @@ class Inputs:
 
 
 class BaseLoss(nn.Module):
-    """The base of all losses: check, mask, formula, weight, reduce, scale.
+    r"""The base of all losses: check, mask, formula, weight, reduce, scale.
 
-    A loss is this class plus :meth:`elementwise`, the formula without any
-    reduction, and, where an element is more than one number of ``pred``,
-    :meth:`element_shape`. Everything that users rely on follows from here:
+    A subclass defines :meth:`elementwise`, the unreduced formula, and, where
+    an element is more than one number of ``pred``, :meth:`element_shape`. This
+    class guarantees that
 
     - half precision is computed and returned in float32, also under autocast;
     - ``weight`` multiplies the loss, never its inputs, and weight 0 removes
       the element: value and gradient are 0, even where the inputs are NaN;
-    - the mean of nothing is a 0 that is attached to the graph;
-    - no host synchronisation, and no input is changed.
+    - with no valid elements, the mean is 0 and stays attached to the graph;
+    - no call synchronises with the host, and no input is modified.
 
     Args:
-        reduction (str): ``'mean'`` over all elements, ``'sum'`` or
-            ``'none'``. Default: ``'mean'``.
+        reduction (str): ``'mean'`` over all elements, ``'sum'`` or ``'none'``.
+            Default: ``'mean'``.
         loss_weight (float): Factor of the reduced loss. Default: 1.0.
-        use_target_weight (bool, optional): ``None`` applies a weight that is
-            given, ``False`` ignores it, ``True`` requires it.
-            Default: ``None``.
-        compile (bool): If True, the formula, and it alone, is compiled by
+        use_target_weight (bool, optional): ``None`` applies a weight if given,
+            ``False`` ignores it, ``True`` requires it. Default: ``None``.
+        compile (bool): If True, the formula, and only it, is compiled by
             :func:`torch.compile`: once for all shapes, at the first call,
-            which takes seconds to a minute. The numbers are the same, to
-            rounding; there are no second derivatives. Without a compiler, it
-            warns and computes as usual. Default: False.
+            which takes seconds to a minute. Values are equal up to rounding;
+            there are no second derivatives. Without a compiler, it warns and
+            runs eagerly. Default: False.
 
     Shape:
-        - pred, target: (\\*), the same.
+        - pred, target: (\*), the same.
         - weight: as pred, or without trailing axes, such as (N,) or (N, K);
           any axis may be 1.
         - returns: 0-dim, or the shape of pred for ``'none'``.
@@ -114,11 +112,10 @@ class BaseLoss(nn.Module):
     #: The name of the prediction in error messages.
     pred_name = 'pred'
 
-    #: If True, removed elements keep their prediction, whatever it is, until
-    #: the formula is computed. This saves a copy where an element depends on
-    #: its own inputs only and on no parameter, and where the formula is
-    #: cheap: 1.48 times as fast for cross entropy, 1.45 for SimCC, 1.0 for
-    #: focal loss (N = 40,000, one thread).
+    #: If True, removed elements are masked after the formula, which saves a
+    #: copy. Only valid where an element depends on its own inputs and on no
+    #: parameter, and only faster for a cheap formula: 1.48 times for cross
+    #: entropy, 1.45 for SimCC, 1.0 for focal loss (N = 40,000, one thread).
     masks_after_formula = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -169,8 +166,7 @@ class BaseLoss(nn.Module):
                 avg_factor: float | Tensor | None) -> Inputs:
         """Check the inputs of a call and align the weight.
 
-        A loss with further arguments of the call takes them here, as
-        keyword-only ones.
+        Subclasses take further arguments of a call here, as keyword-only ones.
         """
         shape = self.element_shape(pred, target)
         dtype = first_tensor(pred).dtype
@@ -183,7 +179,7 @@ class BaseLoss(nn.Module):
             type(self).elementwise, inputs.pred, inputs.target, *inputs.extras)
 
     def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
-        """Apply the weight, and put 0 for removed elements."""
+        """Apply the weight, and zero removed elements."""
         if inputs.removed is not None:
             loss = loss.masked_fill(inputs.removed, 0)
         return loss if inputs.weight is None else loss * inputs.weight
@@ -211,7 +207,7 @@ class BaseLoss(nn.Module):
                 right with singleton axes and broadcast.
             avg_factor (float | Tensor, optional): Divides the sum of a
                 ``'mean'``, instead of the number of elements.
-            reduction_override (str, optional): Replaces ``reduction`` for
+            reduction_override (str, optional): Overrides ``reduction`` for
                 this call.
             target_weight (Tensor, optional): mmpose's name of ``weight``.
             options: Further arguments of some losses, see their ``prepare``.
@@ -241,7 +237,7 @@ class BaseLoss(nn.Module):
 
     def given_weight(self, weight: Tensor | None,
                      target_weight: Tensor | None) -> Tensor | None:
-        """Settle the two names of the weight and ``use_target_weight``."""
+        """Resolve the two names of the weight and ``use_target_weight``."""
         if target_weight is not None:
             if weight is not None:
                 raise ValueError('weight and target_weight are two names of '
@@ -255,10 +251,9 @@ class BaseLoss(nn.Module):
         return weight
 
     def mask_removed(self, inputs: Inputs) -> None:
-        """Put 0 for the inputs of removed elements, before the formula.
+        """Zero the inputs of removed elements, before the formula.
 
-        Later would be too late: 0 * NaN is NaN, in the value and again in the
-        gradient.
+        Afterwards would be too late: 0 * NaN is NaN, in value and gradient.
         """
         removed = inputs.removed
         assert removed is not None
@@ -281,7 +276,7 @@ class BaseLoss(nn.Module):
         return formula(self, *args)
 
     def extra_repr(self) -> str:
-        """Name what tells two losses of one class apart in a printed model."""
+        """Return the arguments shown in a printed model."""
         return f'reduction={self.reduction!r}, loss_weight={self.loss_weight}'
 
 

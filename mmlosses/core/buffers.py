@@ -10,12 +10,12 @@ from .tensors import is_compiling
 
 
 def set_buffer(module: BaseLoss, name: str, value: Tensor) -> None:
-    """Give a buffer a new value, after its old one was used in the loss.
+    """Update a buffer, after its old value was used in the loss.
 
-    The buffer is written in place, so that whoever holds it sees the value.
-    Not with a compiled formula: its backward pass may read the buffer again
-    instead of keeping what the forward pass read, and would find the new value
-    (https://github.com/pytorch/pytorch/pull/197039). It gets a new tensor.
+    It is written in place, so that other references see the value. With a
+    compiled formula it gets a new tensor: the backward pass may read the
+    buffer again and would find the new value
+    (https://github.com/pytorch/pytorch/pull/197039).
     """
     buffer = getattr(module, name)
     if module.is_compiled or is_compiling():
@@ -27,8 +27,9 @@ def set_buffer(module: BaseLoss, name: str, value: Tensor) -> None:
 def register_weights(module: BaseLoss, name: str,
                      weights: Sequence[float] | Tensor | None,
                      each: str) -> None:
-    """Keep fixed weights as an attribute, and as a buffer of that name with
-    an underscore: on the device, so that no call copies them there, and in no
+    """Keep fixed weights as attribute ``name`` and as buffer ``_name``.
+
+    The buffer is on the device, so that no call copies them there, and in no
     checkpoint.
 
     Raises:

@@ -58,14 +58,14 @@ def check_size(name: str, value: Any) -> None:
 
 
 def check_softmax(use_sigmoid: bool) -> None:
-    """Raise a ``ValueError`` where a config asks for a sigmoid."""
+    """Raise a ``ValueError`` if a config asks for a sigmoid."""
     if use_sigmoid:
         raise ValueError('the classes compete in a softmax, use_sigmoid must '
                          f'be False, got {use_sigmoid!r}')
 
 
 def check_floating(name: str, tensors: Tensors) -> None:
-    """Raise a ``TypeError`` unless every tensor is a floating-point one."""
+    """Raise a ``TypeError`` unless every tensor has a floating-point dtype."""
     several = isinstance(tensors, (tuple, list))
     if several and len(tensors) == 0:
         raise ValueError(f'{name} must hold at least one tensor, got none')
@@ -86,7 +86,7 @@ def check_same_shape(pred: Tensor, target: Tensor) -> None:
 
 
 def check_index(labels: Any, name: str = 'target') -> None:
-    """Raise a ``TypeError`` unless labels are a tensor of integers."""
+    """Raise a ``TypeError`` unless labels are an integer tensor."""
     if not isinstance(labels, Tensor):
         raise TypeError(
             f'{name} must be a tensor, got {type(labels).__name__}')
@@ -109,8 +109,8 @@ def check_label_range(labels: Tensor,
                       name: str = 'labels') -> None:
     """Raise for a label out of range, where checking is free.
 
-    On an accelerator it would synchronise with the host, and a compiler
-    cannot do it at all. There, torch's own indexing reports the label.
+    On an accelerator it would synchronise with the host, and a compiler cannot
+    do it. There, torch's own indexing reports the label.
     """
     if is_compiling() or type(labels) is not Tensor:
         return

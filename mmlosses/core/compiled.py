@@ -1,4 +1,4 @@
-"""Formulas compiled by ``torch.compile``, where a config asks for it."""
+"""Compilation of formulas by ``torch.compile``, on request of a config."""
 from __future__ import annotations
 import warnings
 from typing import Any, Callable, Dict
@@ -7,19 +7,14 @@ import torch
 
 from .tensors import is_transformed
 
-# By class and not by loss: a loss stays something to copy and to pickle.
+# Not kept on the loss, which must stay copyable and picklable.
 COMPILED: Dict[Callable, Callable] = {}
 
 
 def call_compiled(formula: Callable, *args: Any) -> Any:
-    """Call a function compiled, or as it is without a compiler.
+    """Call a function compiled, or eagerly where compilation fails.
 
-    Args:
-        formula (Callable): A function, not a method of one loss.
-        args: Its arguments, of any shape: one graph is for all of them.
-
-    Returns:
-        Any: Its return value.
+    ``formula`` is not a bound method: one graph serves all losses of a class.
     """
     if is_transformed():
         # The whole model is being compiled.

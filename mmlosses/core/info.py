@@ -1,13 +1,10 @@
-"""Metadata of a loss, which stand beside its class.
-
-Pages, citations, the catalogue and the checks of configs are made from them.
-"""
+"""Metadata of losses, for pages, citations, catalogue and config checks."""
 from __future__ import annotations
 from typing import NamedTuple
 
 
 class Paper(NamedTuple):
-    """The publication of a loss: authors separated by commas."""
+    """The publication of a loss; authors are separated by commas."""
     authors: str
     title: str
     venue: str
@@ -16,7 +13,7 @@ class Paper(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Its page at arXiv, or nothing."""
+        """The address of its arXiv page, or an empty string."""
         return self.arxiv and f'https://arxiv.org/abs/{self.arxiv}'
 
 
@@ -24,16 +21,16 @@ class LossInfo(NamedTuple):
     """The metadata of a loss.
 
     Args:
-        purpose (str): What it is for, in a line.
-        slots (str): Where stock configs take it.
-        expects (str): What the prediction must be: ``'boxes'`` (decoded
-            xyxy), ``'pixel boxes'``, ``'scores'`` (logits of classes),
-            ``'logits'``, ``'probabilities'`` (unless ``use_sigmoid=True``),
-            ``'numbers'``, ``'vectors'`` (cos, sin), ``'features'``,
-            ``'scaled cosines'``, ``'tags'``, ``'bins'``, ``'mixture'`` or
-            ``'any'``.
+        purpose (str): The use of the loss, in one line.
+        slots (str): Where stock configs use it.
+        expects (str): Kind of the prediction: ``'boxes'`` (decoded xyxy),
+            ``'pixel boxes'``, ``'scores'`` (logits of classes), ``'logits'``,
+            ``'probabilities'`` (unless ``use_sigmoid=True``), ``'numbers'``,
+            ``'vectors'`` (cos, sin), ``'features'``, ``'scaled cosines'``,
+            ``'tags'``, ``'bins'``, ``'mixture'`` or ``'any'``.
         paper (Paper, optional): The paper to cite.
-        source (str): Further sources, or what of the paper is meant.
+        source (str): Further sources, or the part of the paper.
+        example (dict): Arguments for the config on its page.
     """
     purpose: str
     slots: str

@@ -1,76 +1,66 @@
-"""Functions whose gradient torch makes infinite at a point that occurs."""
+"""Functions with a finite gradient where torch's is infinite."""
 from __future__ import annotations
-
 from typing import Tuple
 
 import torch
 from torch import Tensor
 
 # On processors with AVX-512, the log1p of torch 2.4 to 2.15, and with it
-# softplus and the binary cross entropy, takes ten times as long until the
-# process has called a power of enough numbers.
+# softplus and binary cross entropy, is ten times slower until the process
+# has computed a power of enough numbers.
 torch.ones(64, dtype=torch.float32, device='cpu').pow(1.5)
 
-# mmdet's, in every dtype that losses are computed in.
+# mmdet's value, for every dtype.
 EPS_LOG = 1e-12
 
-# Below this length a vector has no direction that could be trusted.
+# Below this length the direction of a vector is not reliable.
 MIN_NORM = 1e-6
 
 
 def coordinates_first(tensor: Tensor) -> Tensor:
     """Copy the last axis to the front.
 
-    Rows of coordinates make GIoU 1.4 times as fast as a strided view does.
+    Contiguous coordinates make GIoU 1.4 times as fast as a strided view does.
     """
     return torch.stack(tensor.unbind(-1))
 
 
 def safe_power(base: Tensor, exponent: float) -> Tensor:
-    """base ** exponent for a base from 0, with a finite gradient at 0."""
+    """base ** exponent for a base >= 0, with a finite gradient at 0."""
     return base.clamp(min=torch.finfo(base.dtype).tiny).pow(exponent)
 
 
 def safe_sqrt(square: Tensor) -> Tensor:
-    """The square root, with the gradient 0 at 0."""
+    """Return the square root, with gradient 0 at 0."""
     positive = square > 0
     root = torch.where(positive, square, torch.ones_like(square)).sqrt()
     return torch.where(positive, root, torch.zeros_like(root))
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:
-    r"""Scale vectors to length 1.
+    r"""Normalise vectors on the last axis to length 1.
 
     .. math::
         u = x / \|x\|, \qquad u = x \text{ where } \|x\| \le 10^{-6}
 
-    The gradient at a vector of zeros, as a dead ReLU emits it, is that of the
-    identity. Dividing by a small constant instead, as ``F.normalize`` does,
-    multiplies it by the inverse of the constant: 1e12.
-
-    Args:
-        vectors (Tensor): Vectors along the last axis.
-
-    Shape:
-        - vectors, returns: (\*, D).
-
-    Returns:
-        Tensor: The vectors of length 1, or of nearly none.
+    The gradient at a zero vector, as a dead ReLU emits it, is that of the
+    identity. ``F.normalize`` instead divides by a small constant, which
+    multiplies the gradient by 1e12.
     """
     return vectors / safe_length(vectors)
 
 
 def safe_length(vectors: Tensor) -> Tensor:
-    """What :func:`unit_vectors` divides by: the length, or 1 without any."""
+    """Return the divisor of :func:`unit_vectors`: the length, or about 1."""
     square = (vectors * vectors).sum(dim=-1, keepdim=True)
     return (square + (square <= MIN_NORM**2)).sqrt()
 
 
 def logs_of_probability(prob: Tensor) -> Tuple[Tensor, Tensor]:
-    """log p and log(1 - p), finite at 0 and 1, and without a gradient there.
+    """Return log p and log(1 - p), finite and without gradient at 0 and 1.
 
-    It would be 1e12, which half precision cannot hold: times the 0 of the
-    sigmoid before it, NaN. Beyond them a probability counts as 0 or 1.
+    There it would be 1e12: infinite in half precision and, times the 0 of the
+    sigmoid before it, NaN. Values out of range count as 0 or 1.
     """
     inside = (prob > 0) & (prob < 1)
     prob = torch.where(inside, prob, prob.detach().clamp(0, 1))

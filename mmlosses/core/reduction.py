@@ -10,18 +10,10 @@ EPS = torch.finfo(torch.float32).eps
 
 
 def align_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
-    """View a weight so that it broadcasts to the shape of a loss.
+    """View a weight so that it broadcasts to a per-element loss.
 
     Singleton axes are added or dropped on the right, since heads pass the
     weights of N samples with K keypoints as (N,), (N, K) or (N, K, 1).
-
-    Args:
-        weight (Tensor): The weight of each element, or of each leading axis.
-        shape (Sequence[int]): Shape of the per-element loss.
-
-    Returns:
-        Tensor: The weight with ``len(shape)`` axes, each of them 1 or the
-        size of that axis of the loss.
 
     Raises:
         TypeError: If the weight is not a tensor.
@@ -49,16 +41,8 @@ def reduce_loss(loss: Tensor,
                 avg_factor: float | Tensor | None = None) -> Tensor:
     """Reduce a weighted loss as mmdet does.
 
-    Args:
-        loss (Tensor): The weighted loss of each element.
-        reduction (str): ``'mean'``, ``'sum'`` or ``'none'``.
-        denominator (float | Tensor): Divides the sum of a ``'mean'`` without
-            ``avg_factor``.
-        avg_factor (float | Tensor, optional): Divides it instead: a number
-            or a tensor with one element.
-
-    Returns:
-        Tensor: The loss itself for ``'none'``, else a 0-dim tensor.
+    ``'mean'`` divides the sum by ``avg_factor``, a number or a tensor with one
+    element, or without it by ``denominator``.
 
     Raises:
         ValueError: If a tensor ``avg_factor`` has not exactly one element, or
@@ -78,6 +62,6 @@ def reduce_loss(loss: Tensor,
         if avg_factor.numel() != 1:
             raise ValueError('avg_factor must be a number or a tensor with '
                              f'one element, got {tuple(avg_factor.shape)}')
-        # A half or integer dtype could not hold the epsilon.
+        # Half precision and integers cannot represent the epsilon.
         avg_factor = avg_factor.reshape(()).to(loss.dtype)
     return total / (avg_factor + EPS)

@@ -12,8 +12,8 @@ from .reduction import align_weight, reduce_loss
 class TermsLoss(BaseLoss):
     """A loss of several terms per image: its elements have the shape (B, T).
 
-    The formula normalises each term by its own count. So ``'mean'`` adds the
-    images, as ``'sum'`` does, and an ``avg_factor`` divides each term. A
+    The formula normalises each term by its own count. So ``'mean'`` sums over
+    the images, as ``'sum'`` does, and an ``avg_factor`` divides each term. A
     weight (B,) has one number for each image.
     """
 
@@ -34,7 +34,7 @@ class TermsLoss(BaseLoss):
 
 
 def add_terms(loss: Tensor, terms: Sequence[Tensor]) -> Tensor:
-    """Add terms to a loss; ``sum`` would add a 0 too."""
+    """Add terms to a loss; ``sum`` would start from a 0."""
     for term in terms:
         loss = loss + term
     return loss

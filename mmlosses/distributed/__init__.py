@@ -1,1 +1,1 @@
-"""Classes that are sharded over the ranks of a training."""
+"""Classes that are sharded over the ranks of a distributed training."""

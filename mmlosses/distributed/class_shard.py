@@ -1,4 +1,4 @@
-"""Classes that are spread over the ranks of a training."""
+"""The part of the classes that one rank holds."""
 from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, List, Sequence
@@ -13,12 +13,12 @@ from torch import Tensor
 class ClassShard:
     """The classes of one rank, from ``begin`` to before ``end``.
 
-    Every rank must call each method equally often: they talk to each other.
+    The methods communicate: every rank must call each equally often.
 
     Args:
         classes (int): Number of all classes.
-        rank (int): Which part this rank has.
-        ranks (int): Number of parts, which differ by at most one class.
+        rank (int): Index of this rank's part.
+        ranks (int): Number of parts, whose sizes differ by at most one class.
     """
     classes: int
     rank: int
@@ -26,11 +26,11 @@ class ClassShard:
 
     @classmethod
     def of_this_rank(cls, classes: int) -> ClassShard:
-        """The shard of the process that asks; all classes if it is alone."""
+        """Return the shard of this process; all classes if it is alone."""
         return cls(classes, *get_dist_info())
 
     def bound(self, rank: int) -> int:
-        """The first class of a rank."""
+        """Return the first class of a rank."""
         return self.classes * rank // self.ranks
 
     @property
@@ -44,7 +44,7 @@ class ClassShard:
         return self.bound(self.rank + 1)
 
     def all_rows(self, tensor: Tensor) -> List[int]:
-        """How many rows the tensors of the ranks have. It waits for them."""
+        """Gather the number of rows of each rank's tensor, on the host."""
         if self.ranks == 1:
             return [len(tensor)]
         number = torch.tensor([len(tensor)], device=tensor.device)
@@ -53,10 +53,10 @@ class ClassShard:
         return torch.cat(numbers).tolist()
 
     def gather(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
-        """Put the rows of all ranks below each other."""
+        """Concatenate the rows of all ranks."""
         if self.ranks == 1:
             return tensor
-        # Parts of different sizes cannot be exchanged.
+        # all_gather needs parts of the same size.
         padded = tensor.new_zeros(max(rows), *tensor.shape[1:])
         padded[:len(tensor)] = tensor
         parts = [torch.empty_like(padded) for _ in rows]
@@ -64,26 +64,26 @@ class ClassShard:
         return torch.cat([part[:number] for part, number in zip(parts, rows)])
 
     def own(self, tensor: Tensor, rows: Sequence[int]) -> Tensor:
-        """The rows of this rank among those of all."""
+        """Return the rows of this rank among those of all."""
         begin = sum(rows[:self.rank])
         return tensor[begin:begin + rows[self.rank]].clone()
 
     def add(self, tensor: Tensor) -> Tensor:
-        """The sum over the ranks."""
+        """Return the sum over the ranks."""
         return self.reduced(tensor, dist.ReduceOp.SUM)
 
     def highest(self, tensor: Tensor) -> Tensor:
-        """The maximum over the ranks."""
+        """Return the maximum over the ranks."""
         return self.reduced(tensor, dist.ReduceOp.MAX)
 
     def reduced(self, tensor: Tensor, operation: Any) -> Tensor:
-        """A new tensor, what the ranks have made of theirs."""
+        """Return a new tensor, reduced over the ranks."""
         tensor = tensor.contiguous().clone()
         if self.ranks > 1:
             dist.all_reduce(tensor, operation)
         return tensor
 
     def rows(self) -> List[int]:
-        """How many classes each rank has."""
+        """Return the number of classes of each rank."""
         bounds = [self.bound(rank) for rank in range(self.ranks + 1)]
         return [end - begin for begin, end in zip(bounds, bounds[1:])]

@@ -1,4 +1,4 @@
-"""Checkpoints of trainings in which each rank has a part of the classes."""
+"""Checkpoints of trainings in which each rank holds a part of the classes."""
 from __future__ import annotations
 from typing import Any, Dict, List, Tuple
 
@@ -14,18 +14,18 @@ from .wrapper import ShardedClassesDDP, sharded_losses
 
 
 def savers(runner: Runner) -> List[CheckpointHook]:
-    """The hooks that save checkpoints."""
+    """Return the hooks that save checkpoints."""
     return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
 
 
 def sharded(runner: Runner) -> Dict[str, Tuple[Any, ClassShard]]:
-    """The losses whose classes are spread over ranks, by name."""
+    """Return the losses with sharded classes and their shards, by name."""
     model = runner.model
     return sharded_losses(model.module if is_model_wrapper(model) else model)
 
 
 def position(runner: Runner, parameter: nn.Parameter) -> int:
-    """Under which number the optimizer saves what it keeps of a parameter."""
+    """Return the index of a parameter in the optimizer's state."""
     wrapper = runner.optim_wrapper
     if not isinstance(wrapper, OptimWrapper):
         raise TypeError('losses with shard_classes=True need one optimizer, '
@@ -36,16 +36,16 @@ def position(runner: Runner, parameter: nn.Parameter) -> int:
 
 @HOOKS.register_module()
 class ShardedClassesHook(Hook):
-    """Save the classes of all ranks, and give each rank its own on resuming.
+    """Save the classes of all ranks; on resume, give each rank its own.
 
-    See :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`. Every rank holds the
-    vectors of all classes during a validation or test, and for a moment each
-    time that ``CheckpointHook`` saves, one after another with what the
-    optimizer keeps of them.
+    See :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`. Every rank
+    holds the vectors of all classes during validation and test, and briefly
+    whenever ``CheckpointHook`` saves, when their optimizer state is gathered
+    too, one tensor after another.
 
     Raises:
-        TypeError: If the model is wrapped by anything else, which would
-            exchange the parts, or there are several optimizers.
+        TypeError: If the model has another wrapper, which would exchange the
+            parts, or there are several optimizers.
         RuntimeError: If a checkpoint is saved at another time.
 
     Example:
@@ -70,7 +70,7 @@ class ShardedClassesHook(Hook):
                 f'{type(model).__name__}')
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Bring the parts together, if this is when checkpoints are saved."""
+        """Gather the parts if checkpoints are saved by epoch."""
         if any([hook.by_epoch for hook in savers(runner)]):
             self.gather(runner)
 
@@ -79,24 +79,24 @@ class ShardedClassesHook(Hook):
                          batch_idx: int,
                          data_batch: Any = None,
                          outputs: Any = None) -> None:
-        """Do so for those who save by iterations."""
+        """Gather the parts if a checkpoint is saved at this iteration."""
         for hook in savers(runner):
             if not hook.by_epoch and (self.every_n_train_iters(
                     runner, hook.interval) or self.is_last_train_iter(runner)):
                 self.gather(runner)
 
     def before_val(self, runner: Runner) -> None:
-        """Let each rank predict all classes; what is best may be saved."""
+        """Lend each rank all classes, and gather for the best checkpoint."""
         self.lend(runner)
         if any([hook.save_best for hook in savers(runner)]):
             self.gather(runner)
 
     def before_test(self, runner: Runner) -> None:
-        """Let each rank predict all classes."""
+        """Lend each rank all classes."""
         self.lend(runner)
 
     def after_val(self, runner: Runner) -> None:
-        """Free them."""
+        """Free the lent classes."""
         for module, _ in sharded(runner).values():
             module.whole = None
 
@@ -105,14 +105,14 @@ class ShardedClassesHook(Hook):
     def lend(self, runner: Runner) -> None:
         """Give each rank the vectors of all classes.
 
-        Now and not when it predicts: ranks need not have the same number of
-        batches.
+        Before the loop and not at prediction: ranks may have different numbers
+        of batches.
         """
         for module, shard in sharded(runner).values():
             module.whole = shard.gather(module.weight.detach(), shard.rows())
 
     def gather(self, runner: Runner) -> None:
-        """Bring together what the ranks have."""
+        """Gather the vectors and optimizer states of all ranks."""
         if self.when == runner.iter:
             return
         self.when = runner.iter
@@ -125,12 +125,12 @@ class ShardedClassesHook(Hook):
                 for key, value in dict(kept, weight=part).items()
                 if isinstance(value, Tensor) and value.shape == part.shape
             }
-            if shard.rank == 0:  # who saves
+            if shard.rank == 0:  # it saves
                 self.whole[name] = whole
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: Dict[str, Any]) -> None:
-        """Put the whole where the part of rank 0 is."""
+        """Replace the part of rank 0 by all classes."""
         if self.when != runner.iter and sharded(runner):
             raise RuntimeError(
                 'with shard_classes=True checkpoints are saved by '
@@ -144,7 +144,7 @@ class ShardedClassesHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner,
                               checkpoint: Dict[str, Any]) -> None:
-        """Take the part of this rank out of what the optimizer had."""
+        """Keep the part of this rank of the optimizer state."""
         states = checkpoint.get('optimizer', {}).get('state', {})
         for name, (module, shard) in sharded(runner).items() if states else ():
             index = position(runner, module.weight)

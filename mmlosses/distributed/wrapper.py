@@ -1,4 +1,4 @@
-"""Model wrappers of distributed trainings."""
+"""Model wrapper for distributed trainings with sharded classes."""
 from __future__ import annotations
 from typing import Any, Dict, Tuple
 
@@ -10,7 +10,7 @@ from .class_shard import ClassShard
 
 
 def sharded_losses(model: nn.Module) -> Dict[str, Tuple[Any, ClassShard]]:
-    """The losses whose classes are sharded over ranks, with their shards."""
+    """Return the losses with sharded classes and their shards, by name."""
     return {
         name: (module, module.shard)
         for name, module in model.named_modules()
@@ -20,28 +20,26 @@ def sharded_losses(model: nn.Module) -> Dict[str, Tuple[Any, ClassShard]]:
 
 @MODEL_WRAPPERS.register_module()
 class ShardedClassesDDP(MMDistributedDataParallel):
-    """Distributed training in which each rank has a part of the classes.
+    """Distributed training in which each rank holds a part of the classes.
 
     With a million classes of 512 numbers, the class vectors, their gradient
-    and their momentum take 6 GB, and those of each rank need not be the same.
-    Losses with ``shard_classes=True`` exchange the features of all ranks
-    instead, and each rank compares them with the classes that it has. The
-    loss and every gradient are those of one process with the whole batch.
+    and their momentum take 6 GB. With ``shard_classes=True``, a loss keeps a
+    part of the vectors on each rank and exchanges the features instead. The
+    loss and every gradient equal those of one process with the whole batch.
 
-    This wrapper keeps the parts apart. The hook writes all classes into the
-    checkpoint, which any number of ranks resumes, also one.
+    This wrapper keeps the parts separate. The hook writes all classes into the
+    checkpoint, from which any number of ranks can resume, also one.
 
-    Where it ends: the ranks wait for one another in each step to learn how
-    many features each has. Every rank computes with the features of all, so
-    that a rank's share of the work falls with the number of ranks only while
-    the batch of each stays, or shrinks. ``clip_grad`` by the norm would scale
-    each rank by the norm of its own part, and ``EMAHook`` would save that of
-    rank 0: neither can be used.
+    Limits: in each step the ranks synchronise to exchange their numbers of
+    features. Every rank processes the features of all ranks, so its work falls
+    with the number of ranks only if its batch stays the same or shrinks.
+    ``clip_grad`` by the norm would scale each rank by the norm of its own
+    part, and ``EMAHook`` would save that of rank 0: neither can be used.
 
     Args:
         module (nn.Module): The model.
-        args: Of :class:`mmengine.model.MMDistributedDataParallel`.
-        kwargs: Of the same.
+        args: See :class:`mmengine.model.MMDistributedDataParallel`.
+        kwargs: The same by name.
 
     Source:
         Xiang An et al. Partial FC: Training 10 Million Identities on a Single

@@ -17,13 +17,13 @@ from mmlosses.registry import MODELS
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-#: What heads read of a loss, beside what every loss of mmlosses has.
+#: Attributes that heads read, beside those that every loss has.
 READ_BY_HEADS = ('use_sigmoid', 'class_weight', 'bg_cls_weight', 'activated',
                  'ignore_index', 'num_classes', 'beta', 'custom_cls_channels',
                  'custom_activation', 'custom_accuracy', 'get_cls_channels',
                  'get_activation', 'get_accuracy')
 
-# What the config of a sum may say for all of its losses.
+# Arguments that a SumLoss can pass to all of its losses.
 SHARED = ('use_sigmoid', 'class_weight', 'ignore_index', 'use_target_weight')
 
 # mmdet's and mmpose's name of the weight in a call.
@@ -31,7 +31,7 @@ SYNONYMS = {'weight': 'target_weight', 'target_weight': 'weight'}
 
 
 def accepted_by(loss: nn.Module) -> Set[str] | None:
-    """The names of what a call can pass, None where that is anything."""
+    """Return the argument names of a call, None if any are accepted."""
     parameters = call_signature(loss).parameters
     if any([p.kind is p.VAR_KEYWORD for p in parameters.values()]):
         return None
@@ -40,51 +40,48 @@ def accepted_by(loss: nn.Module) -> Set[str] | None:
 
 @MODELS.register_module()
 class SumLoss(BaseLoss):
-    r"""The sum of several losses, in a slot that has one.
+    r"""The sum of several losses, for a slot that takes one.
 
     .. math::
         L = \sum_i L_i \qquad \text{or} \qquad
         L = \sum_i e^{-s_i} L_i + \tfrac{1}{2} s_i
 
-    with the losses :math:`L_i`, each with its own ``loss_weight``. They are
-    called as the head calls the sum: every argument is passed on to each of
-    them. What heads read of a loss, such as ``use_sigmoid``, is that of the
-    losses.
+    with the losses :math:`L_i`, each with its own ``loss_weight``. Every
+    argument of a call is passed on to each loss. Attributes that heads read,
+    such as ``use_sigmoid``, are those of the losses.
 
-    The second form learns the weights: :math:`s_i` is the logarithm of the
-    variance of task i. It needs losses that are not negative, and is at its
-    minimum :math:`s_i = \log 2 L_i`, where each loss weighs
-    :math:`1 / (2 L_i)`. An :math:`L_i` of exactly 0, such as that of a batch
-    without objects, tells nothing about :math:`s_i` and leaves out its term.
+    The second form learns the weights: :math:`s_i` is the log variance of task
+    i. It needs non-negative losses; at the minimum, :math:`s_i = \log 2 L_i`,
+    each loss has the weight :math:`1 / (2 L_i)`. An :math:`L_i` of exactly 0,
+    such as that of a batch without objects, carries no information about
+    :math:`s_i`, and its term is left out.
 
-    In a training, the terms are logged beside the losses, in the names of
-    their classes: ``sum_loss.GIoULoss``. Terms of several calls in one
-    iteration, as by heads of several levels, are added. No call waits for the
-    device: the numbers are read when they are printed.
+    During training, the terms are logged beside the losses, under their class
+    names: ``sum_loss.GIoULoss``. Terms of several calls in one iteration, as
+    by heads of several levels, are added. Logging does not synchronise with
+    the host: values are read when they are printed.
 
     Args:
-        losses (list[dict]): The configs of at least one loss, each with a
-            scoped name, such as ``'mmlosses.L1Loss'`` or ``'mmdet.L1Loss'``,
-            or with a class for its type.
+        losses (list[dict]): Configs of at least one loss, each with a scoped
+            name, such as ``'mmlosses.L1Loss'`` or ``'mmdet.L1Loss'``, or a
+            class as its type.
         weighting (str, optional): ``'uncertainty'`` learns the weights.
-            ``None`` leaves them. Default: None.
+            Default: None.
         initial_log_var (float | list[float], optional): With
-            ``'uncertainty'``, what :math:`s_i` begin with, one for each or
-            the same for all. ``None`` is 0, the plain sum. Default: None.
-        log_name (str): What the names of the terms in the log begin with. A
-            second loss with the same name in a model is ``sum_loss_2``.
-            Default: ``'sum_loss'``.
-        use_sigmoid (bool, optional): That of every loss that takes it and
-            says nothing itself. Some heads look for it in this place of the
-            config. Default: None.
-        class_weight (list[float] | Tensor, optional): The same, for the
-            weight of each class. Default: None.
-        ignore_index (int, optional): The same, for the label that does not
-            count. Default: None.
+            ``'uncertainty'``, initial :math:`s_i`, one for each loss or for
+            all. ``None`` is 0, the plain sum. Default: None.
+        log_name (str): Prefix of the terms in the log. A second loss with the
+            same prefix in a model is ``sum_loss_2``. Default: ``'sum_loss'``.
+        use_sigmoid (bool, optional): Default for every loss that takes it, in
+            the place where some heads read it. Default: None.
+        class_weight (list[float] | Tensor, optional): Default for every loss
+            that takes it. Default: None.
+        ignore_index (int, optional): Default for every loss that takes it.
+            Default: None.
 
     Attributes:
-        parts (dict[str, Tensor]): The terms of the last call by the names of
-            their classes, detached. The loss is their sum.
+        parts (dict[str, Tensor]): The detached terms of the last call by class
+            name. The loss is their sum.
         log_vars (nn.Parameter): With ``'uncertainty'``, the :math:`s_i`.
 
     Shape:
@@ -98,18 +95,17 @@ class SumLoss(BaseLoss):
     """
 
     info = LossInfo(
-        purpose='several losses in a slot that has one',
-        slots='Every slot whose loss returns one tensor, of mmdet and mmpose',
+        purpose='several losses in a slot that takes one',
+        slots='any slot of mmdet or mmpose whose loss returns one tensor',
         expects='any',
         paper=Paper(
             'Alex Kendall, Yarin Gal, Roberto Cipolla',
             'Multi-Task Learning Using Uncertainty to Weigh Losses for Scene '
             'Geometry and Semantics', 'CVPR', 2018, '1705.07115'),
-        source='The learned weights, equation 10, with '
-        r':math:`s = \log '
-        r'\sigma^2`. Its factor 1/2 of a squared error, also in '
-        'equation 7, is left out, so that the option begins with the '
-        r'plain sum. It only moves :math:`s_i` by :math:`\log 2`.')
+        source='The learned weights, equation 10, with :math:`s = '
+        r'\log \sigma^2`. The factor 1/2 of a squared error, as in '
+        'equation 7, is omitted, so that training starts with the '
+        r'plain sum. It only shifts :math:`s_i` by :math:`\log 2`.')
 
     def __init__(  # type: ignore[misc]
             self,
@@ -155,7 +151,7 @@ class SumLoss(BaseLoss):
         if compile:
             self.is_compiled = True
         if self.use_target_weight is None:
-            # A head passes weights where this is True.
+            # Heads pass weights only if this is True.
             given = self.values_of('use_target_weight').values()
             self.use_target_weight = (True if True in given else
                                       False if False in given else None)
@@ -174,7 +170,7 @@ class SumLoss(BaseLoss):
                 for name, loss in zip(self.names, self.losses)
             })
         for name, loss in zip(self.names, self.losses):
-            # Those of mmpose have a mean, and no name for it.
+            # mmpose's losses average, but have no such attribute.
             has = getattr(loss, 'reduction', 'mean')
             if has != self.reduction:
                 raise ValueError(
@@ -182,7 +178,7 @@ class SumLoss(BaseLoss):
                     f'{has!r}: write it in the config of SumLoss')
 
     def _check_same(self, attribute: str, values: Dict[str, Any]) -> None:
-        """Raise unless all values are the same."""
+        """Raise unless all values are equal."""
         if len(set(values.values())) > 1:
             raise ValueError(
                 f'the losses of a SumLoss must have the same {attribute}, got '
@@ -190,7 +186,7 @@ class SumLoss(BaseLoss):
                              for name, x in values.items()]))
 
     def values_of(self, attribute: str) -> Dict[str, Any]:
-        """What the losses have under a name, for those that have it."""
+        """Return the values of an attribute, for losses that have it."""
         return {
             name: getattr(loss, attribute)
             for name, loss in zip(self.names, self.losses)
@@ -198,7 +194,7 @@ class SumLoss(BaseLoss):
         }
 
     def __getattr__(self, name: str) -> Any:
-        """What heads read, where the losses agree on it."""
+        """Return an attribute that heads read, where the losses agree."""
         if name not in READ_BY_HEADS:
             return super().__getattr__(name)
         values = self.values_of(name)
@@ -217,7 +213,7 @@ class SumLoss(BaseLoss):
 
     @property
     def is_compiled(self) -> bool:
-        """Whether a formula of one of the losses is compiled."""
+        """True if the formula of one of the losses is compiled."""
         return any([getattr(x, 'is_compiled', False) for x in self.losses])
 
     @is_compiled.setter
@@ -230,16 +226,14 @@ class SumLoss(BaseLoss):
         """Compute the loss.
 
         Args:
-            args: What the losses are called with, such as prediction, target
-                and weight.
-            kwargs: The same by name. What is None, a loss need not know.
-
-        Returns:
-            Tensor: A 0-dim tensor, or one element each for ``'none'``.
+            args: Arguments of the losses, such as prediction, target, weight.
+            kwargs: The same by name. A loss need not accept those that are
+                None.
 
         Raises:
             ValueError: If the losses return different shapes.
-            TypeError: If a loss takes no such argument, or returns no tensor.
+            TypeError: If a loss does not take an argument, or returns no
+                tensor.
         """
         # Once, so that the gradients of half precision add up in float32.
         args = upcast_all(args)
@@ -272,7 +266,7 @@ class SumLoss(BaseLoss):
         return self.loss_weight * add_terms(terms[0], terms[1:])
 
     def _call(self, index: int, args: Any, kwargs: Dict[str, Any]) -> Tensor:
-        """Call one loss with what it takes."""
+        """Call one loss with the arguments that it takes."""
         name, accepted = self.names[index], self.accepted[index]
         if accepted is not None:
             kwargs = {
@@ -298,7 +292,7 @@ class SumLoss(BaseLoss):
 
 
 def upcast_all(value: Any) -> Any:
-    """Half precision as float32, also within tuples and lists."""
+    """Return half precision as float32, also within tuples and lists."""
     if isinstance(value, Tensor):
         return upcast(value)
     if type(value) in (tuple, list):
@@ -307,7 +301,7 @@ def upcast_all(value: Any) -> Any:
 
 
 def device_of(value: Any) -> str:
-    """The kind of device of the first tensor of a call."""
+    """Return the device type of the first tensor of a call."""
     while isinstance(value, (tuple, list)) and value:
         value = value[0]
     return value.device.type if isinstance(value, Tensor) else 'cpu'
@@ -315,15 +309,12 @@ def device_of(value: Any) -> str:
 
 def build_losses(configs: Sequence[Any], shared: Dict[str, Any],
                  reduction: str) -> List[nn.Module]:
-    """Build losses, each with those of the shared arguments that it takes.
+    """Build losses, each with the shared arguments that it takes.
 
     Args:
-        configs (Sequence[dict | nn.Module]): Configs, or what they build.
-        shared (dict): Arguments, of which each must fit one of the losses.
-        reduction (str): Of each loss.
-
-    Returns:
-        list[nn.Module]: The losses.
+        configs (Sequence[dict | nn.Module]): Configs, or built losses.
+        shared (dict): Arguments, each of which a loss must take.
+        reduction (str): Reduction of each loss.
     """
     losses, taken = [], set()
     for config in configs:
@@ -352,7 +343,7 @@ def build_losses(configs: Sequence[Any], shared: Dict[str, Any],
 
 
 def check_scope(config: Any) -> None:
-    """Raise unless a config says whose loss it means."""
+    """Raise unless the type in a config has a scope."""
     if not isinstance(config, dict) or 'type' not in config:
         raise TypeError('losses must hold configs of losses, such as '
                         f"dict(type='mmlosses.L1Loss'), got {config!r}")
@@ -365,7 +356,7 @@ def check_scope(config: Any) -> None:
 
 
 def unique_names(losses: Sequence[nn.Module]) -> List[str]:
-    """The names of their classes, with a number from the second on."""
+    """Return the class names, numbered from the second occurrence."""
     names: List[str] = []
     for loss in losses:
         name = kind = type(loss).__name__
@@ -378,7 +369,7 @@ def unique_names(losses: Sequence[nn.Module]) -> List[str]:
 
 
 def initial_log_vars(value: float | Sequence[float], number: int) -> Tensor:
-    """One for each loss."""
+    """Return one value for each loss."""
     values = torch.as_tensor(value, dtype=torch.get_default_dtype())
     if values.ndim > 1 or (values.ndim and len(values) != number):
         raise ValueError('initial_log_var must be a number, or one for each '
@@ -387,13 +378,13 @@ def initial_log_vars(value: float | Sequence[float], number: int) -> Tensor:
 
 
 def weigh_by_uncertainty(loss: Tensor, log_var: Tensor) -> Tensor:
-    """exp(-s) L + s / 2, and nothing where L is 0."""
+    """exp(-s) L + s / 2, and 0 where L is 0."""
     log_var = log_var.to(loss.dtype)
     return torch.exp(-log_var) * loss + log_var / 2 * (loss.detach() != 0)
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two attributes are equal, or methods of one class."""
+    """Return True for equal attributes, or methods of one class."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.shape == other.shape and bool((one == other).all())
     if callable(one) and callable(other):

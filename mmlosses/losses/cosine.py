@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
-    r"""Half of 1 minus the cosine of each embedding and its vector, (\*, D)."""
+    """Half of 1 minus the cosine of each embedding and its vector."""
     # Embeddings are not normalised: keeping their lengths saves memory.
     cosine = (embeddings * unit_vectors(vectors)).sum(dim=-1)
     return (1 - cosine / safe_length(embeddings).squeeze(-1)) / 2
@@ -47,10 +47,7 @@ def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def shapes_may_depend_on(tensor: Tensor) -> bool:
-    """Return True if counting in a tensor needs no host synchronisation.
-
-    Nor may it break a graph.
-    """
+    """Return True if counting causes no graph break and no host sync."""
     return (not is_transformed() and tensor.device.type == 'cpu'
             and type(tensor) is Tensor)
 
@@ -258,7 +255,7 @@ class CCSLoss(BaseLoss):
 
     @staticmethod
     def assign(anchors: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the greatest IoU (B, A) of each anchor, and that box's label."""
+        """Return each anchor's greatest IoU (B, A) and that box's label."""
         # A dummy box, so that an image may have no boxes.
         nothing = annotations.new_full((len(annotations), 1, 5), -1)
         annotations = torch.cat([annotations, nothing], dim=1)

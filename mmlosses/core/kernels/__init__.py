@@ -1,1 +1,1 @@
-"""Fast paths, each beside the plain formula that it must equal."""
+"""Fast paths, each beside the plain reference formula."""

@@ -1,4 +1,4 @@
-"""Power of an angle: 0.35 of the time that autograd takes."""
+"""Power of an angle with its derivative, in 0.35 of autograd's time."""
 from __future__ import annotations
 import math
 from typing import Tuple
@@ -8,16 +8,15 @@ from torch import Tensor
 
 from ..numeric import coordinates_first
 
-# Shorter vectors are zero: their gradient, 1 / length, would not be finite.
+# Shorter vectors count as zero: their gradient, 1 / length, is not finite.
 SHORTEST = 16 * torch.finfo(torch.float32).tiny
 
 
 def unit_scale(vectors: Tensor) -> Tensor:
-    """The largest component of each vector, as a constant; 0 if too small.
+    """Return the largest component of each vector, detached; 0 if tiny.
 
-    Dividing by it keeps products of components from running over or under.
-    An angle does not depend on the length of its sides, so the gradient is
-    right without that of this scale.
+    Dividing by it prevents overflow and underflow of products. An angle does
+    not depend on the length of its sides, so the scale needs no gradient.
     """
     scale = vectors.detach().abs().amax(dim=-1)
     return torch.where(scale < SHORTEST, torch.zeros_like(scale), scale)
@@ -39,14 +38,14 @@ def angle_power(pred: Tensor, target: Tensor, exponent: float,
     dot = p_cos * t_cos + p_sin * t_sin
     cross = torch.where(zero, torch.ones_like(cross), cross)
     # Not atan2 of abs(cross), which has no gradient at 180 degrees, where
-    # turning to either side is downhill.
+    # turning either way reduces the angle.
     theta = torch.atan2(cross, dot).abs()
     return (factor * theta)**exponent
 
 
 def angle_power_and_derivative(pred: Tensor, target: Tensor, exponent: float,
-                           factor: float) -> Tuple[Tensor, Tensor]:
-    r"""The same and its derivative.
+                               factor: float) -> Tuple[Tensor, Tensor]:
+    r"""Return the same and its derivative.
 
     .. math::
         \frac{\partial \theta}{\partial p}
@@ -63,12 +62,12 @@ def angle_power_and_derivative(pred: Tensor, target: Tensor, exponent: float,
     theta = torch.atan2(cross, dot, out=cross).masked_fill_(zero, math.pi / 2)
     angle = torch.abs(theta, out=dot).mul_(factor)
     power = angle.pow(exponent)
-    # No angle, no side to turn to: 0, whatever it is divided by.
+    # At angle 0 the sign, and with it the derivative, is 0.
     steep = theta.sign_().mul_(exponent * factor).mul_(power)
     steep = steep.div_(angle.clamp_(min=torch.finfo(angle.dtype).tiny))
     square = (p_cos * p_cos).addcmul_(p_sin, p_sin).mul_(scales[0])
     steep = steep.div_(square).masked_fill_(zero, 0)
-    # In the memory of the target's copy.
+    # Reuse the memory of the target's copy.
     torch.mul(p_sin, steep, out=t_cos)
     torch.mul(p_cos, steep.neg_(), out=t_sin)
     return power, torch.stack([t_cos, t_sin], dim=-1)

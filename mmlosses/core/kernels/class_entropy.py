@@ -1,8 +1,7 @@
-"""Cross entropy over the products with one vector for each class.
+"""Cross entropy over the products of queries with class vectors.
 
-With many classes, the logits and the class vectors are all that counts, and
-each pass over them costs as much as a tenth of a matrix product. Autograd
-takes a dozen.
+With many classes, each pass over the logits or the class vectors costs a tenth
+of a matrix product. Autograd takes a dozen passes.
 """
 from __future__ import annotations
 import math
@@ -24,7 +23,7 @@ def class_entropy(queries: Tensor,
                   labels: Tensor,
                   normalize: bool = False,
                   margin_fn: MarginFn | None = None) -> Tensor:
-    r"""Cross entropy over the products of queries and class vectors.
+    r"""Cross entropy over the products of queries and class vectors: (N,).
 
     .. math::
         \ell_n = -\log \frac{e^{m(z_{n y_n})}}
@@ -32,18 +31,11 @@ def class_entropy(queries: Tensor,
         z_{nj} = x_n \cdot w_j \text{ or } x_n \cdot \frac{w_j}{\|w_j\|}
 
     Args:
-        queries (Tensor): Queries x.
-        vectors (Tensor): Class vectors w.
-        labels (Tensor): The class y of each query, int64.
-        normalize (bool): Whether class vectors are scaled to length 1.
-        margin_fn (Callable, optional): The margin m of the label's logits.
-
-    Shape:
-        - queries: (N, D); vectors: (C, D); labels: (N,).
-        - returns: (N,).
-
-    Returns:
-        Tensor: The loss of each query.
+        queries (Tensor): Queries x (N, D).
+        vectors (Tensor): Class vectors w (C, D).
+        labels (Tensor): Class y of each query (N,), int64.
+        normalize (bool): If True, class vectors are normalised.
+        margin_fn (Callable, optional): Margin m of the labels' logits.
     """
     if normalize:
         vectors = unit_vectors(vectors)
@@ -61,20 +53,17 @@ def fast_class_entropy(queries: Tensor,
                        margin_fn: MarginFn | None = None,
                        chunk_size: int | None = None,
                        shard: ClassShard | None = None) -> Tensor:
-    """The same as :func:`class_entropy`, in as few passes as it takes.
+    """Compute :func:`class_entropy` in as few passes as possible.
 
     Args:
         queries (Tensor): See :func:`class_entropy`.
-        vectors (Tensor): See there; with ``shard`` those of its classes.
-        labels (Tensor): See there.
-        normalize (bool): See there.
-        margin_fn (Callable, optional): See there.
-        chunk_size (int, optional): Of how many classes there are logits at a
-            time. The backward pass makes them once more.
+        vectors (Tensor): With ``shard`` those of its classes.
+        labels (Tensor): See :func:`class_entropy`.
+        normalize (bool): See :func:`class_entropy`.
+        margin_fn (Callable, optional): See :func:`class_entropy`.
+        chunk_size (int, optional): Number of classes whose logits are in
+            memory at a time; the backward pass recomputes them.
         shard (ClassShard, optional): The classes of this rank.
-
-    Returns:
-        Tensor: The loss of each query of this rank.
     """
     if shard is None and is_transformed():
         return class_entropy(queries, vectors, labels, normalize, margin_fn)
@@ -82,22 +71,22 @@ def fast_class_entropy(queries: Tensor,
                               chunk_size, shard)
 
 
-# Copies are made of so many classes at a time. Smaller blocks would fit a
-# cache, but each one makes threads wait for one another.
+# Number of classes copied at a time. Smaller blocks would fit a cache, but
+# each one synchronises the threads.
 BLOCK = 16_384
 
 
 class ClassEntropy(torch.autograd.Function):
-    """Keeps the exponential of each logit, or none of them.
+    """The autograd function of :func:`fast_class_entropy`.
 
-    See :func:`fast_class_entropy`.
+    It keeps the exponential of each logit, or with chunks or a shard none.
     """
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, vectors: Tensor, labels: Tensor,
-                normalize: bool, margin_fn: MarginFn | None, chunk_size: int | None,
-                shard: ClassShard | None) -> Tensor:
-        """Compute the loss, and the softmax except for a factor."""
+                normalize: bool, margin_fn: MarginFn | None,
+                chunk_size: int | None, shard: ClassShard | None) -> Tensor:
+        """Compute the loss, and the softmax up to a factor."""
         ctx.args, ctx.shard = (normalize, margin_fn), shard
         ctx.rows = None
         if shard is not None:
@@ -106,12 +95,12 @@ class ClassEntropy(torch.autograd.Function):
             labels = shard.gather(labels, ctx.rows) - shard.begin
         inverse = None
         if normalize:
-            # Of lengths, since class vectors of length 1 would be copies.
+            # Lengths only: normalised class vectors would be copies.
             length = torch.linalg.vector_norm(vectors, dim=1)
             inverse = length.masked_fill(length <= MIN_NORM, 1).reciprocal()
         keep = chunk_size is None and shard is None
         ctx.chunk = BLOCK if keep else chunk_size or len(vectors)
-        # Of a single class, there are no others.
+        # A single class has no others.
         top = queries.new_full((len(queries), 1),
                                torch.finfo(queries.dtype).min)
         total, target = torch.zeros_like(top), torch.zeros_like(top)
@@ -154,9 +143,9 @@ class ClassEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
-        """Multiply the derivatives of the logits by the other vectors."""
+        """Return the gradients of queries and vectors."""
         if torch.is_grad_enabled():
-            # A second derivative is wanted, and the first has no graph.
+            # For a second derivative, since the fast first has no graph.
             grads = differentiable_grads(ctx, grad)
         else:
             with autocast_off(grad.device.type):
@@ -165,7 +154,7 @@ class ClassEntropy(torch.autograd.Function):
 
 
 def blocks(number: int, size: int) -> List[slice]:
-    """Cut a number of classes into slices of a size, the last one smaller."""
+    """Split a number of classes into slices of at most ``size``."""
     return [
         slice(begin, min(begin + size, number))
         for begin in range(0, number, size)
@@ -174,20 +163,20 @@ def blocks(number: int, size: int) -> List[slice]:
 
 def products(queries: Tensor, vectors: Tensor, inverse: Tensor | None,
              block: slice) -> Tensor:
-    """The logits of the queries for a block of classes."""
+    """Return the logits of the queries for a block of classes."""
     logits = queries @ vectors[block].T
     return logits if inverse is None else logits.mul_(inverse[block])
 
 
 def locate(labels: Tensor, block: slice) -> Tuple[Tensor, Tensor]:
-    """Where each label is within a block of classes, and whether it is."""
+    """Return the index of each label in a block, and a mask of those in it."""
     index = labels.unsqueeze(1)
     here = (index >= block.start) & (index < block.stop)
     return (index - block.start).masked_fill(~here, 0), here
 
 
 def product_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
-    """Gradients of both sides of a matrix product, in blocks of classes."""
+    """Return the gradients of both factors, in blocks of classes."""
     queries, vectors, labels, inverse, factor, *kept = ctx.saved_tensors
     shard = ctx.shard
     if shard is not None:
@@ -215,7 +204,7 @@ def product_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
         if grad_vectors is not None:
             part = torch.mm(derivative.T, queries, out=grad_vectors[block])
             if inverse is not None:
-                # The length does not matter, or next to nothing if tiny.
+                # The loss does not depend on the length, or hardly if tiny.
                 square = inverse[block].square()
                 along = (part * some).sum(dim=1) * square
                 part.addcmul_(some, along.unsqueeze(1), value=-1)
@@ -223,13 +212,13 @@ def product_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
         if grad_queries is not None:
             grad_queries = shard.own(shard.add(grad_queries), ctx.rows)
         if grad_vectors is not None:
-            # The mean over the ranks, as of every other parameter.
+            # The mean over the ranks, as for every other parameter.
             grad_vectors /= shard.ranks
     return grad_queries, grad_vectors
 
 
 def differentiable_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
-    """The same, of which a second derivative can be taken."""
+    """Return the same gradients with a graph, for second derivatives."""
     if ctx.shard is not None:
         raise RuntimeError('there is no second derivative with classes that '
                            'are spread over ranks')

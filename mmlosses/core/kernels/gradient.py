@@ -1,8 +1,7 @@
-"""Gradients in fewer passes than autograd makes.
+"""Hand-written derivatives, in fewer passes than autograd takes.
 
-Autograd keeps every intermediate result of a formula and passes over all of
-them once more. Where a loss is called on millions of numbers, its derivative
-by hand takes fewer passes, and is all that has to be kept.
+Autograd stores every intermediate result of a formula and passes over all of
+them again. For millions of numbers it pays to store only the derivative.
 """
 from __future__ import annotations
 from typing import Any, Callable, Dict, Tuple
@@ -17,22 +16,19 @@ FormulaWithGradient = Callable[..., Tuple[Tensor, Tensor]]
 
 
 def with_gradient(formula: Formula, fast: FormulaWithGradient, pred: Tensor,
-               *constants: Tensor, **options: Any) -> Tensor:
-    """Compute a formula, with its derivative where that is all one needs.
+                  *constants: Tensor, **options: Any) -> Tensor:
+    """Compute a formula, and its derivative in the same pass if possible.
 
     Args:
-        formula (Callable): Makes the loss of each element from ``pred`` and
-            ``constants``. It is what a compiler fuses, and what a second
-            derivative or that of a constant is taken of.
-        fast (Callable): Makes of the same arguments the same loss and its
-            derivative, in the shape of ``pred``. An element of the loss
-            depends on its own part of ``pred`` only.
+        formula (Callable): Returns the loss of each element from ``pred`` and
+            ``constants``. It is used under a compiler, for second derivatives
+            and for derivatives of constants.
+        fast (Callable): Returns the same loss and its derivative, in the shape
+            of ``pred``. An element of the loss may depend on its own part of
+            ``pred`` only.
         pred (Tensor): The prediction.
         constants (Tensor): The targets.
         options: Other arguments of both.
-
-    Returns:
-        Tensor: The loss of each element.
     """
     others = any([constant.requires_grad for constant in constants])
     if others or is_transformed():
@@ -41,7 +37,7 @@ def with_gradient(formula: Formula, fast: FormulaWithGradient, pred: Tensor,
 
 
 class WithGradient(torch.autograd.Function):
-    """Keeps the derivative of a loss, see :func:`with_gradient`."""
+    """The autograd function of :func:`with_gradient`."""
 
     @staticmethod
     def forward(ctx: Any, formula: Formula, fast: FormulaWithGradient,
@@ -58,7 +54,7 @@ class WithGradient(torch.autograd.Function):
         """Multiply by the derivative."""
         derivative, pred, *constants = ctx.saved_tensors
         if torch.is_grad_enabled():
-            # A second derivative is wanted, and the first has no graph.
+            # For a second derivative, since the fast first has no graph.
             loss = ctx.formula(pred, *constants, **ctx.options)
             grad, = torch.autograd.grad(loss, pred, grad, create_graph=True)
         else:
