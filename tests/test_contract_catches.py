@@ -134,9 +134,10 @@ class OnlyTrailingAxes(Healthy):
 
 class MeanOverSamples(Healthy):
 
-    def weigh(self, loss, weight, target):
-        loss, _ = super().weigh(loss, weight, target)
-        return loss, max(loss.shape[0], 1)
+    def weigh(self, loss, inputs):
+        if inputs.weight is not None:
+            inputs.denominator = inputs.weight.sum()
+        return super().weigh(loss, inputs)
 
 
 class AvgFactorKeepsItsShape(Healthy):
