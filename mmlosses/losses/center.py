@@ -75,7 +75,7 @@ class CenterLoss(FeatureLoss):
 
     info = LossInfo(
         purpose='features close to the centre of their class',
-        slots='beside a classification loss of features and labels',
+        slots='heads that pass features and labels, beside a classifier',
         expects='features',
         paper=Paper(
             'Yandong Wen, Kaipeng Zhang, Zhifeng Li, Yu Qiao',
@@ -167,7 +167,7 @@ class CenterSoftmaxLoss(CenterLoss):
 
     info = LossInfo(
         purpose='a linear classifier combined with :class:`CenterLoss`',
-        slots='heads that pass features and labels',
+        slots='heads that pass features and labels, as ``LinearReIDHead``',
         expects='features',
         paper=Paper(
             'Yandong Wen, Kaipeng Zhang, Zhifeng Li, Yu Qiao',

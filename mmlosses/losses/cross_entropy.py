@@ -145,7 +145,7 @@ class CrossEntropyLoss(ClassificationLoss):
 
     info = LossInfo(
         purpose='classification by softmax or sigmoid, and RoI masks',
-        slots="``loss_cls`` of any head; RPN; mmdet's FCN mask head",
+        slots="any ``loss_cls``; RPN; ``loss_mask`` of mmdet's FCN mask head",
         expects='scores',
         source='The losses of the same name of torch (softmax) and mmdet '
         '(calls and arguments).')

@@ -98,7 +98,8 @@ class BalancedBCELoss(BaseLoss):
 
     info = LossInfo(
         purpose='masks and proposals, with hard negative mining',
-        slots="``loss_cls`` of mmdet's RPN; ``loss_obj`` of YOLOX-Pose",
+        slots="``loss_cls`` of mmdet's RPN; ``loss_obj`` of mmpose's "
+        "YOLOX-Pose",
         expects='probabilities',
         paper=Paper(
             'Minghui Liao, Zhaoyi Wan, Cong Yao, Kai Chen, Xiang Bai',

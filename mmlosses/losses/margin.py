@@ -144,7 +144,7 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
 
     info = LossInfo(
         purpose='a classifier with class vectors of length 1',
-        slots='heads that pass features and labels',
+        slots='heads that pass features and labels, as ``LinearReIDHead``',
         expects='features',
         paper=Paper(
             'Weiyang Liu, Yandong Wen, Zhiding Yu, Ming Li, Bhiksha Raj, Le '
@@ -182,7 +182,7 @@ class NormFaceLoss(ClassVectorLoss):
 
     info = LossInfo(
         purpose='a classifier over cosines',
-        slots='heads that pass features and labels',
+        slots='heads that pass features and labels, as ``LinearReIDHead``',
         expects='features',
         paper=Paper(
             'Feng Wang, Xiang Xiang, Jian Cheng, Alan L. Yuille',

@@ -49,7 +49,8 @@ class L1Loss(KeypointLoss):
 
     info = LossInfo(
         purpose='any regression',
-        slots="boxes, sizes, offsets of mmdet; mmpose's ``RegressionHead``",
+        slots="boxes, sizes and offsets of mmdet; ``loss`` of mmpose's "
+        "``RegressionHead``",
         expects='numbers',
         source='No paper; same name and values as :class:`torch.nn.L1Loss`.')
 
@@ -76,7 +77,8 @@ class MSELoss(KeypointLoss):
 
     info = LossInfo(
         purpose='any regression, and heatmaps',
-        slots="mmpose's heatmap and regression heads; ``loss_wh`` of YOLOv3",
+        slots="``loss`` of mmpose's heatmap and regression heads; "
+        "``loss_wh`` of YOLOv3",
         expects='numbers',
         source='No paper; same name and values as :class:`torch.nn.MSELoss`.')
 
@@ -118,7 +120,8 @@ class SmoothL1Loss(KeypointLoss):
 
     info = LossInfo(
         purpose='any regression, robust to outliers',
-        slots="``loss_bbox`` of mmdet; mmpose's regression heads and DEKR",
+        slots="``loss_bbox`` of mmdet; ``loss`` of mmpose's regression heads "
+        "and DEKR",
         expects='numbers',
         paper=Paper('Ross Girshick', 'Fast R-CNN', 'ICCV', 2015, '1504.08083'))
 
