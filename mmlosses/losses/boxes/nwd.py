@@ -36,7 +36,7 @@ class NWDLoss(BoxLoss):
 
     info = LossInfo(
         purpose='box regression for tiny, small objects of a few pixels',
-        slots='any slot with decoded boxes in pixels, as ``loss_bbox`` of FCOS',
+        slots='any slot with boxes in pixels, as ``loss_bbox`` of FCOS',
         expects='pixel boxes',
         paper=Paper(
             'Jinwang Wang, Chang Xu, Wen Yang, Lei Yu',
