@@ -312,6 +312,7 @@ class LabelSmoothLoss(ClassificationLoss):
                  smoothing: float = 0.1,
                  distribute: str = 'others',
                  use_sigmoid: bool = False,
+                 *,
                  ignore_index: int | None = -100,
                  **kwargs: Unpack[ClassificationArguments]) -> None:
         super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)

@@ -142,6 +142,7 @@ class FocalLoss(ClassificationLoss):
                  gamma: float = 2.0,
                  alpha: float | None = 0.25,
                  activated: bool = False,
+                 *,
                  ignore_index: int | None = None,
                  **kwargs: Unpack[ClassificationArguments]) -> None:
         super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
