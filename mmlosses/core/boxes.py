@@ -28,7 +28,7 @@ class BoxPair:
     axis 0.
 
     The geometry is computed from half sums and half differences:
-    max(a, b) = (a + b) / 2 + |a - b| / 2, and min with a minus. So the sides
+    max(a, b) = (a + b + abs(a - b)) / 2, and min with a minus. So the sides
     and the errors of the corners give the overlap and the enclosing box. A
     predicted box with swapped corners has size 0, but the enclosing box still
     contains its centre, and all ratios stay bounded.
