@@ -1,4 +1,4 @@
-"""The losses over classes against independent derivations of their number."""
+"""Classification losses against independent derivations."""
 import copy
 import dataclasses
 import math
@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from cases.classification import (CASES, CLASS_WEIGHT, CLASSES, certain,
-                                  certain_of_each)
+from cases import CASES
+from cases.focal import certain_of_each
+from cases.inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,11 +51,11 @@ def same_with_gradient(got, expected, pred, **kwargs):
     close(one, other, **kwargs)
 
 
-# The same contract in the other forms of each loss.
+# The contract for the other call forms of each loss.
 
 
 def dense(case, kwargs, element_shape, perfect=None):
-    """Maps of labels: the classes are on axis 1."""
+    """Label maps: axis 1 holds the classes."""
 
     def inputs(batch):
         return (torch.randn(batch, CLASSES, 2,
@@ -69,7 +70,7 @@ def dense(case, kwargs, element_shape, perfect=None):
 
 
 def soft(case, kwargs, element_shape):
-    """A distribution over the classes as the target."""
+    """A class distribution as the target."""
 
     def inputs(batch):
         return (torch.randn(batch, CLASSES), torch.rand(batch,
@@ -140,7 +141,7 @@ FORMS = dict(
             'GaussianFocalLoss'].inputs(batch)[1]),
         perfect=None),
 )
-# What depends on the constructor alone is checked once.
+# Checks of the constructor run once.
 CHECKS = {
     name: check
     for name, check in CONTRACT.items()
@@ -153,7 +154,7 @@ CHECKS = {
 def test_contract_in_every_form(case, check):
     if case is FORMS['cross_entropy_mask'] and (check.__name__
                                                 == 'target_weight'):
-        return  # The weight has one name there, the third argument another.
+        return  # the weight is not the third argument
     if check.__name__ == 'compiles':
         needs_dynamo()
     check(case)
@@ -176,7 +177,7 @@ def test_softmax_is_that_of_torch(shape, class_weight):
         expected = F.cross_entropy(
             pred, target, weight=weight, reduction='none')
         same_with_gradient(loss(pred, target), expected, pred)
-    # One-hot targets, of integers too, are the labels.
+    # One-hot targets, also of integers, equal labels.
     valid = labels.clamp(min=0)
     hot = F.one_hot(valid, 4).movedim(-1, 1)
     for target in (hot, hot.double(), hot.bool(), valid.int()):
@@ -262,7 +263,7 @@ def test_cross_entropy_of_other_calls_is_that_of_mmdet(stock, reduction):
                                             > 0.5).double(), None),
         ({}, scores(5, 4), torch.rand(5, 4).double().softmax(1), None),
     ]:
-        # torch refuses an ignore_index beside soft labels.
+        # torch refuses an ignore_index with soft labels.
         if target.is_floating_point() and not kwargs:
             ignore = {}
         ours, theirs = [
@@ -302,11 +303,11 @@ def test_masks_are_those_of_mmdet(stock, shape):
         loss(use_mask=True, loss_weight=2.0, ignore_index=None)
         for loss in (CrossEntropyLoss, stock.CrossEntropyLoss)
     ]
-    # mmdet's has the shape (1,).
+    # mmdet's result has shape (1,).
     same_with_gradient(
         ours(pred, target, labels),
         theirs(pred, target, labels).squeeze(), pred)
-    # By a loop, with what mmdet has not.
+    # A loop covers the arguments that mmdet lacks.
     weight = torch.rand(3).double()
     class_weight = torch.rand(shape[1]).tolist()
     got = CrossEntropyLoss(
@@ -350,9 +351,9 @@ def test_ignored_rows_have_no_loss_and_no_gradient(loss, shape):
     assert (elements[1] == 0).all() and torch.isfinite(elements).all()
     elements.sum().backward()
     assert torch.isfinite(pred.grad).all() and (pred.grad[1] == 0).all()
-    # The mean is over all, as in mmdet.
+    # The mean is over all samples, as in mmdet.
     close(loss(pred, labels), elements.mean())
-    # Nothing but ignored rows: a connected 0.
+    # All rows ignored: a connected 0.
     loss = copy.deepcopy(loss)
     for flag in (False, True):
         loss.avg_non_ignore = flag
@@ -370,7 +371,7 @@ def test_avg_non_ignore_is_the_mean_of_torch():
         F.cross_entropy(pred, labels, ignore_index=2),
         rtol=1e-6,
         atol=0)
-    # Soft labels have nothing to ignore: the mean is over samples.
+    # Soft labels ignore nothing: the mean is over samples.
     soft = torch.rand(8, 5).double().softmax(1)
     close(loss(pred, soft), F.cross_entropy(pred, soft))
 
@@ -476,7 +477,7 @@ def test_wrong_arguments():
 
 
 def test_impossible_classes():
-    """A class masked by -inf: no NaN where the label gives it no share."""
+    """Classes masked by -inf give no NaN if the label has no share there."""
     pred = torch.randn(3, 4)
     pred[:, 3] = -INF
     pred.requires_grad_()
@@ -500,7 +501,7 @@ def test_impossible_classes():
 
 
 def seed_label_smooth(pred, labels, smoothing):
-    """The formula of the seed: a plain loop."""
+    """The tutorial's formula as a plain loop."""
     total = 0.0
     for row, label in zip(pred.tolist(), labels.tolist()):
         partition = math.log(sum(math.exp(x) for x in row))
@@ -517,7 +518,7 @@ def test_others_is_the_seed(smoothing):
     got = LabelSmoothLoss(smoothing=smoothing)(pred, labels)
     expected = seed_label_smooth(pred.detach(), labels, smoothing)
     assert got.item() == pytest.approx(expected, rel=1e-12)
-    # As torch's with a larger share.
+    # Equal to torch's with a larger smoothing.
     close(got,
           F.cross_entropy(pred, labels, label_smoothing=smoothing * 5 / 4))
 
@@ -571,7 +572,7 @@ def test_one_class_is_certain():
 
 
 def plain_focal(logit, target, gamma, alpha):
-    """One decision, from the paper's equation 5 with soft targets."""
+    """One binary decision: equation 5 of the paper with soft targets."""
     prob = 1 / (1 + math.exp(-logit))
     wrong = (1 - prob) * target + prob * (1 - target)
     entropy = -target * math.log(prob) - (1 - target) * math.log(1 - prob)
@@ -685,7 +686,7 @@ def test_focal_class_weight_multiplies_columns():
 @pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize('use_sigmoid', [True, False])
 def test_focal_of_saturated_scores(gamma, use_sigmoid):
-    """Far on the wrong side the gradient is that of the distance."""
+    """For confident errors the gradient approaches that of the logit."""
     pred = torch.tensor([[-1e2, 0.0], [1e2, 0.0], [1e4, 0.0], [-1e4, 0.0]])
     pred.requires_grad_()
     labels = torch.tensor([0, 1, 1, 0])
@@ -697,7 +698,7 @@ def test_focal_of_saturated_scores(gamma, use_sigmoid):
     close(got, torch.tensor([1e2, 1e2, 1e4, 1e4]))
     got.sum().backward()
     close(pred.grad[:, 0], torch.tensor([-1.0, 1.0, 1.0, -1.0]))
-    # And on the right side nothing is left, not even a NaN.
+    # For confident hits it vanishes without NaN.
     pred = (-pred.detach()).requires_grad_()
     got = loss(pred, labels)
     if use_sigmoid:
@@ -735,7 +736,7 @@ def test_properties(samples, classes, scale, data):
                  FocalLoss(), FocalLoss(use_sigmoid=False)):
         got = loss(pred, labels)
         assert torch.isfinite(got) and got >= -1e-6
-        # No class is special.
+        # Classes are interchangeable.
         close(loss(pred[:, order], renamed), got, rtol=1e-4, atol=1e-5)
         if not loss.use_sigmoid:
             close(loss(pred + 3, labels), got, rtol=1e-3, atol=1e-3)
@@ -796,9 +797,9 @@ def test_gaussian_focal_is_that_of_mmdet(stock, weighted, avg_factor,
 
 @pytest.mark.parametrize('some', [True, False])
 def test_positives_by_index_are_those_of_mmdet(stock, some):
-    """The call of CenterNetUpdateHead, and the one without any object."""
+    """The call of CenterNetUpdateHead, also without any object."""
     pred, target = heatmap(20, 3)
-    # Two objects at one place count twice.
+    # Two objects at one location count twice.
     where = dict(
         pos_inds=torch.tensor([4, 0, 19, 4]),
         pos_labels=torch.tensor([0, 2, 1, 0]))
@@ -866,7 +867,7 @@ def test_positives_by_index_compile_to_one_graph():
 
 @pytest.mark.parametrize('alpha', [0.5, 2.0])
 def test_heatmap_gradient_lives_at_any_logit(stock, alpha):
-    """Where mmdet's sigmoid has died, and CornerNet's clamp before it."""
+    """mmdet's sigmoid and CornerNet's clamp have vanished there."""
     logits = torch.tensor([-100.0, 100.0, 20.0, -1e4], requires_grad=True)
     target = torch.tensor([1.0, 0.0, 0.0, 1.0])
     loss = GaussianFocalLoss(alpha, use_sigmoid=True, reduction='none')
@@ -908,7 +909,7 @@ def test_only_a_target_of_1_is_a_positive():
     near, far = GaussianFocalLoss(reduction='none')(pred, target)
     assert near.item() == pytest.approx(-0.49 * math.log(0.3), rel=1e-6)
     assert 0 <= far < 1e-12
-    # With gamma 0, in mmdet, a positive is a negative too.
+    # With gamma 0, mmdet counts a positive as a negative too.
     got = GaussianFocalLoss(gamma=0.0, reduction='none')(pred, target)[0]
     close(got, near)
 
@@ -921,7 +922,7 @@ def test_focal_needs_no_compiled_op():
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
-# Without another implementation: what only plain arithmetic tells.
+# Hand-computed values, without another implementation.
 
 
 def focal_by_hand(probability, target, gamma, alpha):
@@ -949,12 +950,12 @@ def test_focal_loss_of_probabilities_by_hand(gamma, alpha):
         logits = torch.tensor(pred).logit()
         loss = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')
         close(loss(logits, torch.tensor(target)), expected)
-    # Labels: the second row has the second class.
+    # As labels: the second row has the second class.
     close(loss(logits, torch.tensor([0, 1])), expected)
 
 
 def test_focal_loss_of_sure_probabilities():
-    """27.6 at the wrong end of either side, and nothing at the right one."""
+    """27.6 for confident errors of either class, 0 for hits."""
     loss = FocalLoss(gamma=0, alpha=None, activated=True, reduction='none')
     pred = torch.tensor([[0.0, 1.0, 0.0, 1.0]], requires_grad=True)
     got = loss(pred, torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
@@ -965,7 +966,7 @@ def test_focal_loss_of_sure_probabilities():
 
 
 def test_positives_of_a_heatmap_by_name():
-    """Each naming counts, twice where it is named twice."""
+    """Each index counts, repeated ones as often as they occur."""
     pred = torch.tensor([[0.2, 0.7, 0.4], [0.9, 0.1, 0.5]])
     target = torch.tensor([[0.5, 1.0, 0.0], [0.25, 0.0, 0.0]])
     rows, columns = torch.tensor([0, 0, 1]), torch.tensor([2, 2, 0])
@@ -990,7 +991,7 @@ def test_positives_of_a_heatmap_by_name():
 
 
 def test_class_weights_of_masks_by_hand():
-    """The weight of a RoI's class, by its own and those of its pixels."""
+    """The weight of a RoI's class times those of the RoI and its pixels."""
     pred = torch.tensor([[[0.3, -1.0], [2.0, 0.1]], [[-2.0, 1.0], [0.5,
                                                                    -0.2]]])
     masks = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -1003,14 +1004,14 @@ def test_class_weights_of_masks_by_hand():
     expected = entropy * torch.tensor([[7.0], [3.0]])
     close(loss(pred, masks, labels), expected)
     close(loss(pred, masks, labels, target_weight=weight), expected * weight)
-    # A RoI without weight may have no class.
+    # The label of a RoI with weight 0 is not read.
     removed = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
     got = loss(pred, masks, torch.tensor([1, 99]), target_weight=removed)
     close(got, expected * removed)
 
 
 def test_a_class_that_cannot_be_has_no_share():
-    """Only a logit of -inf is left out of a soft label, and only without."""
+    """Only classes with logit -inf are dropped, only from soft labels."""
     pred = torch.tensor([[1.0, -INF, 0.5]])
     loss = CrossEntropyLoss(reduction='none')
     target = torch.tensor([[0.25, 0.0, 0.75]])
@@ -1027,14 +1028,14 @@ def test_a_class_that_cannot_be_has_no_share():
     LabelSmoothLoss(use_sigmoid=True)
 ])
 def test_background_is_the_last_label_there_is(loss):
-    """CLASSES is background, and what is above it a mistake."""
+    """Label CLASSES is background; anything above is an error."""
     pred = torch.randn(2, CLASSES)
     assert loss(pred, torch.tensor([0, CLASSES])).isfinite()
     with pytest.raises(ValueError, match=f'from 0 to {CLASSES}, got'):
         loss(pred, torch.tensor([0, CLASSES + 1]))
 
 
-# Which axis of `pred` has the classes, by the shapes of both.
+# Both shapes decide which axis of `pred` holds the classes.
 CLASS_AXES = [((2, 3), (2, ), 1), ((2, 3), (2, 3), -1), ((2, 3, 4), (2, 4), 1),
               ((2, 5, 3), (2, 5, 3), -1), ((2, 3, 4, 5), (2, 3, 4, 5), 1),
               ((3, ), (3, ), None)]
@@ -1042,7 +1043,7 @@ CLASS_AXES = [((2, 3), (2, ), 1), ((2, 3), (2, 3), -1), ((2, 3, 4), (2, 4), 1),
 
 @pytest.mark.parametrize('pred_shape, target_shape, axis', CLASS_AXES)
 def test_class_weights_of_a_sigmoid_by_hand(pred_shape, target_shape, axis):
-    """Of all decisions for the focal loss, else of positives."""
+    """The focal loss weights all decisions, the others only positives."""
     numbers = [0.5, 2.0, 7.0] if axis is not None else [2.0]
     pred, target = torch.randn(pred_shape), torch.rand(target_shape)
     if len(target_shape) < len(pred_shape):
@@ -1110,7 +1111,7 @@ def test_flat_weight_of_every_class_of_the_focal_loss():
     close(loss(pred, target, weight.flatten()), weight * plain)
     close(loss(pred, target, weight[:, 0]), weight[:, :1] * plain)
     close(loss(pred, target, torch.tensor([0.3])), 0.3 * plain)
-    # As many samples as one class of each has entries.
+    # As many samples as entries per class.
     one = torch.randn(3, 1), torch.tensor([0, 1, 0])
     close(loss(*one, weight[:, 0]), weight[:, :1] * loss(*one))
     with pytest.raises(ValueError, match='broadcast'):
@@ -1124,7 +1125,7 @@ def test_ignored_label_of_a_call():
     assert plain[2] == 0 and plain[:2].all()
     got = loss(pred, torch.tensor([0, 2, 1]), ignore_index=2)
     assert got[1] == 0 and got[0] == plain[0] and got[2] != 0
-    # None is the default: -100.
+    # None means the default, -100.
     none = CrossEntropyLoss(ignore_index=None, reduction='none')
     close(none(pred, target), plain)
     binary = CrossEntropyLoss(
@@ -1134,7 +1135,7 @@ def test_ignored_label_of_a_call():
 
 @pytest.mark.parametrize('alpha, gamma', [(2.0, 4.0), (1.5, 3.0)])
 def test_second_derivative_of_heatmaps_of_logits(alpha, gamma):
-    """It is taken of the formula, the first one of a derivative by hand."""
+    """Autograd of the formula; the first derivative is hand-written."""
     target = torch.tensor([0.0, 0.3, 0.9, 1.0], dtype=torch.float64)
     loss = GaussianFocalLoss(
         alpha=alpha,

@@ -1,4 +1,4 @@
-"""SumLoss: the sum, what heads see of it, its log, its learned weights."""
+"""SumLoss: the sum, its attributes, its log, its learned weights."""
 import copy
 import dataclasses
 import gc
@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from cases.classification import CLASS_WEIGHT, CLASSES, certain, labelled
+from cases.inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 from cases.composite import CASES
 from helpers import needs_dynamo
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -61,7 +61,7 @@ KINDS = dict(
             name: CASE.refused[name]
             for name in CASE.refused if name != 'initial_log_var'
         }))
-# A regression takes the weight that a classification always takes.
+# Regression losses take a weight only if they can.
 LEFT_OUT = dict(labels=('target_weight', ), uncertainty=())
 
 
@@ -76,7 +76,7 @@ def test_contract_of_other_kinds(kind, name):
 
 @pytest.fixture
 def hub():
-    """The log of a training."""
+    """The message hub of a training."""
     before = dict(MessageHub._instance_dict)
     hub = MessageHub.get_instance('test_sum')
     hub.update_info('iter', 0)
@@ -86,7 +86,7 @@ def hub():
 
 
 def boxes(count=5, seed=0):
-    """Boxes that overlap their targets, and a weight for each number."""
+    """Boxes that overlap their targets, and per-coordinate weights."""
     torch.manual_seed(seed)
     corners = 10 * torch.rand(count, 2)
     target = torch.cat([corners, corners + 5 + torch.rand(count, 2)], 1)
@@ -119,7 +119,7 @@ def test_is_the_sum_of_its_losses(args, kwargs):
 
 
 def test_parts_do_not_share_memory_with_the_loss():
-    """Heads of several stages add to what they get in place."""
+    """Multi-stage heads add to loss values in place."""
     pred, target, _ = boxes()
     loss = SumLoss([L1])
     got = loss(pred, target)
@@ -139,7 +139,7 @@ def test_names_are_unique_and_losses_nest():
 
 
 def test_other_calls_of_heads():
-    """That of RLEHead, SimCC's tuples, `ignore_index` and `pos_inds`."""
+    """RLEHead's call, SimCC's tuples, `ignore_index` and `pos_inds`."""
     mu, target = torch.randn(3, 4, 2), torch.randn(3, 4, 2)
     sigma, weight = torch.rand(3, 4, 2), torch.rand(3, 4, 1)
     rle = dict(type='mmlosses.KeypointPROPELLoss')
@@ -167,14 +167,14 @@ def test_other_calls_of_heads():
 
 
 class Bare(nn.Module):
-    """A loss as mmpose's are: a weight of another name, and no more."""
+    """A loss like mmpose's: another name for the weight, nothing more."""
 
     def __init__(self, answer=None):
         super().__init__()
         self.answer = answer
 
     def forward(self, output, target, target_weight=None):
-        """A mean, or a fixed answer."""
+        """A mean, or a fixed result."""
         error = (output - target).abs()
         if target_weight is not None:
             error = error * target_weight
@@ -211,7 +211,7 @@ def test_refuses_several_shapes():
     loss = SumLoss([L1, GIOU])
     with pytest.raises(ValueError, match=r'\(5, 4\) of L1.*\(5,\) of GIoU'):
         loss(pred, target, reduction_override='none')
-    # Where nothing counts, mmdet's losses return one number for 'none'.
+    # With an empty mask mmdet's losses return a scalar for 'none'.
     number = SumLoss([L1, dict(type=Bare, answer=torch.zeros(()))])
     assert number(pred, target).ndim == 0
 
@@ -244,7 +244,7 @@ def test_errors_say_what_was_got(kwargs, error, text):
 
 
 class Divided(nn.Module):
-    """A loss that takes on the shape of what it divides by, as mmdet's do."""
+    """A loss whose result takes the shape of avg_factor, as mmdet's do."""
     reduction = 'mean'
 
     def forward(self, pred, target, weight=None, avg_factor=None):
@@ -262,24 +262,24 @@ def test_result_of_a_factor_of_shape_1_is_a_number(hub):
 
 
 class Seesaw(nn.Module):
-    """What a box head asks a loss that has channels of its own."""
+    """The methods that a box head calls on a loss with custom channels."""
     custom_cls_channels = custom_activation = custom_accuracy = True
     use_sigmoid = False
 
     def get_cls_channels(self, num_classes):
-        """Two more."""
+        """Two more channels."""
         return num_classes + 2
 
     def get_activation(self, cls_score):
-        """As it is."""
+        """The identity."""
         return cls_score
 
     def get_accuracy(self, cls_score, labels):
-        """A fixed one."""
+        """A fixed accuracy."""
         return dict(acc_classes=torch.ones(1))
 
     def forward(self, pred, target):
-        """Their mean."""
+        """The mean."""
         return pred.mean()
 
 
@@ -298,7 +298,7 @@ def test_what_heads_read():
     assert SumLoss([L1, smooth]).beta == 1.0
     with pytest.raises(AttributeError, match='beta'):
         SumLoss([smooth, dict(smooth, beta=0.5)]).beta
-    # Of a regression; the config of a head may read it all the same.
+    # Heads may read them from the config of a regression loss too.
     assert SumLoss([L1]).use_sigmoid is None
     with pytest.raises(AttributeError, match='no_such_thing'):
         loss.no_such_thing
@@ -319,7 +319,7 @@ def test_channels_of_their_own():
                                              ((None, False), False),
                                              ((None, None), None)])
 def test_use_target_weight_is_true_where_one_needs_it(flags, expected):
-    """Heads pass a weight where it is."""
+    """Heads pass a weight if it is True."""
     configs = [dict(L1, use_target_weight=flag) for flag in flags]
     assert SumLoss(configs).use_target_weight is expected
     pred, target, weight = boxes()
@@ -334,7 +334,7 @@ def test_shared_arguments_go_to_those_that_say_nothing():
                    class_weight=[3.0, 4.0])
     assert [x.class_weight for x in loss.losses[:2]] == [[3.0, 4.0],
                                                          [1.0, 2.0]]
-    # What mmdet's DETRHead makes of a number: the same tensor for each.
+    # As DETRHead expands a number: one tensor for all losses.
     weight = torch.ones(CLASSES)
     loss = SumLoss([CE, CE], class_weight=weight)
     assert torch.equal(loss.class_weight, weight)
@@ -359,7 +359,7 @@ def test_uncertainty_is_the_formula():
 
 
 def test_uncertainty_finds_the_closed_form():
-    """By gradient descent: s = log 2 L, where the sum is least."""
+    """Gradient descent reaches the minimum s = log 2 L."""
     pred, target, weight = [x.detach().double() for x in boxes()]
     loss = SumLoss([L1, GIOU], 'uncertainty', initial_log_var=3.0).double()
     optimizer = torch.optim.LBFGS(
@@ -396,7 +396,7 @@ def test_uncertainty_gradients():
 
 
 def test_uncertainty_of_elements():
-    """Each has the term, but for those of weight 0."""
+    """Each element has the term, except those of weight 0."""
     pred, target, weight = boxes()
     weight = weight.clone()
     weight[0] = 0
@@ -410,7 +410,7 @@ def test_uncertainty_of_elements():
 
 @pytest.mark.parametrize('count', [0, 3])
 def test_nothing_teaches_no_weight(count):
-    """A batch without objects has a gradient, and it is 0."""
+    """A batch without objects has gradient 0, not None."""
     pred, target, weight = boxes(count)
     loss = SumLoss([L1, GIOU], 'uncertainty', initial_log_var=1.0)
     got = loss(pred, target, 0 * weight, avg_factor=1.0)
@@ -420,7 +420,7 @@ def test_nothing_teaches_no_weight(count):
 
 
 def test_optimizer_finds_them_and_leaves_out_the_decay():
-    """With the line of the page."""
+    """With the line from the page."""
     model = nn.Module()
     model.layer = nn.Linear(2, 2)
     model.loss = SumLoss([L1, MSE], 'uncertainty')
@@ -439,7 +439,7 @@ def test_optimizer_finds_them_and_leaves_out_the_decay():
 
 
 def train_uncertain(rank, folder):
-    """Two steps, in which the other rank has no boxes at first."""
+    """Two steps, with no boxes on the other rank at first."""
     pred, target, weight = boxes()
     model = nn.Module()
     model.layer, model.loss = nn.Linear(4, 4), SumLoss([L1, GIOU],
@@ -461,7 +461,7 @@ def train_uncertain(rank, folder):
 @needs_ranks
 @pytest.mark.slow
 def test_ranks_without_boxes(tmp_path):
-    """They do not hang, and the weights learn the same on all."""
+    """They do not hang, and all ranks learn the same weights."""
     run_ranks(train_uncertain, tmp_path)
     one, other = [
         torch.load(tmp_path / f'{rank}.pt', weights_only=True)
@@ -469,7 +469,7 @@ def test_ranks_without_boxes(tmp_path):
     ]
     for a, b in zip(one, other):
         assert torch.equal(a, b) and a.isfinite().all() and (a != 0).all()
-    # The rank without boxes adds nothing to the mean of two.
+    # The rank without boxes adds 0 to the mean of two.
     torch.testing.assert_close(2 * one[0], one[1])
 
 
@@ -499,7 +499,7 @@ def logged(hub, name):
 
 
 def test_terms_are_logged_once_an_iteration(hub):
-    """Those of several levels are added, as mmengine adds their losses."""
+    """Terms of several levels are summed, as mmengine sums losses."""
     loss = SumLoss([L1, GIOU], loss_weight=0.5)
     expected = []
     for iteration in range(3):
@@ -548,7 +548,7 @@ def test_only_what_is_learnt_is_logged(hub):
 
 
 def test_each_loss_has_its_own_name(hub):
-    """The second gets a number; the name of one that is gone is free."""
+    """A second loss gets a number; names of deleted losses are reused."""
     one, two = SumLoss([L1]), SumLoss([L1, MSE])
     named = SumLoss([L1], log_name='loss_bbox')
     for _ in range(2):
@@ -566,7 +566,7 @@ def test_each_loss_has_its_own_name(hub):
 
 
 def test_checkpoints_hold_plain_buffers(hub):
-    """Also a resumed log goes on where it was."""
+    """A resumed log continues."""
     loss = SumLoss([L1])
     loss(*boxes())
     for saved in (hub.state_dict(),
@@ -584,7 +584,7 @@ def test_checkpoints_hold_plain_buffers(hub):
 
 
 def test_logging_does_not_wait_for_the_device(hub):
-    """Reading does, which is what shows that this test would see it."""
+    """Reading the log does, which shows that the test can detect it."""
     loss = SumLoss([L1, GIOU], 'uncertainty').to(DEVICE)
     pred, target, weight = [x.detach().to(DEVICE) for x in boxes()]
     with no_host_sync():
@@ -609,7 +609,7 @@ def test_a_log_that_nobody_reads_stays_small():
 
 
 def test_gradients_of_single_samples_are_not_logged(hub):
-    """There a number stands for many."""
+    """There, one value stands for a batch of values."""
     loss = SumLoss([L1])
     pred, target, _ = [x.detach() for x in boxes()]
     torch.func.vmap(torch.func.grad(loss))(pred, target)

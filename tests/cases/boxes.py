@@ -1,4 +1,4 @@
-"""The cases of the losses of boxes."""
+"""Cases of the family boxes."""
 import torch
 
 from mmlosses.losses import (AlphaIoULoss, CIoULoss, DIoULoss, EIoULoss,
@@ -48,6 +48,12 @@ def case(loss, arguments, **settings):
             'stock_kwargs': [dict(eps=1e-6, reduction='sum', loss_weight=2.0)],
             **settings
         })
+
+
+def moved_mean(loss):
+    """The running mean after a step of training."""
+    loss.train()(*boxes(5))
+    return loss.mean_iou_loss
 
 
 CASES = [
@@ -108,9 +114,3 @@ CASES = [
     case(ShapeIoULoss, dict(scale=({}, dict(scale=1.0)))),
     case(NWDLoss, dict(constant=({}, dict(constant=5.0)))),
 ]
-
-
-def moved_mean(loss):
-    """The running mean after a step of training."""
-    loss.train()(*boxes(5))
-    return loss.mean_iou_loss

@@ -1,9 +1,10 @@
-"""The case of SumLoss."""
+"""Cases of the family composite."""
 import torch
 
 from mmlosses.losses import SumLoss
 from mmlosses.testing import LossCase
-from .regression import keypoints, the_same
+from .inputs import keypoints
+from .regression import the_same
 
 BOTH = [
     dict(type='mmlosses.L1Loss', loss_weight=0.5),

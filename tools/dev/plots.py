@@ -25,7 +25,7 @@ from torch.nn.functional import pad
 
 from mmlosses.cli import did_you_mean, one_line_errors
 from mmlosses.registry import MODELS
-from mmlosses.testing import map_tensors
+from mmlosses.core.tensors import map_tensors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CARD_CURVES = 4  # at most, for lack of room

@@ -1,9 +1,9 @@
-"""The case of KLDiscretLoss."""
+"""Cases of the family simcc."""
 import torch
 
 from mmlosses.losses import KLDiscretLoss
 from mmlosses.testing import LossCase, Stock
-from .regression import KEYPOINT_WEIGHT
+from .inputs import KEYPOINT_WEIGHT
 
 BINS = (5, 7)
 

@@ -1,20 +1,8 @@
-"""The cases of the dense and mask losses."""
+"""Cases of the family corners."""
 import torch
 
-from mmlosses.losses import (AssociativeEmbeddingLoss, BalancedBCELoss,
-                             CornerNetLoss, DiceLoss)
-from mmlosses.testing import LossCase, Stock
-
-
-def mask_inputs(batch):
-    """Logits and soft masks, most of which are below one half."""
-    return torch.randn(batch, 4, 5), torch.rand(batch, 4, 5)**4
-
-
-def mask_perfect(batch):
-    """Logits whose sigmoid is their mask, to the last digit."""
-    target = (torch.rand(batch, 4, 5) > 0.7).float()
-    return 200 * target - 100, target
+from mmlosses.losses import AssociativeEmbeddingLoss, CornerNetLoss
+from mmlosses.testing import LossCase
 
 
 def tag_inputs(batch):
@@ -79,21 +67,6 @@ CASES = [
         call=tag_call,
         mean=torch.Tensor.sum),
     LossCase(
-        loss=BalancedBCELoss,
-        inputs=mask_inputs,
-        element_shape=lambda batch: (batch, 4, 5),
-        arguments=dict(
-            use_sigmoid=({}, dict(use_sigmoid=False)),
-            negative_ratio=({}, dict(negative_ratio=1.0)),
-            fallback=(dict(pos_threshold=2.0),
-                      dict(pos_threshold=2.0, fallback=3)),
-            per_image=({}, dict(per_image=True)),
-            pos_threshold=({}, dict(pos_threshold=0.7))),
-        stock_kwargs=[dict(use_sigmoid=True, loss_weight=1.0)],
-        perfect=mask_perfect,
-        non_negative=True,
-        mean=lambda loss: loss.sum() / (loss != 0).sum()),
-    LossCase(
         loss=CornerNetLoss,
         inputs=corner_inputs,
         element_shape=lambda batch: (batch, ),
@@ -106,28 +79,4 @@ CASES = [
         non_negative=True,
         call=corner_call,
         mean=torch.Tensor.sum),
-    LossCase(
-        loss=DiceLoss,
-        inputs=mask_inputs,
-        element_shape=lambda batch: (batch, ),
-        arguments=dict(
-            use_sigmoid=({}, dict(use_sigmoid=False)),
-            activate=({}, dict(activate=False)),
-            naive_dice=({}, dict(naive_dice=True)),
-            eps=({}, dict(eps=1.0)),
-            batch=({}, dict(batch=True))),
-        stock_kwargs=[
-            dict(use_sigmoid=True, loss_weight=3.0),
-            dict(
-                use_sigmoid=True,
-                activate=False,
-                reduction='mean',
-                naive_dice=True,
-                eps=1.0,
-                loss_weight=5.0),
-        ],
-        perfect=mask_perfect,
-        non_negative=True,
-        # Its eps is in the denominator only.
-        stock=[Stock('mmdet.DiceLoss', tolerance=1e-3)]),
 ]

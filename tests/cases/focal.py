@@ -1,0 +1,32 @@
+"""Cases of the family focal."""
+from mmlosses.losses import FocalLoss
+from mmlosses.testing import LossCase, Stock
+from .inputs import CLASS_WEIGHT, CLASSES, certain, labelled
+
+
+def certain_of_each(batch):
+    """Scores that leave no doubt about any class."""
+    pred, target = certain(batch)
+    return pred - 100, target
+
+
+CASES = [
+    LossCase(
+        loss=FocalLoss,
+        inputs=labelled,
+        element_shape=lambda batch: (batch, CLASSES),
+        arguments=dict(
+            use_sigmoid=(dict(use_sigmoid=False), {}),
+            gamma=({}, dict(gamma=0.5)),
+            alpha=({}, dict(alpha=None)),
+            activated=({}, dict(activated=True)),
+            class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
+            ignore_index=({}, dict(ignore_index=1))),
+        stock_kwargs=[
+            dict(use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+            dict(use_sigmoid=True, activated=True, gamma=2.0, loss_weight=1.0),
+        ],
+        perfect=certain_of_each,
+        non_negative=True,
+        stock=[Stock('mmdet.FocalLoss')]),
+]

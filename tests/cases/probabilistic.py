@@ -1,0 +1,65 @@
+"""Cases of the family probabilistic."""
+import torch
+
+from mmlosses.losses import KeypointPROPELLoss, PROPELLoss
+from mmlosses.testing import LossCase
+from .inputs import KEYPOINT_WEIGHT
+
+SIGMA = 0.5
+PROPEL_ARGUMENTS = dict(
+    sigma=({}, dict(sigma=[SIGMA, 1.0])),
+    scale=(dict(scale='var'), dict(scale='log_var')),
+    compat=({}, dict(compat='torchpropel')))
+
+
+def mixtures(batch):
+    """Three components in two dimensions, with positive scales."""
+    mean, scale = torch.randn(batch, 3, 2), torch.rand(batch, 3, 2) + 0.1
+    return torch.cat([mean, scale], dim=-1), torch.randn(batch, 2)
+
+
+def perfect_mixture(batch):
+    """Each component is the target."""
+    target = torch.randn(batch, 2)
+    mean = target[:, None].expand(batch, 3, 2)
+    return torch.cat([mean, torch.full_like(mean, SIGMA)], dim=-1), target
+
+
+def keypoint_gaussians(batch):
+    """One Gaussian for each of 4 keypoints."""
+    mu, target = torch.randn(batch, 4, 2), torch.randn(batch, 4, 2)
+    return (mu, torch.rand(batch, 4, 2) + 0.1), target
+
+
+def perfect_gaussians(batch):
+    """Each Gaussian is that of the target."""
+    target = torch.randn(batch, 4, 2)
+    return (target, torch.full_like(target, SIGMA)), target
+
+
+def call_rle(loss, pred, target, *args, **kwargs):
+    """The call of mmpose's RLEHead."""
+    return loss(*pred, target, *args, **kwargs)
+
+
+CASES = [
+    LossCase(
+        loss=PROPELLoss,
+        inputs=mixtures,
+        element_shape=lambda batch: (batch, ),
+        kwargs=dict(sigma=SIGMA),
+        arguments=PROPEL_ARGUMENTS,
+        stock_kwargs=[dict(use_target_weight=True)],
+        perfect=perfect_mixture,
+        non_negative=True),
+    LossCase(
+        loss=KeypointPROPELLoss,
+        inputs=keypoint_gaussians,
+        element_shape=lambda batch: (batch, 4),
+        kwargs=dict(sigma=SIGMA),
+        arguments=dict(PROPEL_ARGUMENTS, **KEYPOINT_WEIGHT),
+        stock_kwargs=[dict(use_target_weight=True)],
+        perfect=perfect_gaussians,
+        non_negative=True,
+        call=call_rle),
+]
