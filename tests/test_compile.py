@@ -1,4 +1,4 @@
-"""Every loss compiles to one graph with the compiler that users have."""
+"""Every loss compiles to one graph with inductor."""
 import copy
 import inspect
 import pickle
@@ -10,10 +10,10 @@ from helpers import needs_dynamo
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
+from mmlosses.core.compiled import COMPILED
+from mmlosses.core.tensors import map_tensors
 from mmlosses.losses import (BaseLoss, CenterLoss, FocalLoss, L1Loss, MSELoss,
                              SumLoss, WIoULoss)
-from mmlosses.losses.compiled import COMPILED
-from mmlosses.losses.reduction import map_tensors
 
 # The last batch of an epoch is smaller than the others.
 BATCHES = (3, 5, 2, 4)
@@ -21,7 +21,7 @@ BATCHES = (3, 5, 2, 4)
 
 @pytest.fixture
 def dynamo():
-    """A compiler that has seen nothing yet."""
+    """Reset the compiler and its counters."""
     needs_dynamo()
     torch._dynamo.reset()
     counters.clear()
@@ -36,7 +36,7 @@ def as_list(tensors):
 
 
 def value_and_gradients(case, loss, parameters, batch):
-    """The loss of a batch, with the gradients of all that can learn."""
+    """The loss of a batch, with the gradients of all leaves."""
     pred, target = case.sample(batch)
     pred = map_tensors(lambda x: x.detach().requires_grad_(), pred)
     weight, factor = case.random_weight(batch), torch.tensor(7.0)
@@ -46,8 +46,8 @@ def value_and_gradients(case, loss, parameters, batch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
-def test_one_graph_and_one_more_for_all_batch_sizes(case, dynamo):
-    """Value, gradients and buffers of inductor are those of eager mode."""
+def test_one_static_and_one_dynamic_graph(case, dynamo):
+    """Value, gradients and buffers equal those of eager mode."""
     eager = case.build().train()
     module = copy.deepcopy(eager)
     compiled = torch.compile(module, fullgraph=True)
@@ -61,7 +61,7 @@ def test_one_graph_and_one_more_for_all_batch_sizes(case, dynamo):
         for one, other in zip(got_grads, grads):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
         graphs.append(counters['stats']['unique_graphs'])
-    # One of fixed shapes; from the second batch size on, one for all.
+    # One with static shapes; one dynamic from the second batch size on.
     assert graphs[0] == 1 and graphs[-1] <= 2, graphs
     torch.testing.assert_close(
         dict(module.state_dict()), dict(eager.state_dict()))
@@ -80,16 +80,16 @@ def test_compiled_formula(case, dynamo):
             for loss in (compiled, eager)
         ]
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-    # Those of its losses, for a sum.
-    formulas = {
-        type(x).elementwise
+    # For a SumLoss, those of its losses.
+    parts = {
+        type(x)
         for x in compiled.modules()
         if isinstance(x, BaseLoss) and not isinstance(x, SumLoss)
     }
-    for formula in formulas:
-        assert COMPILED[formula] is not formula
+    assert len(COMPILED) == len(parts)
+    assert all([call is not given for given, call in COMPILED.items()])
     graphs = counters['stats']['unique_graphs']
-    assert len(formulas) <= graphs <= 2 * len(formulas)
+    assert len(parts) <= graphs <= 2 * len(parts)
     torch.testing.assert_close(
         dict(compiled.state_dict()), dict(eager.state_dict()))
 
@@ -105,7 +105,7 @@ def test_compile_is_an_argument_of_every_loss(case):
 
 
 def test_without_a_compiler(dynamo, monkeypatch, tmp_path, recwarn):
-    """One warning for all losses, and the right numbers."""
+    """One warning for all losses, and correct values."""
     monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
     pred, target = torch.randn(3, 4), torch.randn(3, 4)
     with inductor.patch({'cpp.cxx': ('no-compiler', )}):
@@ -116,7 +116,7 @@ def test_without_a_compiler(dynamo, monkeypatch, tmp_path, recwarn):
     assert len(warned) == 1 and 'no-compiler' in str(warned[0].message)
 
 
-def test_errors_of_a_compiled_loss_are_those_of_the_loss(dynamo, recwarn):
+def test_compiled_loss_raises_the_same_errors(dynamo, recwarn):
     loss = FocalLoss(compile=True)
     with pytest.raises(ValueError, match='target must have the shape'):
         loss(torch.randn(3, 4), torch.zeros(2, dtype=torch.long))
@@ -126,7 +126,7 @@ def test_errors_of_a_compiled_loss_are_those_of_the_loss(dynamo, recwarn):
 
 
 def test_compiled_in_a_compiled_model(dynamo):
-    """The compiler of the model sees through."""
+    """The model's compiler inlines the loss."""
     pred, target = torch.randn(3, 4), torch.randn(3, 4)
     model = torch.compile(
         MSELoss(compile=True), fullgraph=True, backend='eager')
@@ -135,13 +135,13 @@ def test_compiled_in_a_compiled_model(dynamo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', [CenterLoss, WIoULoss])
-def test_moving_buffers_of_compiled_formulas_are_new(kind, dynamo):
-    """The backward pass may read the buffer that the forward pass saw."""
+def test_compiled_formulas_replace_moving_buffers(kind, dynamo):
+    """The backward pass may read the buffer of the forward pass."""
     case, = [case for case in CASES if case.loss is kind]
     loss = case.build(compile=True).train()
     (name, before), *_ = loss.named_buffers()
     copied = before.clone()
     case.run(loss, *case.sample())
-    assert COMPILED[kind.elementwise] is not kind.elementwise
+    assert all([call is not given for given, call in COMPILED.items()])
     torch.testing.assert_close(before, copied, rtol=0, atol=0)
     assert not torch.equal(getattr(loss, name), copied)
