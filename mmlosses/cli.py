@@ -1,4 +1,4 @@
-"""One-line errors for the command line tools."""
+"""Shared by the commands: one-line errors, and files written whole."""
 from __future__ import annotations
 import argparse
 import difflib
@@ -113,3 +113,16 @@ def module_exports(path: str) -> List[str]:
     module = path.rpartition('.')[0]
     public = getattr(sys.modules.get(module), '__all__', [])
     return [f'{module}.{name}' for name in public]
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: after an error the old one is unchanged."""
+    part = path.with_name(f'{path.name}.part')
+    try:
+        part.write_bytes(
+            content.encode() if isinstance(content, str) else content)
+        part.replace(path)
+    except OSError:
+        if part.exists():
+            part.unlink()
+        raise

@@ -1,5 +1,4 @@
 """tools/check_config.py, on configs that train and on broken ones."""
-import importlib.util
 import subprocess
 import sys
 
@@ -9,10 +8,10 @@ from helpers import ROOT, needs_dotted_paths
 from mmengine.config import Config
 from mmengine.model import BaseModel
 
+from mmlosses.checks.step import Stop
+from mmlosses.commands import check_config
+
 TOOL = ROOT / 'tools/check_config.py'
-spec = importlib.util.spec_from_file_location('check_config', str(TOOL))
-check_config = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(check_config)
 
 DIGITS = sorted((ROOT / 'configs/digits').glob('[!_]*.py'))
 FEW_SCENES = 'train_dataloader.dataset.num_scenes=20'
@@ -152,7 +151,7 @@ def test_steps_that_climb_are_told():
         'warning: the total does not fall: from 1 to 1 after 3 steps on one '
         'batch'
     ]
-    with pytest.raises(check_config.Stop):
+    with pytest.raises(Stop):
         done.learn(Climber(float('nan')), {'inputs': torch.zeros(1)})
     assert str(done.found[-1]) == 'error: the total is nan after 0 steps'
 

@@ -18,6 +18,8 @@ from helpers import ROOT, needs_dotted_paths
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 
+from mmlosses.commands import train as train_command
+
 pytestmark = [needs_dotted_paths, pytest.mark.slow]
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
@@ -53,13 +55,11 @@ def train(config, work_dir, *args):
 @pytest.fixture
 def tool(monkeypatch):
     """tools/train.py in this process, which saves the time of a start."""
-    monkeypatch.syspath_prepend(ROOT / 'tools')
     monkeypatch.setenv('LOCAL_RANK', '0')
     # Trainings of one second have one name.
     for kind in (MessageHub, MMLogger, Visualizer):
         kind._instance_dict.clear()
-    import train
-    return train
+    return train_command
 
 
 def last_words(main, *args):
@@ -373,7 +373,7 @@ def test_a_payload_in_an_annotation_does_not_run(tool, tmp_path):
 @pytest.mark.parametrize('name_of_tool', ['train', 'check_config'])
 def test_unreadable_config_ends_in_one_line(name_of_tool, name, content, words,
                                             tool, tmp_path):
-    main = importlib.import_module(name_of_tool).main
+    main = importlib.import_module(f'mmlosses.commands.{name_of_tool}').main
     config = tmp_path / name
     if content is None:
         config.mkdir()
@@ -386,7 +386,7 @@ def test_digits_table_says_which_config_did_not_train(tmp_path):
     page = Path(ROOT) / 'configs' / 'digits' / 'README.md'
     before = page.read_text()
     config = write_config(tmp_path, "model['type'] = 'nothing.Here'")
-    done = run('digits_table.py', config)
+    done = run('dev/digits_table.py', config)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith(f'error: {config} did not train: ')
@@ -397,7 +397,7 @@ def test_damaged_record_of_real_pictures_is_named(tmp_path):
     (tmp_path / 'test_coco.json').write_text('{}')
     record = tmp_path / 'real_pictures.json'
     record.write_text('{"SimCC": {"stock": [1')
-    done = run('real_pictures.py', tmp_path, '--out', tmp_path)
+    done = run('dev/real_pictures.py', tmp_path, '--out', tmp_path)
     assert done.returncode == 1
     # Imports may warn before.
     assert done.stderr.splitlines()[-1].startswith(
@@ -405,7 +405,7 @@ def test_damaged_record_of_real_pictures_is_named(tmp_path):
     assert 'Traceback' not in done.stderr
 
 
-def test_a_page_is_whole_or_the_one_before(tool, tmp_path):
+def test_a_page_is_whole_or_the_one_before(tmp_path):
     """Where a write ends in the middle."""
     from pages import write_block
     page = tmp_path / 'page.md'

@@ -1,6 +1,5 @@
-"""LossDoctorHook, on seeded faults in small and in real trainings."""
+"""LossDoctorHook with injected faults, in toy and real trainings."""
 import contextlib
-import importlib.util
 import math
 import os
 import pickle
@@ -21,25 +20,23 @@ from mmengine.utils import digit_version
 from ranks import needs_ranks, run_ranks
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainings import (Numbers, TwoNumbers, assert_same_weights,
+from trainings import (ToyDataset, ToyModel, assert_same_weights,
                        skip_without_openmmlab, stock_runner, toy_runner,
                        weights)
 
 from mmlosses.checks.replay import load_record
+from mmlosses.commands import replay_loss
 from mmlosses.hooks.loss_doctor import LossDoctorHook, Recorder
 from mmlosses.registry import MODELS as MMLOSSES
 
 HOOK = dict(type='mmlosses.LossDoctorHook')
 
 TOOL = ROOT / 'tools/replay_loss.py'
-spec = importlib.util.spec_from_file_location('replay_loss', str(TOOL))
-replay_loss = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(replay_loss)
 
 
 @DATASETS.register_module()
-class Pictures(Numbers):
-    """Numbers with the path of a picture; one of them may be no number."""
+class ToyImages(ToyDataset):
+    """Numbers with an image path; one may be non-finite."""
 
     def __init__(self, length, bad=None):
         super().__init__(length)
@@ -54,7 +51,7 @@ class Pictures(Numbers):
 
 @pytest.fixture(autouse=True)
 def optimizers_with_hooks():
-    """torch 2.0 takes them away when anything is compiled."""
+    """torch 2.0 drops optimizer hooks once anything is compiled."""
     if not hasattr(torch.optim.SGD.step,
                    '__wrapped__') and (torch.__version__.startswith('2.0.')):
         torch.optim.SGD.step = torch.optim.Optimizer.profile_hook_step(
@@ -62,13 +59,13 @@ def optimizers_with_hooks():
 
 
 @MODELS.register_module()
-class Fragile(TwoNumbers):
-    """Has a fault of a kind when it sees a picture that is wrong.
+class Fragile(ToyModel):
+    """Has a fault when it sees the bad image.
 
     Args:
-        fault (str): 'target' has it from the data, 'gradient' makes one whose
-            loss is finite, 'elsewhere' is outside of any loss.
-        loss (dict): The loss.
+        fault (str): 'target': in the data; 'gradient': the loss is finite,
+            its gradient is not; 'elsewhere': outside any loss.
+        loss (dict): Config of the loss.
     """
 
     def __init__(self, fault='target', loss=None):
@@ -86,13 +83,13 @@ class Fragile(TwoNumbers):
         if self.fault == 'target':
             target = target * bad
         if self.fault == 'weight':
-            # Removed, so that it does no harm.
+            # Removed by weight 0, so harmless.
             weight = bad.isfinite().float()
             x = torch.where(bad.isnan(), bad, x)
             return dict(loss_box=self.loss_box(x, target, weight))
         hit = bad.isnan().any()
         if self.fault == 'gradient':
-            # The gradient of the root of 0 is infinite.
+            # The gradient of sqrt at 0 is infinite.
             x = torch.where(hit, 0 * x, x)
             return dict(loss_box=self.loss_box(x, 0 * target))
         if self.fault == 'elsewhere':
@@ -108,7 +105,7 @@ class RootLoss(nn.Module):
 
 
 class LearnedLoss(nn.Module):
-    """A loss of two, with a parameter."""
+    """A loss with a parameter and an inner loss."""
 
     def __init__(self, losses):
         super().__init__()
@@ -122,7 +119,7 @@ class LearnedLoss(nn.Module):
 
 @contextlib.contextmanager
 def registered(cls):
-    """A registered loss, for as long as a test takes."""
+    """Register a loss during a test."""
     MMLOSSES.register_module(module=cls)
     try:
         yield f'mmlosses.{cls.__name__}'
@@ -148,13 +145,13 @@ def learned_loss():
 
 
 def fragile(tmp_path, hook, bad=3, epochs=1, **settings):
-    """Six pictures in their order, two by two; number 3 is wrong."""
+    """Six images in order, in batches of two; number 3 is bad."""
     return toy_runner(
         tmp_path, [hook] if hook else [],
         model=dict(_delete_=True, type='Fragile', **settings.pop('model', {})),
         train_dataloader=dict(
             sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=dict(_delete_=True, type='Pictures', length=6, bad=bad)),
+            dataset=dict(_delete_=True, type='ToyImages', length=6, bad=bad)),
         train_cfg=dict(max_epochs=epochs),
         val_dataloader=None,
         val_cfg=None,
@@ -162,7 +159,7 @@ def fragile(tmp_path, hook, bad=3, epochs=1, **settings):
         **settings)
 
 
-def stopped(runner):
+def stop_message(runner):
     """The text of the error that ends a training."""
     with pytest.raises(FloatingPointError) as error:
         runner.train()
@@ -170,9 +167,9 @@ def stopped(runner):
 
 
 @pytest.mark.parametrize('before_step', [False, True])
-def test_names_loss_argument_and_picture(tmp_path, before_step):
+def test_names_loss_argument_and_image(tmp_path, before_step):
     runner = fragile(tmp_path, dict(HOOK, before_step=before_step))
-    text = stopped(runner)
+    text = stop_message(runner)
     assert 'not finite in iteration 2' in text
     assert 'loss_box (mmlosses.SmoothL1Loss): its value is not finite' in text
     assert 'not finite before it was called: target' in text
@@ -187,7 +184,7 @@ def test_names_loss_argument_and_picture(tmp_path, before_step):
 
 
 def test_file_replays(tmp_path, capsys):
-    stopped(
+    stop_message(
         fragile(
             tmp_path,
             HOOK,
@@ -205,7 +202,7 @@ def test_file_replays(tmp_path, capsys):
     assert 'value: nan' in shown and '3.jpg' in shown
     assert 'not finite: gradient of pred, first at [1, 0]: nan' in shown
     assert 'target[1]: [nan]' in shown
-    # The same without its fault.
+    # The same without the fault.
     assert record['args'][1].shape == (2, 1)
     record['args'][1].nan_to_num_(0.0)
     torch.save(record, str(file))
@@ -213,17 +210,17 @@ def test_file_replays(tmp_path, capsys):
     assert 'all is finite' in capsys.readouterr().out
 
 
-def test_changed_weight_of_a_loss_is_that_of_the_file(tmp_path):
-    """Schedules change what the config says."""
+def test_file_has_the_scheduled_weight(tmp_path):
+    """Schedules change the value in the config."""
     runner = fragile(tmp_path, HOOK)
     runner.model.loss_box.loss_weight = 7.0
-    stopped(runner)
+    stop_message(runner)
     record = load_record(tmp_path / 'loss_doctor_iter_2.pt')
     assert record['config']['loss_weight'] == 7.0
 
 
 def test_gradient_of_a_finite_loss(tmp_path, root_loss):
-    text = stopped(
+    text = stop_message(
         fragile(tmp_path, HOOK, model=dict(fault='gradient', loss=root_loss)))
     assert 'its value is finite, its gradient is not' in text
     assert 'gradient of pred: 2 of 2 not finite' in text
@@ -232,9 +229,9 @@ def test_gradient_of_a_finite_loss(tmp_path, root_loss):
 
 
 def test_loss_with_parameters_and_parts(tmp_path, learned_loss):
-    """It is kept as it was called, before the step changes it."""
+    """The file has the state before the optimizer step."""
     runner = fragile(tmp_path, HOOK, model=dict(loss=learned_loss))
-    text = stopped(runner)
+    text = stop_message(runner)
     assert 'loss_box (test_loss_doctor.LearnedLoss): its value' in text
     assert 'first within it: losses.1 (mmlosses.MSELoss)' in text
     assert 'have not been updated' in text
@@ -245,25 +242,25 @@ def test_loss_with_parameters_and_parts(tmp_path, learned_loss):
 
 
 def test_fault_outside_of_the_losses(tmp_path):
-    text = stopped(fragile(tmp_path, HOOK, model=dict(fault='elsewhere')))
+    text = stop_message(fragile(tmp_path, HOOK, model=dict(fault='elsewhere')))
     assert 'it comes from elsewhere' in text
     assert 'gradient not finite: factor' in text and '3.jpg' in text
 
 
 def test_harmless_input(tmp_path):
-    """Weight 0 removes it: only who asks is told."""
+    """Weight 0 removes it; it is reported only on request."""
     kind = dict(fault='weight')
     runner = fragile(tmp_path, HOOK, model=kind)
     runner.train()
     assert runner.model.factor.isfinite()
-    text = stopped(
+    text = stop_message(
         fragile(tmp_path, dict(HOOK, check_inputs=True), model=kind))
     assert 'an input is not finite, value and gradient are' in text
     assert 'pred: float32 (2, 1)' in text and '1 nan of 2' in text
 
 
 def test_skipped_iteration_leaves_no_trace(tmp_path):
-    """As if the data had not had its batch, apart from the log."""
+    """As if the batch had not been in the data, except in the log."""
     runner = fragile(tmp_path, dict(HOOK, action='skip'),
                      **{'optim_wrapper.optimizer.momentum': 0.9})
     states = []
@@ -283,27 +280,27 @@ def test_skipped_iteration_leaves_no_trace(tmp_path):
     assert float(states[1][0]['norm.num_batches_tracked']) == 1
 
 
-def test_skipping_ends(tmp_path):
-    """A model that is lost is not trained for ever."""
+def test_max_skips(tmp_path):
+    """A diverged model does not train for ever."""
     runner = fragile(
         tmp_path,
         dict(HOOK, action='skip', max_skips=2, max_reports=1),
         model=dict(loss=dict(type='mmlosses.SmoothL1Loss', loss_weight=1e39)))
-    text = stopped(runner)
+    text = stop_message(runner)
     assert '2 iterations in a row' in text
     assert len(list(tmp_path.glob('*.pt'))) == 1
 
 
-def test_warning_goes_on(tmp_path, caplog):
+def test_warn_continues(tmp_path, caplog):
     runner = fragile(tmp_path, dict(HOOK, action='warn', max_reports=1))
     runner.train()
     assert runner.iter == 3
     assert len(list(tmp_path.glob('*.pt'))) == 1
 
 
-def test_loss_of_the_validation_is_not_watched(tmp_path):
-    """It may be no number without the training being wrong."""
-    data = dict(batch_size=2, dataset=dict(type='Pictures', length=4, bad=2))
+def test_validation_loss_is_not_watched(tmp_path):
+    """It may be non-finite while training is fine."""
+    data = dict(batch_size=2, dataset=dict(type='ToyImages', length=4, bad=2))
     runner = fragile(tmp_path, HOOK, bad=None)
     runner.register_custom_hooks(
         [dict(type='mmlosses.ValLossHook', dataloader=data)])
@@ -312,10 +309,10 @@ def test_loss_of_the_validation_is_not_watched(tmp_path):
     assert math.isnan(value) and not list(tmp_path.glob('*.pt'))
 
 
-def test_again_after_a_fault(tmp_path):
-    """In a notebook: the same runner, without the picture."""
+def test_train_again_after_a_fault(tmp_path):
+    """As in a notebook: the same runner, without the bad image."""
     runner = fragile(tmp_path, dict(HOOK, before_step=True))
-    stopped(runner)
+    stop_message(runner)
     runner.train_dataloader.dataset.bad = None
     runner.train()
     hook = next(x for x in runner.hooks if isinstance(x, LossDoctorHook))
@@ -325,25 +322,25 @@ def test_again_after_a_fault(tmp_path):
 
 
 def test_accumulated_gradients(tmp_path):
-    """The iteration that takes no step is looked at too."""
+    """Iterations without an optimizer step are checked too."""
     for action in ('stop', 'skip'):
         runner = fragile(tmp_path, dict(HOOK, action=action),
                          **{'optim_wrapper.accumulative_counts': 3})
         if action == 'stop':
-            assert 'iteration 2' in stopped(runner)
+            assert 'iteration 2' in stop_message(runner)
         else:
             runner.train()
         assert runner.model.factor.isfinite()
 
 
-def test_checkpoints_before_it_are_good(tmp_path):
+def test_earlier_checkpoints_are_finite(tmp_path):
     runner = fragile(
         tmp_path,
         HOOK,
         default_hooks=dict(
             checkpoint=dict(type='CheckpointHook', by_epoch=False,
                             interval=1)))
-    stopped(runner)
+    stop_message(runner)
     saved, = tmp_path.glob('iter_*.pth')
     state = torch.load(str(saved), weights_only=False)['state_dict']
     assert state['factor'].isfinite()
@@ -357,16 +354,16 @@ class Noisy(nn.Module):
         return (pred - target + torch.rand_like(pred)).mean()
 
 
-def test_loss_that_cannot_be_named_is_reported(tmp_path):
-    text = stopped(
+def test_unregistered_loss_is_reported(tmp_path):
+    text = stop_message(
         fragile(tmp_path, HOOK, model=dict(loss=dict(type='Noisy'))))
     assert 'loss_box (test_loss_doctor.Noisy)' in text
     assert 'no file to replay: test_loss_doctor.Noisy is in none of' in text
 
 
 @pytest.mark.parametrize('place', ['file', 'full'])
-def test_disk_does_not_hide_the_report(tmp_path, place):
-    """No folder can be made, or there is no space left."""
+def test_unwritable_file_keeps_the_report(tmp_path, place):
+    """The folder cannot be created, or the disk is full."""
     out = tmp_path / 'out'
     if place == 'file':
         out.write_text('')
@@ -375,14 +372,14 @@ def test_disk_does_not_hide_the_report(tmp_path, place):
             pytest.skip('needs /dev/full')
         out.mkdir()
         (out / 'loss_doctor_iter_2.pt.part').symlink_to('/dev/full')
-    text = stopped(fragile(tmp_path, dict(HOOK, out_dir=str(out))))
+    text = stop_message(fragile(tmp_path, dict(HOOK, out_dir=str(out))))
     assert 'target: float32 (2, 1)' in text and '3.jpg' in text
     assert 'no file to replay: ' in text and 'was not written' in text
     assert place == 'file' or list(out.iterdir()) == []
 
 
-class Reads(TorchDispatchMode):
-    """Note when the host reads a number from the device."""
+class HostReads(TorchDispatchMode):
+    """Record when the host reads a number from the device."""
 
     def __init__(self):
         super().__init__()
@@ -394,12 +391,12 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_host_waits_where_mmengine_does(tmp_path):
-    """One number in an iteration, after mmengine has read the losses."""
+def test_adds_one_host_sync(tmp_path):
+    """One number per iteration, after mmengine has read the losses."""
     logs = []
     for hook in (None, HOOK):
         runner = fragile(tmp_path, hook, bad=None)
-        reads = Reads()
+        reads = HostReads()
         runner.register_hook(Marks(reads.log))
         with reads:
             runner.train()
@@ -407,13 +404,13 @@ def test_host_waits_where_mmengine_does(tmp_path):
     without, with_hook = [[
         part.count('read') for part in split(log, 'step', 'end')
     ] for log in logs]
-    # Before and after each step of the optimizer.
+    # Before and after each optimizer step.
     assert with_hook[0::2] == without[0::2]
     assert with_hook[1:6:2] == [x + 1 for x in without[1:6:2]]
 
 
 def split(log, *marks):
-    """The parts of a list between marks."""
+    """Split a list at marks."""
     parts = [[]]
     for entry in log:
         parts[-1].append(entry)
@@ -423,7 +420,7 @@ def split(log, *marks):
 
 
 class Marks(Hook):
-    """Note the steps and the ends of iterations."""
+    """Mark optimizer steps and ends of iterations."""
 
     priority = 'LOWEST'
 
@@ -441,8 +438,8 @@ class Marks(Hook):
 # Files
 
 
-class Code:
-    """What a pickle runs when it is loaded."""
+class MaliciousPickle:
+    """A pickle that runs code when loaded."""
 
     def __reduce__(self):
         return os.mkdir, ('ran', )
@@ -450,11 +447,11 @@ class Code:
 
 def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    stopped(fragile(tmp_path, HOOK))
+    stop_message(fragile(tmp_path, HOOK))
     file = tmp_path / 'loss_doctor_iter_2.pt'
     good = torch.load(str(file), weights_only=True)
     changes = [
-        dict(kwargs=dict(x=Code())),
+        dict(kwargs=dict(x=MaliciousPickle())),
         dict(config=dict(type='os.mkdir', path='ran')),
         dict(config=dict(type='os.mkdir', name='ran')),
         dict(config=dict(type='builtins.eval')),
@@ -481,7 +478,7 @@ def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
         assert replay_loss.main([str(file)]) == 2, change
         assert capsys.readouterr().err.startswith('error: '), change
         assert not os.path.exists('ran'), change
-    file.write_bytes(pickle.dumps(Code()))
+    file.write_bytes(pickle.dumps(MaliciousPickle()))
     assert replay_loss.main([str(file)]) == 2
     file.write_bytes(b'nothing')
     assert replay_loss.main([str(file)]) == 2
@@ -489,7 +486,7 @@ def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
     assert not os.path.exists('ran') and 'antigravity' not in sys.modules
 
 
-def test_random_numbers_are_kept_where_they_are_needed(tmp_path):
+def test_random_state_is_saved_if_used(tmp_path):
     """The file has the state before the call, and gives the same value."""
     head = nn.Module()
     head.loss = Noisy()
@@ -508,7 +505,7 @@ def test_random_numbers_are_kept_where_they_are_needed(tmp_path):
     (dict(action='halt'), "'stop', 'skip' or 'warn', got 'halt'"),
     (dict(max_reports=0), 'must be at least 1, got 0 and 10'),
 ])
-def test_mistakes(settings, words):
+def test_invalid_arguments(settings, words):
     with pytest.raises(ValueError, match=words):
         HOOKS.build(dict(HOOK, **settings))
 
@@ -518,7 +515,7 @@ def test_mistakes(settings, words):
 
 @OPTIM_WRAPPERS.register_module()
 class CpuAmp(AmpOptimWrapper):
-    """mmengine's own, which wants a GPU, with torch's scaler for the CPU."""
+    """mmengine's AmpOptimWrapper, which needs a GPU, for the CPU."""
 
     def __init__(self, init_scale, **kwargs):
         OptimWrapper.__init__(self, **kwargs)
@@ -542,7 +539,7 @@ needs_scaler = pytest.mark.skipif(
             digit_version(torch.__version__) < digit_version('2.4'),
             reason='no fused SGD for the CPU before torch 2.4'))
 ])
-def test_overflow_of_the_scaler_is_no_fault(tmp_path, action, fused):
+def test_loss_scale_overflow_is_no_fault(tmp_path, action, fused):
     optimizer = {'optim_wrapper.optimizer.fused': True} if fused else {}
     runner = fragile(
         tmp_path,
@@ -567,9 +564,9 @@ def test_overflow_of_the_scaler_is_no_fault(tmp_path, action, fused):
 
 
 @needs_scaler
-def test_fault_that_the_scaler_hides(tmp_path, root_loss):
-    """It would leave out that step and lower the scale, for ever."""
-    text = stopped(
+def test_nan_hidden_by_the_scaler(tmp_path, root_loss):
+    """Otherwise it would skip the step and lower the scale for ever."""
+    text = stop_message(
         fragile(
             tmp_path,
             HOOK,
@@ -598,8 +595,8 @@ def both_ranks_stop(rank, folder, wrapped):
         return runner
 
     runner = runner_of('stop')
-    text = stopped(runner)
-    # The ranks that got its gradient have no fault of their own.
+    text = stop_message(runner)
+    # The other rank receives its gradient, but has no fault itself.
     assert 'rank 1: ' in text and ('rank 0: ' in text) == wrapped
     assert '3.jpg (box' in text and runner.iter == 0
     assert 'loss_doctor_iter_1_rank_1.pt' in text
@@ -609,25 +606,25 @@ def both_ranks_stop(rank, folder, wrapped):
     assert hook.faults == 1
     learnt = weights(runner)
     assert learnt['factor'].isfinite()
-    # Had rank 0 taken the first step, its layer would have seen three.
+    # Three batches, if rank 0 had not skipped the first step too.
     assert int(learnt['norm.num_batches_tracked']) == 2
-    runner.model = None  # the threads of a wrapped one end with it
+    runner.model = None  # ends the threads of DDP
 
 
 @needs_ranks
 @pytest.mark.slow
 @pytest.mark.parametrize('wrapped', [False, True])
 def test_ranks_stop_and_skip_together(tmp_path, wrapped):
-    """One of two has a fault, whether they exchange gradients or not."""
+    """A fault on one of two ranks, with or without gradient reduction."""
     run_ranks(both_ranks_stop, str(tmp_path), wrapped)
 
 
-# Real models on real pictures
+# Real models on real images
 
 
 @TRANSFORMS.register_module()
-class Spoil:
-    """Put a fault into the data of one picture."""
+class InjectFault:
+    """Put a fault into the data of one image."""
 
     def __init__(self, kind, picture):
         self.kind = kind
@@ -645,8 +642,8 @@ class Spoil:
         return results
 
 
-def spoiled(kind, picture, more=None):
-    """Change a config: data with a fault, pictures in their order."""
+def with_fault(kind, picture, more=None):
+    """Change a config: data with a fault, images in order."""
 
     def change(cfg):
         loader = cfg.train_dataloader
@@ -657,7 +654,7 @@ def spoiled(kind, picture, more=None):
             t for t in loader.dataset.pipeline if 'Random' not in t.type
         ]
         loader.dataset.pipeline.insert(
-            -1, dict(type='Spoil', kind=kind, picture=picture))
+            -1, dict(type='InjectFault', kind=kind, picture=picture))
         for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):
             cfg.pop(name)
         cfg.optim_wrapper.optimizer.lr = 0.0
@@ -667,8 +664,8 @@ def spoiled(kind, picture, more=None):
     return change
 
 
-def replays(file):
-    """Run the tool as a user runs it."""
+def run_replay(file):
+    """Run the tool as a user does."""
     return subprocess.run(
         [sys.executable, str(TOOL), str(file)],
         stdout=subprocess.PIPE,
@@ -677,7 +674,7 @@ def replays(file):
 
 
 def stock_ciou(cfg):
-    """Boxes that are their anchors, and a loss that cannot take them."""
+    """Predictions equal to their anchors, which this loss cannot take."""
     cfg.model.bbox_head.update(
         reg_decoded_bbox=True,
         loss_bbox=dict(type='CIoULoss', loss_weight=2.0),
@@ -688,24 +685,24 @@ def stock_ciou(cfg):
 @pytest.mark.slow
 @pytest.mark.parametrize('action', ['stop', 'skip'])
 def test_ciou_of_mmdet_at_a_perfect_box(coco, tmp_path, action):
-    """A fault that users have: 0 / 0 in a weight of the stock loss."""
+    """A known fault of the stock loss: 0 / 0 in a weight."""
     skip_without_openmmlab()
     runner = stock_runner('retinanet', coco, tmp_path,
                           [dict(HOOK, action=action)],
-                          spoiled('anchor', '000000196141', stock_ciou))
+                          with_fault('anchor', '000000196141', stock_ciou))
     if action == 'skip':
         runner.train()
         assert all(x.isfinite().all() for x in runner.model.parameters())
         assert next(x for x in runner.hooks
                     if isinstance(x, LossDoctorHook)).faults == 1
         return
-    text = stopped(runner)
+    text = stop_message(runner)
     assert 'in iteration 3' in text
     assert 'bbox_head.loss_bbox (mmdet.CIoULoss)' in text
     assert 'all inputs are finite: the loss itself makes it' in text
     assert 'pictures:\n  ' + str(coco / '000000196141.jpg') in text
     file, = tmp_path.glob('*.pt')
-    done = replays(file)
+    done = run_replay(file)
     assert done.returncode == 0, done.stderr
     assert "'type': 'mmdet.CIoULoss'" in done.stdout
     assert 'value: nan' in done.stdout
@@ -714,22 +711,22 @@ def test_ciou_of_mmdet_at_a_perfect_box(coco, tmp_path, action):
 
 @pytest.mark.openmmlab
 @pytest.mark.slow
-def test_box_that_is_no_number_in_mmdet(coco, tmp_path):
-    """The proposals of Faster R-CNN have the annotated boxes among them."""
+def test_nan_box_in_mmdet(coco, tmp_path):
+    """Faster R-CNN adds the annotated boxes to its proposals."""
     skip_without_openmmlab()
     runner = stock_runner('faster-rcnn', coco, tmp_path, [HOOK],
-                          spoiled('box', '000000196141'))
-    text = stopped(runner)
+                          with_fault('box', '000000196141'))
+    text = stop_message(runner)
     assert 'in iteration 3' in text
     assert '000000196141.jpg (gt_instances.bboxes: 1 of' in text
     file, = tmp_path.glob('*.pt')
-    assert replays(file).returncode == 0
+    assert run_replay(file).returncode == 0
 
 
 @pytest.mark.openmmlab
 @pytest.mark.slow
 @pytest.mark.parametrize('ours', [False, True])
-def test_label_that_is_no_number_in_mmpose(coco, tmp_path, ours):
+def test_nan_label_in_mmpose(coco, tmp_path, ours):
     skip_without_openmmlab()
 
     def swap(cfg):
@@ -737,22 +734,22 @@ def test_label_that_is_no_number_in_mmpose(coco, tmp_path, ours):
             cfg.model.head.loss.type = 'mmlosses.KLDiscretLoss'
 
     runner = stock_runner('simcc', coco, tmp_path, [HOOK],
-                          spoiled('label', '000000196141', swap))
-    text = stopped(runner)
+                          with_fault('label', '000000196141', swap))
+    text = stop_message(runner)
     package = 'mmlosses' if ours else 'mmpose'
     assert f'head.loss_module ({package}.KLDiscretLoss)' in text
     argument = 'target' if ours else 'gt_simcc'
     assert f'before it was called: {argument}[0]' in text
     assert '000000196141.jpg (' in text and 'keypoint_x_labels: ' in text
     file, = tmp_path.glob('*.pt')
-    done = replays(file)
+    done = run_replay(file)
     assert done.returncode == 0, done.stderr
     assert f"'type': '{package}.KLDiscretLoss'" in done.stdout
 
 
 @pytest.mark.openmmlab
 @pytest.mark.slow
-def test_healthy_training_is_the_same(coco, tmp_path):
+def test_healthy_training_is_unchanged(coco, tmp_path):
     skip_without_openmmlab()
     ends = []
     for hooks in ([], [HOOK], [dict(HOOK, action='skip')]):

@@ -1,6 +1,5 @@
-"""A sum of one loss in the slots of real heads is that loss."""
+"""A sum of one loss acts like that loss in real heads."""
 import copy
-import importlib.util
 
 import pytest
 from helpers import ROOT
@@ -17,12 +16,9 @@ except (ImportError, AssertionError) as error:
     pytest.skip(
         f'needs mmcv, mmdet and mmpose: {error}', allow_module_level=True)
 
-spec = importlib.util.spec_from_file_location(
-    'check_config', str(ROOT / 'tools/check_config.py'))
-check_config = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(check_config)
+from mmlosses.commands import check_config
 
-# Each calls its losses, or reads what they are, in a way of its own.
+# Each calls its losses or reads their attributes in its own way.
 CONFIGS = [
     'mmdet/centernet-update_gaussian_focal', 'mmdet/detr_cross_entropy',
     'mmdet/fcos_iou', 'mmdet/mask-rcnn_cross_entropy',
@@ -35,14 +31,14 @@ CONFIGS = [
     'mmpose/td-reg_res50_propel_coco-256x192',
     'mmpose/yoloxpose_s_cross_entropy_focal_coco-640'
 ]
-# What heads take out of the config of the slot, or read of the loss in it.
+# Keys that heads remove from the slot's config, or read from the loss.
 OUTER = ('class_weight', 'bg_cls_weight', 'loss_weight', 'reduction')
-# Several numbers, or a call by another name.
+# Losses with several outputs or a call of their own.
 NO_SUMMANDS = ('AssociativeEmbeddingLoss', 'CornerNetLoss', 'SumLoss')
 
 
 def wrap(node):
-    """Put each of our losses in a config into a sum, in place."""
+    """Wrap each of our losses in a config in a SumLoss, in place."""
     items = node.items() if isinstance(node, dict) else enumerate(node)
     for key, value in list(items):
         kind = str(value.get('type')) if isinstance(value, dict) else ''
@@ -61,7 +57,7 @@ def step(cfg):
     """A config after one step on a fake batch."""
     DefaultScope._instance_dict.clear()
     check_config.init_default_scope(cfg.default_scope)
-    set_random_seed(0)  # of the augmentations
+    set_random_seed(0)  # for the augmentations
     done = check_config.Check(cfg, size=256)
     done.run()
     return done
@@ -69,7 +65,7 @@ def step(cfg):
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_sum_of_one_in_every_slot(name):
-    """The same terms, gradient and findings."""
+    """Same terms, gradient and findings."""
     args = check_config.parse_args([str(ROOT / f'configs/{name}.py')])
     cfg = check_config.load_config(args)
     wrapped = Config(copy.deepcopy(cfg._cfg_dict))

@@ -15,6 +15,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmlosses.cli import write_whole
 from .configs import find_class, loss_configs
 from .findings import class_name
 from .watch import bind, loss_modules
@@ -283,19 +284,13 @@ def save_record(record: Dict[str, Any], path: Path) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    whole = path.with_name(path.name + '.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # torch 2.0 does not notice a full disk.
         content = io.BytesIO()
         torch.save(record, content)
-        whole.write_bytes(content.getvalue())
-        whole.replace(path)
+        write_whole(path, content.getvalue())
     except (OSError, RuntimeError) as error:
-        try:
-            whole.unlink()
-        except OSError:
-            pass
         raise OSError(f'{path} was not written: {error}') from error
 
 

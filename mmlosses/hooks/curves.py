@@ -1,4 +1,4 @@
-"""A picture of how a training went."""
+"""Draw the curves of a training."""
 from __future__ import annotations
 import os.path as osp
 from typing import Dict
@@ -10,17 +10,26 @@ from mmengine.runner import Runner
 
 from mmlosses.registry import HOOKS
 
-# What mmengine logs beside losses and metrics.
+# mmengine logs them beside losses and metrics.
 TIMERS = ('time', 'data_time')
 INFO_KEY = 'curves_val_iters'
 
 
+def of_log(runner: Runner, prefix: str) -> Dict[str, np.ndarray]:
+    """The scalars of mmengine's log with a prefix, but no timers."""
+    return {
+        name[len(prefix):]: scalar.data[0]
+        for name, scalar in runner.message_hub.log_scalars.items()
+        if name.startswith(prefix) and name[len(prefix):] not in TIMERS
+    }
+
+
 @HOOKS.register_module()
 class CurvesHook(Hook):
-    """Draw the loss and metric curves into the work dir after training.
+    """Draw the curves of losses and metrics into the work dir after training.
 
     The values are those that mmengine keeps for its log and saves in each
-    checkpoint, so that the curves of a resumed training are whole.
+    checkpoint, so a resumed training has whole curves.
 
     Args:
         filename (str): Name of the picture in ``runner.work_dir``.
@@ -32,7 +41,7 @@ class CurvesHook(Hook):
         >>> custom_hooks = [dict(type='mmlosses.CurvesHook')]
     """
 
-    # Before the hook that saves: a checkpoint has all of a validation or none.
+    # Before CheckpointHook: a checkpoint holds all of a validation or none.
     priority = 'LOW'
 
     def __init__(self, filename: str = 'curves.png') -> None:
@@ -41,42 +50,32 @@ class CurvesHook(Hook):
     def after_val_epoch(self,
                         runner: Runner,
                         metrics: Dict[str, float] | None = None) -> None:
-        """Remember where on the x-axis this validation belongs."""
+        """Remember the iteration of this validation."""
         iters = runner.message_hub.runtime_info.get(INFO_KEY, [])
         runner.message_hub.update_info(INFO_KEY, [*iters, runner.iter])
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Draw what was logged."""
-        # Importing pyplot would take a display where there is one.
+        """Draw the curves."""
+        # pyplot would need a display.
         from matplotlib.figure import Figure
-
-        scalars = runner.message_hub.log_scalars
-        losses = {
-            name[len('train/'):]: scalar.data[0]
-            for name, scalar in scalars.items() if name.startswith('train/')
-            and 'loss' in name and not name.endswith('loss_weight')
-        }
-        if len(losses) == 2:  # The total is the one term.
-            losses.pop('loss', None)
-        metrics = {
-            name[len('val/'):]: scalar.data[0]
-            for name, scalar in scalars.items()
-            if name.startswith('val/') and name[len('val/'):] not in TIMERS
-        }
         figure = Figure(figsize=(11, 4), layout='constrained')
         left, right = figure.subplots(1, 2)
+        losses = {
+            name: values
+            for name, values in of_log(runner, 'train/').items()
+            if 'loss' in name and not name.endswith('loss_weight')
+        }
+        if len(losses) == 2:  # the total equals the only term
+            losses.pop('loss', None)
         for name, values in losses.items():
             iters = np.arange(1, len(values) + 1)
             line, = left.plot(iters, values, alpha=0.25, linewidth=0.8)
             left.plot(
-                iters,
-                smooth(np.asarray(values, dtype=float)),
-                color=line.get_color(),
-                label=name)
+                iters, smooth(values), color=line.get_color(), label=name)
         val_iters = runner.message_hub.runtime_info.get(INFO_KEY, [])
-        for name, values in metrics.items():
-            # A training that was begun without this hook has more of them.
+        for name, values in of_log(runner, 'val/').items():
+            # A training that began without this hook has more of them.
             count = min(len(val_iters), len(values))
             right.plot(
                 val_iters[len(val_iters) - count:],
@@ -93,10 +92,9 @@ class CurvesHook(Hook):
         runner.logger.info(f'Curves of losses and metrics: {path}')
 
 
-def smooth(values: np.ndarray, parts: int = 50) -> np.ndarray:
-    """The mean of a window that reaches back a fiftieth of the training."""
-    width = max(len(values) // parts, 1)
-    total = np.cumsum(np.concatenate([[0.0], values]))
-    end = np.arange(1, len(values) + 1)
-    begin = np.maximum(end - width, 0)
+def smooth(values: np.ndarray) -> np.ndarray:
+    """The mean of a window that reaches back 2 % of the training."""
+    total = np.cumsum([0.0, *values])
+    end = np.arange(1, len(total))
+    begin = np.maximum(end - max(len(values) // 50, 1), 0)
     return (total[end] - total[begin]) / (end - begin)
