@@ -1,17 +1,15 @@
 """Box losses: the geometry of two boxes, and the base class."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from .base import BaseLoss, CommonArguments
 from .checks import check_number, check_same_shape
 from .numeric import coordinates_first
 from .terms import add_terms
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 Terms = Tuple[Tensor, ...]
 
@@ -24,30 +22,25 @@ class BoxArguments(CommonArguments, total=False):
 class BoxPair:
     r"""Predicted boxes and their targets.
 
-    Attributes with two components, x and y or width and height, have them on
-    axis 0.
-
-    The geometry is computed from half sums and half differences:
-    max(a, b) = (a + b + abs(a - b)) / 2, and min with a minus. So the sides
-    and the errors of the corners give the overlap and the enclosing box. A
-    predicted box with swapped corners has size 0, but the enclosing box still
-    contains its centre, and all ratios stay bounded.
+    Tensors (2, \*) hold x and y, or width and height, on axis 0. The geometry
+    is computed from half sums and half differences: max(a, b) = (a + b +
+    abs(a - b)) / 2, and min with a minus. So the sides and the errors of the
+    corners give the overlap and the enclosing box. A predicted box with
+    swapped corners has size 0, but the enclosing box still contains its
+    centre, and all ratios stay bounded.
 
     Args:
-        low_error (Tensor): Left and top, prediction minus target, (2, \*).
-        high_error (Tensor): Right and bottom, prediction minus target,
-            (2, \*).
-        size (Tensor): Width and height of the predictions, (2, \*).
-        target_size (Tensor): Width and height of the targets, (2, \*).
+        low_error (Tensor): Left and top, prediction minus target.
+        high_error (Tensor): Right and bottom, prediction minus target.
+        size (Tensor): Width and height of the predictions.
+        target_size (Tensor): Width and height of the targets.
         eps (float): Lower bound of denominators.
     """
 
     def __init__(self, low_error: Tensor, high_error: Tensor, size: Tensor,
                  target_size: Tensor, eps: float) -> None:
-        self.low_error = low_error
-        self.high_error = high_error
-        self.size = size
-        self.target_size = target_size
+        self.low_error, self.high_error = low_error, high_error
+        self.size, self.target_size = size, target_size
         self.eps = eps
         self.sides = size + target_size
         self.errors = low_error.abs() + high_error.abs()
@@ -121,8 +114,6 @@ class BoxLoss(BaseLoss):
         - weight: (N,), or (N, 4), which is averaged over the coordinates.
         - returns: 0-dim, or (N,) for ``'none'``.
 
-    Raises:
-        ValueError: If ``eps`` is not positive.
 
     Differs from upstream:
         - mmdet's box losses synchronise with the host to look for a positive
@@ -148,7 +139,6 @@ class BoxLoss(BaseLoss):
         return add_terms(1 - pair.iou, self.penalties(pair))
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each box."""
         return self.box_loss(box_pair(pred, target.to(pred.dtype), self.eps))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:

@@ -1,18 +1,17 @@
 """Base of the classification losses: labels, class weights, ignoring."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
-from .checks import check_index, check_label_range, check_same_shape
+from .checks import (check_index, check_label_range, check_same_shape,
+                     check_tensor)
 from .reduction import EPS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class ClassificationArguments(CommonArguments, total=False):
@@ -51,8 +50,6 @@ class ClassificationLoss(BaseLoss):
         - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
           ``pred``.
 
-    Raises:
-        TypeError: If ``class_weight`` is not a list of numbers.
     """
     _class_weight: Tensor | None
     avg_non_ignore = False
@@ -74,26 +71,22 @@ class ClassificationLoss(BaseLoss):
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         """Return the shape of ``pred``, without the classes for a softmax."""
-        if not isinstance(target, Tensor):
-            raise TypeError('target must be a tensor, got '
-                            f'{type(target).__name__}')
+        check_tensor('target', target)
         samples = pred.shape[:1] + pred.shape[2:]
         if pred.ndim == 0 or (pred.ndim == 1 and not self.binary):
             raise ValueError('pred must have the classes on axis 1, got the '
                              f'shape {tuple(pred.shape)}')
         if target.ndim == pred.ndim:
             check_same_shape(pred, target)
+        elif target.shape != samples:
+            raise ValueError(f'target must have the shape {tuple(samples)} of '
+                             f'labels or {tuple(pred.shape)} of pred, got '
+                             f'{tuple(target.shape)}')
         else:
-            if target.shape != samples:
-                raise ValueError(
-                    f'target must have the shape {tuple(samples)} of labels '
-                    f'or {tuple(pred.shape)} of pred, got '
-                    f'{tuple(target.shape)}')
             check_index(target)
         return pred.shape if self.binary else samples
 
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
-        """View a mask of elements so that it broadcasts to an input."""
         if tensor.ndim > elements.ndim:
             return elements.unsqueeze(1)
         if tensor.ndim < elements.ndim:
@@ -116,16 +109,7 @@ class ClassificationLoss(BaseLoss):
                 avg_factor: float | Tensor | None,
                 *,
                 ignore_index: int | None = None) -> Inputs:
-        r"""Also remove ignored elements.
-
-        Args:
-            pred (Tensor): The prediction (N, C, \*).
-            target (Tensor): Labels (N, \*), or a target for each class.
-            weight (Tensor, optional): See :meth:`BaseLoss.forward`.
-            avg_factor (float | Tensor, optional): See
-                :meth:`BaseLoss.forward`.
-            ignore_index (int, optional): Overrides that of the loss.
-        """
+        """Also remove elements with ``ignore_index``, by default the loss's."""
         inputs = super().prepare(pred, target, weight, avg_factor)
         if target.ndim < pred.ndim:
             inputs.target = target.long()
@@ -137,8 +121,8 @@ class ClassificationLoss(BaseLoss):
                 ignored = ignored.unsqueeze(1)
             inputs.remove(ignored)
             if self.avg_non_ignore:
-                counted = (~ignored).expand(inputs.shape).sum()
-                inputs.denominator = counted + EPS
+                inputs.denominator = EPS + (~ignored).expand(
+                    inputs.shape).sum()
         return inputs
 
     def dense_target(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -157,9 +141,6 @@ class ClassificationLoss(BaseLoss):
 
         The classes are on axis 1, or last, as in mmdet, for a sigmoid with a
         dense target and a ``pred`` of at most three axes.
-
-        Raises:
-            ValueError: If there is not one weight for each class.
         """
         if self._class_weight is None:
             return None
@@ -170,18 +151,16 @@ class ClassificationLoss(BaseLoss):
             shape[dim] = pred.shape[dim]
         classes, given = math.prod(shape), self._class_weight.numel()
         if given != classes:
+            guess = ', num_classes'
+            if given == classes + 1 and self.binary:
+                guess = (': with a sigmoid the background is no class, leave '
+                         'out the last')
+            elif given == classes - 1 and not self.binary:
+                guess = (': a softmax head of mmdet needs one more for the '
+                         'background, the last')
+            elif not self.binary:
+                guess += ' + 1 for the softmax of a head of mmdet'
             raise ValueError(
                 f'class_weight has {given} numbers, but the prediction has '
-                f'{classes} classes' + self._miscounted(given, classes))
+                f'{classes} classes{guess}')
         return self._class_weight.to(pred).reshape(shape)
-
-    def _miscounted(self, given: int, classes: int) -> str:
-        """Return a guess at why the numbers of classes differ."""
-        if given == classes - 1 and not self.binary:
-            return (': a softmax head of mmdet needs one more for the '
-                    'background, the last')
-        if given == classes + 1 and self.binary:
-            return (': with a sigmoid the background is no class, leave out '
-                    'the last')
-        return ', num_classes' + ('' if self.binary else
-                                  ' + 1 for the softmax of a head of mmdet')

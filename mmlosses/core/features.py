@@ -1,10 +1,11 @@
 """Bases of the losses of features with class labels."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Any, Dict, Sequence
+from typing import Any, Dict, Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from mmlosses.distributed.class_shard import ClassShard
 from .base import BaseLoss, CommonArguments, Inputs
@@ -13,9 +14,6 @@ from .checks import (check_floating, check_label_range, check_sample_labels,
 from .kernels.class_entropy import fast_class_entropy
 from .numeric import unit_vectors
 from .tensors import autocast_off, upcast
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class ClassVectorArguments(CommonArguments, total=False):

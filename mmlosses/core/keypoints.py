@@ -1,15 +1,13 @@
 """Base of the losses with a weight for each keypoint."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any, List, Sequence
+from typing import Any, List, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from .base import BaseLoss, CommonArguments
 from .buffers import register_weights
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class KeypointArguments(CommonArguments, total=False):

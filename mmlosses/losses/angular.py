@@ -1,10 +1,11 @@
 """Angle between predicted and true directions."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments
 from mmlosses.core.checks import check_choice, check_number, check_same_shape
@@ -12,9 +13,6 @@ from mmlosses.core.info import LossInfo
 from mmlosses.core.kernels.angle import angle_power, angle_power_and_derivative
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def angular_loss(pred: Tensor,

@@ -1,10 +1,10 @@
 """Squared distance of features to the centre of their class."""
 from __future__ import annotations
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.buffers import set_buffer
@@ -16,9 +16,6 @@ from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.class_entropy import fast_class_entropy
 from mmlosses.core.tensors import autocast_off, upcast
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def center_loss(features: Tensor, centers: Tensor) -> Tensor:

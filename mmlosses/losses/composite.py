@@ -1,10 +1,11 @@
 """Several losses in the slot of one."""
 from __future__ import annotations
 import inspect
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Set
+from typing import Any, Dict, List, Sequence, Set
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, call_signature
 from mmlosses.core.checks import check_choice
@@ -13,9 +14,6 @@ from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.tensors import autocast_off, is_transformed, upcast
 from mmlosses.core.terms import add_terms
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: Attributes that heads read, beside those that every loss has.
 READ_BY_HEADS = ('use_sigmoid', 'class_weight', 'bg_cls_weight', 'activated',

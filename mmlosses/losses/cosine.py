@@ -1,9 +1,10 @@
 """Cosine of embeddings to the weight vectors of a classifier."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any, Dict, Sequence
+from typing import Any, Dict, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (REDUCTIONS, check_choice, check_floating,
@@ -13,9 +14,6 @@ from mmlosses.core.numeric import coordinates_first, safe_length, unit_vectors
 from mmlosses.core.reduction import reduce_loss
 from mmlosses.core.tensors import autocast_off, is_transformed, upcast
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """Cross entropy by softmax, by sigmoid and of masks; label smoothing."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.checks import (check_choice, check_index, check_label_range,
@@ -14,9 +15,6 @@ from mmlosses.core.classification import (ClassificationArguments,
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.reduction import align_weight
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def soft_cross_entropy(log_prob: Tensor,

@@ -1,11 +1,12 @@
 """Focal loss by sigmoid and by softmax."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.checks import check_number
 from mmlosses.core.classification import (ClassificationArguments,
@@ -16,9 +17,6 @@ from mmlosses.core.kernels.focal import (label_focal_and_derivative,
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.numeric import logs_of_probability, safe_power
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def sigmoid_focal_loss(pred: Tensor,

@@ -1,20 +1,18 @@
 """Binary cross entropy over the positives and the hardest negatives."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_number, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def binary_cross_entropy(pred: Tensor,

@@ -1,10 +1,11 @@
 """Focal loss of heatmaps with Gaussian peaks."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_floating, check_index, check_label_range
@@ -15,9 +16,6 @@ from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.core.numeric import logs_of_probability, safe_power
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def gaussian_focal_loss(pred: Tensor,

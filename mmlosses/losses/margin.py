@@ -1,11 +1,12 @@
 """Softmax over the angles to class vectors, without and with a margin."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments
 from mmlosses.core.checks import (check_choice, check_label_range,
@@ -14,9 +15,6 @@ from mmlosses.core.features import ClassVectorArguments, ClassVectorLoss
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.numeric import safe_sqrt, unit_vectors
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 BOUNDARIES = ('keep', 'continuous', 'easy', 'none')
 

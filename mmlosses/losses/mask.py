@@ -1,16 +1,14 @@
 """Dice loss: the overlap of masks."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def dice_loss(pred: Tensor,

@@ -1,11 +1,12 @@
 """Overlap of a predicted mixture of Gaussians with a Gaussian target."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Any, List, Sequence, Tuple
+from typing import Any, List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments
 from mmlosses.core.checks import check_choice, check_number
@@ -14,9 +15,6 @@ from mmlosses.core.keypoints import KeypointLoss
 from mmlosses.core.numeric import coordinates_first
 from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
 

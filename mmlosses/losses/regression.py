@@ -1,18 +1,16 @@
 """Regression losses: L1, squared error and smooth L1."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def l1_loss(pred: Tensor, target: Tensor) -> Tensor:

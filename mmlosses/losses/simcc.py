@@ -1,19 +1,17 @@
 """KL divergence between distributions over coordinate bins (SimCC)."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_choice, check_floating, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def kl_discret_loss(pred: Tensor,

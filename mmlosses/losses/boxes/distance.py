@@ -1,18 +1,16 @@
 """Distances of centres and corners, relative to a diagonal."""
 from __future__ import annotations
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
                                  squared_length)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def diou_penalty(pair: BoxPair) -> Terms:

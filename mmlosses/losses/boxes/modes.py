@@ -1,9 +1,10 @@
 """Powers and rescaled boxes, with the penalties of any other box loss."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Callable, Dict
+from typing import Callable, Dict
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.boxes import BoxArguments, BoxLoss, BoxPair, Terms
 from mmlosses.core.checks import check_choice, check_number
@@ -14,9 +15,6 @@ from mmlosses.registry import MODELS
 from .distance import ciou_penalty, diou_penalty, mpdiou_penalty
 from .overlap import giou_penalty
 from .shape import eiou_penalty, shape_iou_penalty, siou_penalty
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: The penalties that a mode adds to 1 - IoU.
 PENALTIES: Dict[str, Callable[[BoxPair], Terms]] = {

@@ -1,17 +1,14 @@
 """Distance between boxes as Gaussians."""
 from __future__ import annotations
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.boxes import BoxArguments, BoxLoss
 from mmlosses.core.checks import check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @MODELS.register_module()

@@ -1,16 +1,13 @@
 """Overlap alone, and with the empty share of the enclosing box."""
 from __future__ import annotations
-from typing import TYPE_CHECKING
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.boxes import BoxArguments, BoxLoss, BoxPair, Terms, product
 from mmlosses.core.checks import check_choice
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @MODELS.register_module()

@@ -1,9 +1,9 @@
 """Differences of the sides, with the distance between the centres."""
 from __future__ import annotations
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
                                  product, squared_length)
@@ -11,9 +11,6 @@ from mmlosses.core.checks import check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.terms import add_terms
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def eiou_penalty(pair: BoxPair) -> Terms:

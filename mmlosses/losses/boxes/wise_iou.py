@@ -1,10 +1,11 @@
 """Wise-IoU, which weights each box relative to the running mean."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Tuple
+from typing import Tuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, box_pair,
@@ -13,9 +14,6 @@ from mmlosses.core.buffers import set_buffer
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def wise_iou_loss(pair: BoxPair) -> Tensor:

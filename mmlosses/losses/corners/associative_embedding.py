@@ -1,19 +1,17 @@
 """Pull and push of embeddings, which group the corners of an object."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments
 from mmlosses.core.checks import check_floating
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.terms import TermsLoss
 from mmlosses.registry import MODELS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 # For each image, for each object: ((top, left), (bottom, right)).
 Match = Sequence[Sequence[Sequence[Sequence[int]]]]

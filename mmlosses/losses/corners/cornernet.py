@@ -1,10 +1,11 @@
 """The loss of CornerNet: heatmaps, embeddings and offsets of corners."""
 from __future__ import annotations
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments
 from mmlosses.core.checks import check_floating, check_same_shape
@@ -13,9 +14,6 @@ from mmlosses.core.terms import TermsLoss
 from mmlosses.losses.heatmap import gaussian_focal_loss
 from mmlosses.registry import MODELS
 from .associative_embedding import associative_embedding_loss, check_tags
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: Tensors of the prediction of one stack: heatmaps, tags and offsets of the
 #: top left and the bottom right corners.
