@@ -1,7 +1,7 @@
 """Several losses in the slot of one."""
 from __future__ import annotations
 import inspect
-from typing import Any, Dict, List, Sequence, Set
+from typing import Any, Dict, Iterable, List, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ SHARED = ('use_sigmoid', 'class_weight', 'ignore_index', 'use_target_weight')
 SYNONYMS = {'weight': 'target_weight', 'target_weight': 'weight'}
 
 
-def accepted_by(loss: nn.Module) -> Set[str] | None:
+def accepted_by(loss: nn.Module) -> Any:
     """Return the argument names of a call, None if any are accepted."""
     parameters = call_signature(loss).parameters
     if any([p.kind is p.VAR_KEYWORD for p in parameters.values()]):
@@ -44,9 +44,9 @@ class SumLoss(BaseLoss):
         L = \sum_i L_i \qquad \text{or} \qquad
         L = \sum_i e^{-s_i} L_i + \tfrac{1}{2} s_i
 
-    with the losses :math:`L_i`, each with its own ``loss_weight``. Every
-    argument of a call is passed on to each loss. Attributes that heads read,
-    such as ``use_sigmoid``, are those of the losses.
+    with the losses :math:`L_i`, each with its own ``loss_weight``. Each gets
+    every argument of a call. Attributes that heads read, such as
+    ``use_sigmoid``, are those of the losses.
 
     The second form learns the weights: :math:`s_i` is the log variance of task
     i. It needs non-negative losses; at the minimum, :math:`s_i = \log 2 L_i`,
@@ -54,32 +54,29 @@ class SumLoss(BaseLoss):
     such as that of a batch without objects, carries no information about
     :math:`s_i`, and its term is left out.
 
-    During training, the terms are logged beside the losses, under their class
-    names: ``sum_loss.GIoULoss``. Terms of several calls in one iteration, as
-    by heads of several levels, are added. Logging does not synchronise with
-    the host: values are read when they are printed.
+    During training, the terms are logged under their class names, as
+    ``sum_loss.GIoULoss``; those of several calls in one iteration, as by heads
+    of several levels, are added. Logging does not synchronise with the host:
+    values are read when they are printed.
 
     Args:
-        losses (list[dict]): Configs of at least one loss, each with a scoped
-            name, such as ``'mmlosses.L1Loss'`` or ``'mmdet.L1Loss'``, or a
-            class as its type.
+        losses (list[dict]): Configs of one loss or more, each with a class or
+            a scoped name, such as ``'mmlosses.L1Loss'``, as its type.
         weighting (str, optional): ``'uncertainty'`` learns the weights.
             Default: None.
-        initial_log_var (float | list[float], optional): With
-            ``'uncertainty'``, initial :math:`s_i`, one for each loss or for
-            all. ``None`` is 0, the plain sum. Default: None.
-        log_name (str): Prefix of the terms in the log. A second loss with the
-            same prefix in a model is ``sum_loss_2``. Default: ``'sum_loss'``.
+        initial_log_var (float | list[float], optional): Initial :math:`s_i` of
+            ``'uncertainty'``, one for each loss or for all. ``None`` is 0, the
+            plain sum. Default: None.
+        log_name (str): Prefix of the terms in the log; ``sum_loss_2`` where a
+            model has a second loss with the prefix. Default: ``'sum_loss'``.
         use_sigmoid (bool, optional): Default for every loss that takes it, in
             the place where some heads read it. Default: None.
-        class_weight (list[float] | Tensor, optional): Default for every loss
-            that takes it. Default: None.
-        ignore_index (int, optional): Default for every loss that takes it.
-            Default: None.
+        class_weight (list[float] | Tensor, optional): The same.
+        ignore_index (int, optional): The same.
 
     Attributes:
         parts (dict[str, Tensor]): The detached terms of the last call by class
-            name. The loss is their sum.
+            name, whose sum is the loss.
         log_vars (nn.Parameter): With ``'uncertainty'``, the :math:`s_i`.
 
     Shape:
@@ -101,9 +98,9 @@ class SumLoss(BaseLoss):
             'Multi-Task Learning Using Uncertainty to Weigh Losses for Scene '
             'Geometry and Semantics', 'CVPR', 2018, '1705.07115'),
         source='The learned weights, equation 10, with :math:`s = '
-        r'\log \sigma^2`. The factor 1/2 of a squared error, as in '
-        'equation 7, is omitted, so that training starts with the '
-        r'plain sum. It only shifts :math:`s_i` by :math:`\log 2`.')
+        r'\log \sigma^2`, without the factor 1/2 of a squared error, '
+        'equation 7, so that training starts with the plain sum. It only '
+        r'shifts :math:`s_i` by :math:`\log 2`.')
 
     def __init__(  # type: ignore[misc]
             self,
@@ -126,26 +123,20 @@ class SumLoss(BaseLoss):
                              "weighting='uncertainty'")
         if not isinstance(log_name, str) or not log_name:
             raise ValueError(f'log_name must be a name, got {log_name!r}')
-        shared = dict(
+        self.losses = build_losses(
+            losses,
+            self.reduction,
             use_sigmoid=use_sigmoid,
             class_weight=class_weight,
             ignore_index=ignore_index,
             use_target_weight=self.use_target_weight)
-        self.losses = nn.ModuleList(
-            build_losses(losses, {
-                name: value
-                for name, value in shared.items() if value is not None
-            }, self.reduction))
-        self.names = unique_names(list(self.losses))
-        self.weighting = weighting
-        self.initial_log_var = initial_log_var
+        self.names = unique_names(self.losses)
+        self.weighting, self.initial_log_var = weighting, initial_log_var
         self.log_name = log_name
         self.parts: Dict[str, Tensor] = {}
         if weighting is not None:
             self.log_vars = nn.Parameter(
-                initial_log_vars(
-                    0.0 if initial_log_var is None else initial_log_var,
-                    len(self.names)))
+                initial_log_vars(initial_log_var, len(losses)))
         if compile:
             self.is_compiled = True
         if self.use_target_weight is None:
@@ -162,10 +153,11 @@ class SumLoss(BaseLoss):
         if use_sigmoid is not None:
             sigmoids['SumLoss'] = use_sigmoid
         self._check_same('use_sigmoid', sigmoids)
+        # Those without the attribute count as False.
         self._check_same(
             'custom_cls_channels', {
-                name: getattr(loss, 'custom_cls_channels', False)
-                for name, loss in zip(self.names, self.losses)
+                **dict.fromkeys(self.names, False),
+                **self.values_of('custom_cls_channels')
             })
         for name, loss in zip(self.names, self.losses):
             # mmpose's losses average, but have no such attribute.
@@ -197,16 +189,13 @@ class SumLoss(BaseLoss):
             return super().__getattr__(name)
         values = self.values_of(name)
         if not values:
-            if name in SHARED:
-                return None
-            return super().__getattr__(name)
+            return None if name in SHARED else super().__getattr__(name)
         first, *others = values.values()
-        for other in others:
-            if not is_same(first, other):
-                raise AttributeError(
-                    f'the losses of a SumLoss do not agree on {name}, which '
-                    'is read here: ' + ', '.join(
-                        [f'{x!r} in {loss}' for loss, x in values.items()]))
+        if not all([is_same(first, other) for other in others]):
+            raise AttributeError(
+                f'the losses of a SumLoss do not agree on {name}, which is '
+                'read here: ' +
+                ', '.join([f'{x!r} in {loss}' for loss, x in values.items()]))
         return first
 
     @property
@@ -221,17 +210,9 @@ class SumLoss(BaseLoss):
                 loss.is_compiled = value
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute the loss.
+        """Compute the loss from the arguments that the losses take.
 
-        Args:
-            args: Arguments of the losses, such as prediction, target, weight.
-            kwargs: The same by name. A loss need not accept those that are
-                None.
-
-        Raises:
-            ValueError: If the losses return different shapes.
-            TypeError: If a loss does not take an argument, or returns no
-                tensor.
+        A loss need not accept arguments by name that are None.
         """
         # Once, so that the gradients of half precision add up in float32.
         args = upcast_all(args)
@@ -272,11 +253,10 @@ class SumLoss(BaseLoss):
                 for key, value in kwargs.items()
                 if key in accepted or value is not None
             }
-            unknown = [key for key in kwargs if key not in accepted]
-            if unknown:
-                raise TypeError(
-                    f'{name}, in a SumLoss, takes no {unknown[0]}, with which '
-                    'the head calls it')
+            for key in kwargs:
+                if key not in accepted:
+                    raise TypeError(f'{name}, in a SumLoss, takes no {key}, '
+                                    'with which the head calls it')
         term = self.losses[index](*args, **kwargs)
         if not isinstance(term, Tensor):
             raise TypeError(f'a SumLoss adds tensors, but its {name} returned '
@@ -305,16 +285,11 @@ def device_of(value: Any) -> str:
     return value.device.type if isinstance(value, Tensor) else 'cpu'
 
 
-def build_losses(configs: Sequence[Any], shared: Dict[str, Any],
-                 reduction: str) -> List[nn.Module]:
-    """Build losses, each with the shared arguments that it takes.
-
-    Args:
-        configs (Sequence[dict | nn.Module]): Configs, or built losses.
-        shared (dict): Arguments, each of which a loss must take.
-        reduction (str): Reduction of each loss.
-    """
-    losses, taken = [], set()
+def build_losses(configs: Sequence[Any], reduction: str,
+                 **shared: Any) -> nn.ModuleList:
+    """Build losses, each with the shared arguments that it takes."""
+    shared = {name: x for name, x in shared.items() if x is not None}
+    losses, taken = nn.ModuleList(), set()
     for config in configs:
         if isinstance(config, nn.Module):
             losses.append(config)
@@ -323,8 +298,8 @@ def build_losses(configs: Sequence[Any], shared: Dict[str, Any],
         check_scope(config)
         kind = config['type']
         cls = MODELS.get(kind) if isinstance(kind, str) else kind
-        takes = set() if cls is None else set(
-            inspect.signature(cls).parameters)
+        # Without a class, building raises the error.
+        takes = inspect.signature(cls).parameters if cls else ()
         fitting = {
             name: value
             for name, value in dict(shared, reduction=reduction).items()
@@ -353,7 +328,7 @@ def check_scope(config: Any) -> None:
             f"'mmlosses.{kind}', 'mmdet.{kind}' or 'mmpose.{kind}'")
 
 
-def unique_names(losses: Sequence[nn.Module]) -> List[str]:
+def unique_names(losses: Iterable[nn.Module]) -> List[str]:
     """Return the class names, numbered from the second occurrence."""
     names: List[str] = []
     for loss in losses:
@@ -366,9 +341,11 @@ def unique_names(losses: Sequence[nn.Module]) -> List[str]:
     return names
 
 
-def initial_log_vars(value: float | Sequence[float], number: int) -> Tensor:
+def initial_log_vars(value: float | Sequence[float] | None,
+                     number: int) -> Tensor:
     """Return one value for each loss."""
-    values = torch.as_tensor(value, dtype=torch.get_default_dtype())
+    values = torch.as_tensor(
+        0.0 if value is None else value, dtype=torch.get_default_dtype())
     if values.ndim > 1 or (values.ndim and len(values) != number):
         raise ValueError('initial_log_var must be a number, or one for each '
                          f'of {number} losses, got {value!r}')
@@ -386,6 +363,6 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.shape == other.shape and bool((one == other).all())
     if callable(one) and callable(other):
-        return getattr(one, '__func__',
-                       one) is getattr(other, '__func__', other)
+        one = getattr(one, '__func__', one)
+        return one is getattr(other, '__func__', other)
     return type(one) is type(other) and bool(one == other)
