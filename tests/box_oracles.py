@@ -1,8 +1,8 @@
-"""The losses of boxes once more, from the papers, for one pair of numbers.
+"""Scalar reference implementations of the box losses, from the papers.
 
-``p`` is the prediction and ``t`` the target, as (x1, y1, x2, y2). What a paper
-takes for constant in the gradient is computed from ``p0``, so that the
-difference quotient over ``p`` alone is the gradient.
+``p`` is the prediction and ``t`` the target, as (x1, y1, x2, y2). Terms that
+a paper detaches are computed from ``p0``, so that the difference quotient
+over ``p`` alone is the gradient.
 """
 import math
 
@@ -18,7 +18,7 @@ def iou(p, t):
     return common / (area(p) + area(t) - common)
 
 
-def around(p, t):
+def enclosing_box(p, t):
     return (min(p[0], t[0]), min(p[1], t[1]), max(p[2], t[2]), max(p[3], t[3]))
 
 
@@ -41,12 +41,12 @@ def distance(p, t):
 def giou_terms(p, t, p0):
     common = iou(p, t) / (1 + iou(p, t)) * (area(p) + area(t))
     union = area(p) + area(t) - common
-    empty = area(around(p, t)) - union
-    return [empty / area(around(p, t))]
+    empty = area(enclosing_box(p, t)) - union
+    return [empty / area(enclosing_box(p, t))]
 
 
 def diou_terms(p, t, p0):
-    return [(distance(p, t) / diagonal(around(p, t)))**2]
+    return [(distance(p, t) / diagonal(enclosing_box(p, t)))**2]
 
 
 def aspect(p, t):
@@ -62,7 +62,8 @@ def ciou_terms(p, t, p0):
 
 def eiou_terms(p, t, p0):
     terms = diou_terms(p, t, p0)
-    for side, target, outer in zip(sides(p), sides(t), sides(around(p, t))):
+    for side, target, outer in zip(
+            sides(p), sides(t), sides(enclosing_box(p, t))):
         terms.append(((side - target) / outer)**2)
     return terms
 
@@ -73,7 +74,7 @@ def siou_terms(p, t, p0, theta=4.0):
     sine = abs(y - ty) / sigma if sigma else 0
     # Equation 1 of the paper.
     angle = 1 - 2 * math.sin(math.asin(min(sine, 1)) - math.pi / 4)**2
-    width, height = sides(around(p, t))
+    width, height = sides(enclosing_box(p, t))
     cost = 0
     for rho in (((x - tx) / width)**2, ((y - ty) / height)**2):
         cost += 1 - math.exp(-(2 - angle) * rho)
@@ -89,7 +90,7 @@ def shape_cost(p, t, theta, factors):
 
 
 def mpdiou_terms(p, t, p0, img_shape=None):
-    length = diagonal(around(p, t))
+    length = diagonal(enclosing_box(p, t))
     if img_shape is not None:
         length = math.hypot(*img_shape)
     return [(math.dist(p[:2], t[:2]) / length)**2,
@@ -103,7 +104,7 @@ def shapeiou_terms(p, t, p0, scale=0.0):
     (x, y), (tx, ty) = centre(p), centre(t)
     cost = hh * (x - tx)**2 + ww * (y - ty)**2
     return [
-        cost / diagonal(around(p, t))**2,
+        cost / diagonal(enclosing_box(p, t))**2,
         shape_cost(p, t, 4, (hh, ww)) / 2
     ]
 
@@ -141,14 +142,14 @@ def alpha_iou_loss(p, t, p0, alpha=3.0, mode='iou'):
     return 1 - iou(p, t)**alpha + sum([term**alpha for term in terms])
 
 
-def about_centre(box, ratio):
+def scale_about(box, ratio):
     (x, y), (width, height) = centre(box), sides(box)
     return (x - width * ratio / 2, y - height * ratio / 2,
             x + width * ratio / 2, y + height * ratio / 2)
 
 
 def inner_iou_loss(p, t, p0, ratio=0.7, mode='iou'):
-    inner = iou(about_centre(p, ratio), about_centre(t, ratio))
+    inner = iou(scale_about(p, ratio), scale_about(t, ratio))
     loss = 1 - iou(p, t) + sum(TERMS[mode](p, t, p0))
     return loss + iou(p, t) - inner
 
@@ -161,7 +162,7 @@ def nwd_loss(p, t, p0, constant=12.8):
 
 def wiou_loss(p, t, p0, version=3, gamma=0.5, alpha=1.9, delta=3.0, mean=1.0):
     loss = 1 - iou(p, t)
-    loss *= math.exp((distance(p, t) / diagonal(around(p0, t)))**2)
+    loss *= math.exp((distance(p, t) / diagonal(enclosing_box(p0, t)))**2)
     beta = (1 - iou(p0, t)) / mean
     if version == 2:
         loss *= beta**gamma

@@ -1,10 +1,12 @@
-"""Real trainings of mmdet and mmpose on real pictures, a few seconds each."""
+"""Short trainings of mmdet and mmpose on real images."""
 import json
 import sys
 
 import pytest
 from helpers import ROOT
 from mmengine.runner import Runner
+
+from mmlosses.commands.checkpoints import trusted_files
 
 try:
     import mmdet.models  # noqa: F401
@@ -14,25 +16,24 @@ except (ImportError, AssertionError) as error:
     pytest.skip(
         f'needs mmcv, mmdet and mmpose: {error}', allow_module_level=True)
 
-sys.path.insert(0, str(ROOT / 'tools'))
-from checkpoints import trusted_files
+sys.path.insert(0, str(ROOT / 'tools/dev'))
 from companion_cost import training  # noqa: F401
 
-sys.path.remove(str(ROOT / 'tools'))
+sys.path.remove(str(ROOT / 'tools/dev'))
 
-# The head and the slot of each project that these tests put something into.
+# The head and loss slot that these tests replace, for each project.
 HEADS = dict(mmdet='bbox_head', mmpose='head')
 SLOTS = dict(mmdet='loss_bbox', mmpose='loss')
 
 
-def fill(cfg, loss):
-    """Put a loss into the slot, instead of the one that is there."""
+def replace_loss(cfg, loss):
+    """Put another loss into the slot."""
     project = cfg.default_scope
     cfg.model[HEADS[project]][SLOTS[project]] = loss
 
 
 def train(cfg):
-    """Train a config, and return the runner."""
+    """Train a config and return the runner."""
     runner = Runner.from_cfg(cfg)
     with trusted_files():
         runner.train()
@@ -40,6 +41,6 @@ def train(cfg):
 
 
 def scalars(work_dir):
-    """What the visualiser wrote in the last training, a dict each time."""
+    """The records of the visualiser in the last training."""
     path = max(work_dir.glob('*/vis_data/scalars.json'))
     return [json.loads(line) for line in path.read_text().splitlines()]

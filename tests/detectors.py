@@ -1,4 +1,4 @@
-"""One step of mmdet's own detectors, with their losses or with ours."""
+"""Run one step of mmdet's detectors, with stock losses or ours."""
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ except (ImportError, AssertionError) as error:
 
 
 def build_detector(config, change):
-    """A detector of mmdet with a small backbone, the same each time."""
+    """A seeded mmdet detector with a small backbone."""
     register_all_modules()
     folder = Path(mmdet.__file__).parent / '.mim/configs'
     model = Config.fromfile(str(folder / config)).model
@@ -32,7 +32,7 @@ def build_detector(config, change):
 
 
 def step(detector):
-    """Losses and squared norm of the gradient of a fake batch."""
+    """Losses and squared gradient norm on a fake batch."""
     torch.manual_seed(0)
     inputs = demo_mm_inputs(2, [[3, 128, 128], [3, 128, 96]], with_mask=True)
     data = detector.data_preprocessor(inputs, True)
@@ -48,16 +48,16 @@ def step(detector):
 
 
 def losses_and_gradient(config, change):
-    """Of one step of a new detector."""
+    """Losses and gradient of one step of a new detector."""
     return step(build_detector(config, change))
 
 
 def stock(model):
-    """Leave it as it is."""
+    """Keep the stock losses."""
 
 
 def swapped(*paths):
-    """Override nothing but the types of some losses."""
+    """Override only the types of some losses."""
 
     def change(model):
         for path in paths:

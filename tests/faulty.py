@@ -1,4 +1,4 @@
-"""What goes wrong in the trainings of test_faults.py, named by its configs."""
+"""Modules and hooks that break the trainings of test_faults.py."""
 import os
 import resource
 import signal
@@ -10,7 +10,7 @@ from mmlosses.demo import DigitNet
 
 
 class NoisyNet(DigitNet):
-    """Draws random numbers in each iteration."""
+    """A model that draws random numbers in each iteration."""
 
     def forward(self, inputs, *args, **kwargs):
         noisy = torch.nn.functional.dropout(inputs, 0.2, self.training)
@@ -18,7 +18,7 @@ class NoisyNet(DigitNet):
 
 
 class Kill(Hook):
-    """Ends the process without a word, as soon as a place is reached.
+    """Kill the process at a given place.
 
     Args:
         place (str): Method of a hook, or ``'writing'``: in the middle of a
@@ -42,14 +42,14 @@ class Kill(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint):
         if self.place == 'writing' and runner.iter >= self.iteration:
-            # Python turns this signal into an error, unless told not to.
+            # Python would ignore this signal and raise an error instead.
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 
 
 class SaveFirst(Hook):
-    """Saves what a training begins with, after it has resumed."""
+    """Save the initial state of a training, after it has resumed."""
 
     def before_train(self, runner):
         runner.save_checkpoint(runner.work_dir, 'first.pth')

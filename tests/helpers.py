@@ -1,4 +1,4 @@
-"""What several test files need."""
+"""Helpers of several test files."""
 from pathlib import Path
 
 import mmengine
@@ -8,14 +8,14 @@ from mmengine.utils import digit_version
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# How configs name the demo; losses need no path.
+# How configs import the demo; losses need no import.
 needs_dotted_paths = pytest.mark.skipif(
     digit_version(mmengine.__version__) < digit_version('0.8.0'),
     reason='mmengine finds a class by its dotted path since 0.8.0')
 
 
 def needs_dynamo(loss=None):
-    """Skip where this torch cannot compile on this Python, or this loss."""
+    """Skip where this torch cannot compile this loss."""
     try:
         torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1))
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Run a test's function in several processes that know each other."""
+"""Run a function in several processes of one process group."""
 import gc
 import os
 import subprocess
@@ -23,10 +23,10 @@ def run_ranks(function, *args, ranks=2):
 
 
 def join(rank, ranks, store, function, args):
-    """What one process does.
+    """The main function of one process.
 
-    Wrapped models of ``function`` must be gone before the process ends: the
-    threads that they keep alive abort it while Python shuts down.
+    DDP models of ``function`` must be deleted before the process ends:
+    their threads would abort it during shutdown.
     """
     dist.init_process_group(
         'gloo', init_method=store, rank=rank, world_size=ranks)
@@ -36,14 +36,14 @@ def join(rank, ranks, store, function, args):
 
 
 def launch_training(config, work_dir, world, *options):
-    """Run tools/train.py in a number of processes, as users do."""
+    """Run tools/train.py in several processes, as users do."""
     command = [sys.executable]
     if world > 1:
         command += ['-m', 'torch.distributed.run', '--standalone']
         command += [f'--nproc_per_node={world}']
         options += ('--launcher', 'pytorch')
     command += [ROOT / 'tools/train.py', config, '--work-dir', work_dir]
-    # The modules beside the tests are found too.
+    # The modules beside the tests must be importable too.
     path = os.pathsep.join([os.path.dirname(__file__), str(ROOT)])
     return subprocess.run([str(word) for word in (*command, *options)],
                           stdout=subprocess.PIPE,

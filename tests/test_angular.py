@@ -1,4 +1,4 @@
-"""AngularLoss against independent derivations of its number."""
+"""AngularLoss against independent derivations of its value."""
 import math
 
 import pytest
@@ -7,8 +7,8 @@ from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlosses.losses import AngularLoss, angular_loss
 from mmlosses.core.kernels.angle import angle_power, angle_power_and_derivative
+from mmlosses.losses import AngularLoss, angular_loss
 
 DEGREES = [0.1, 1, 10, 45, 80, 89.9]
 
@@ -18,39 +18,39 @@ def unit(degrees):
     return torch.stack([radians.cos(), radians.sin()], dim=-1)
 
 
-def seed_loss(pred, target, delta=0.2):
-    """The seed's formula of one vector: arccosine of a clipped product."""
+def tutorial_loss(pred, target, delta=0.2):
+    """The tutorial's formula for one vector: arccos of a clipped product."""
     dot = sum(p * t for p, t in zip(pred.tolist(), target.tolist()))
     return math.acos(max(1e-6, min(dot, 1 - 1e-6)))**(1 + delta)
 
 
 @pytest.mark.parametrize('delta', [0, 0.2, 1.0])
 @pytest.mark.parametrize('degrees', DEGREES)
-def test_number_of_the_seed_below_90_degrees(degrees, delta):
+def test_matches_tutorial_formula_below_90_degrees(degrees, delta):
     target = unit(33.0)
     for pred in (unit(33.0 + degrees), unit(33.0 - degrees)):
         got = angular_loss(pred, target, delta)
         assert got.item() == pytest.approx(
-            seed_loss(pred, target, delta), rel=1e-9)
+            tutorial_loss(pred, target, delta), rel=1e-9)
         assert got.item() == pytest.approx(
             math.radians(degrees)**(1 + delta), rel=1e-12)
 
 
 @pytest.mark.parametrize('degrees', [90.01, 120, 150, 179.99])
-def test_alive_beyond_90_degrees(degrees):
-    """The seed's clip is flat there: 1.719268 for each."""
+def test_gradient_beyond_90_degrees(degrees):
+    """The tutorial's clip is flat there: 1.719268 for each."""
     pred, target = unit(degrees).requires_grad_(), unit(0.0)
     got = angular_loss(pred, target)
     got.backward()
     assert got.item() == pytest.approx(math.radians(degrees)**1.2)
     assert pred.grad.norm().item() == pytest.approx(1.2 *
                                                     math.radians(degrees)**0.2)
-    assert seed_loss(pred.detach(), target) == pytest.approx(
+    assert tutorial_loss(pred.detach(), target) == pytest.approx(
         1.719268, abs=1e-5)
 
 
-def test_exactly_opposite_is_alive():
-    """Either way round is downhill: the gradient takes one of them."""
+def test_gradient_of_opposite_vectors():
+    """Both directions are downhill; the gradient takes one of them."""
     pred = torch.tensor([[-1.0, 0.0], [0.0, 2.0]], requires_grad=True)
     target = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
     got = AngularLoss(reduction='none')(pred, target)
@@ -63,7 +63,7 @@ def test_exactly_opposite_is_alive():
 
 
 @pytest.mark.parametrize('delta', [0, 0.2])
-def test_gradient_at_the_truth_is_zero(delta):
+def test_zero_gradient_at_target(delta):
     pred = torch.tensor([[0.6, 0.8], [3.0, 0.0]], requires_grad=True)
     got = AngularLoss(delta)(pred, pred.detach() * 2)
     got.backward()
@@ -71,27 +71,27 @@ def test_gradient_at_the_truth_is_zero(delta):
 
 
 @pytest.mark.parametrize('length', [1e-30, 1e-6, 1, 2, 5, 10, 1e30])
-def test_length_does_not_cheat(length):
-    """80 degrees off: the seed's number falls to 0.00038 at length 10."""
+def test_loss_ignores_length(length):
+    """At 80 degrees, the tutorial's loss falls to 0.00038 at length 10."""
     pred = (length * unit(80.0)).float().requires_grad_()
     target = unit(0.0).float()
     got = angular_loss(pred, target)
     assert got.item() == pytest.approx(math.radians(80)**1.2, rel=1e-5)
     grad, = torch.autograd.grad(got, pred)
     assert torch.isfinite(grad).all()
-    # Across the prediction, never along it; 1 / length steep.
+    # Orthogonal to the prediction, with slope 1 / length.
     size = 1.2 * math.radians(80)**0.2 / length
     tangent = torch.stack([-pred[1], pred[0]]).detach() / length
     torch.testing.assert_close(
         grad, tangent * size, rtol=1e-4, atol=size / 1e5)
     if length == 10:
-        assert seed_loss(pred.detach(), target) == pytest.approx(
+        assert tutorial_loss(pred.detach(), target) == pytest.approx(
             3.8e-4, rel=0.1)
 
 
 @pytest.mark.parametrize('radians', [1e-6, 1e-5, 1e-4, 3e-4, 1e-2])
 def test_small_angles_in_float32(radians):
-    """The arccosine of float32 gives 3.45e-4 for 3e-4, and 0 for 1e-4."""
+    """float32 arccos gives 3.45e-4 for 3e-4, and 0 for 1e-4."""
     pred = torch.tensor([math.cos(radians), math.sin(radians)])
     got = angular_loss(pred, torch.tensor([1.0, 0.0]), delta=0)
     assert got.item() == pytest.approx(radians, rel=1e-5)
@@ -100,8 +100,8 @@ def test_small_angles_in_float32(radians):
 
 
 @pytest.mark.parametrize('period, degrees', [('full', 90), ('half', 45)])
-def test_zero_vectors_are_no_perfect_score(period, degrees):
-    """atan2(0, 0) is 0."""
+def test_zero_vectors_count_as_90_degrees(period, degrees):
+    """atan2(0, 0) would be 0."""
     vectors = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [1e-40, 0.0]])
     pred = vectors.clone().requires_grad_()
     target = vectors[[1, 0, 2, 1]]
@@ -116,12 +116,12 @@ def test_zero_vectors_are_no_perfect_score(period, degrees):
 @pytest.mark.parametrize('one, other, between', [(179, 1, 2), (10, 100, 90),
                                                  (0, 180, 0), (30, -50, 80),
                                                  (5, 140, 45)])
-def test_half_period_is_the_angle_between_lines(one, other, between):
+def test_half_period_is_angle_between_lines(one, other, between):
     got = angular_loss(unit(2.0 * one), unit(2.0 * other), 0, period='half')
     assert math.degrees(got.item()) == pytest.approx(between, abs=1e-9)
 
 
-def test_map_is_the_loop_of_the_seed():
+def test_map_matches_tutorial_loop():
     generator = torch.Generator().manual_seed(0)
     target = unit(360 * torch.rand(2, 3, 4, generator=generator))
     pred = unit(360 * torch.rand(2, 3, 4, generator=generator))
@@ -133,7 +133,7 @@ def test_map_is_the_loop_of_the_seed():
                 angle = math.atan2(p[1], p[0]) - math.atan2(t[1], t[0])
                 angle = abs((angle + math.pi) % (2 * math.pi) - math.pi)
                 if angle < math.pi / 2:
-                    assert angle**1.2 == pytest.approx(seed_loss(p, t))
+                    assert angle**1.2 == pytest.approx(tutorial_loss(p, t))
                     below += 1
                 total += angle**1.2
     assert below > 5
@@ -146,7 +146,7 @@ def test_map_is_the_loop_of_the_seed():
 @pytest.mark.parametrize('shape', [(2, ), (2, 4), (2, 4, 5), (2, 1, 4, 5),
                                    (2, 1, 1, 5), (2, 1, 5), (2, 1, 4, 1)])
 def test_weights_of_maps(shape):
-    """As the loss (N, H, W), or as the map with one channel (N, 1, H, W)."""
+    """As the loss (N, H, W), or as a map with one channel (N, 1, H, W)."""
     generator = torch.Generator().manual_seed(0)
     pred, target = [
         torch.randn(2, 2, 4, 5, generator=generator) for _ in range(2)
@@ -161,7 +161,7 @@ def test_weights_of_maps(shape):
 
 
 def test_background_of_centripetal_maps_is_removed():
-    """Zeros off the mask, and an avg_factor of 0 for a mask of zeros."""
+    """Zero vectors outside the mask, and avg_factor 0 for an empty mask."""
     pred = torch.randn(2, 2, 4, 5, requires_grad=True)
     target, mask = torch.zeros(2, 2, 4, 5), torch.zeros(2, 1, 4, 5)
     loss = AngularLoss(dim=1)
@@ -217,7 +217,7 @@ def test_compiles_to_one_graph(kwargs):
 
 
 def directions(number=4000, seed=0):
-    """Vectors of any angle and of lengths from 1e-36 to 1e36, or 0."""
+    """Vectors of any angle, with lengths 0 or from 1e-36 to 1e36."""
     generator = torch.Generator().manual_seed(seed)
     angle = 2 * math.pi * torch.rand(number, generator=generator).double()
     length = 10**(72 * torch.rand(number, generator=generator).double() - 36)
@@ -228,19 +228,19 @@ def directions(number=4000, seed=0):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('period', ['full', 'half'])
 @pytest.mark.parametrize('delta', [0, 0.2, 1.5])
-def test_derivative_by_hand_is_that_of_the_formula(delta, period, dtype):
+def test_handwritten_derivative_matches_formula(delta, period, dtype):
     pred = directions().to(dtype)
     target = directions(seed=1).to(dtype)
     target[1::4] = pred[1::4] * 0.5
     target[2::4] = pred[2::4] * -0.5
-    # So close that rounding in the cross product counts.
+    # So close that rounding of the cross product matters.
     target[3::4] = pred[3::4] * (1 + 1e-6 * target[3::4].sign())
     arguments = 1 + delta, 0.5 if period == 'half' else 1.0
     got, slope = angle_power_and_derivative(pred, target, *arguments)
     pred.requires_grad_()
     expected = angle_power(pred, target, *arguments)
     gradient, = torch.autograd.grad(expected.sum(), pred)
-    # Turning to either side is right where they are exactly opposite.
+    # Exactly opposite vectors may turn either way.
     assert torch.equal(got, expected)
     assert slope.isfinite().all()
     furthest = (math.pi * arguments[1])**arguments[0]
@@ -251,7 +251,7 @@ def test_derivative_by_hand_is_that_of_the_formula(delta, period, dtype):
 
 
 @pytest.mark.parametrize('dim', [-1, 1])
-def test_second_derivatives_and_gradients_of_targets(dim):
+def test_second_derivatives_and_target_gradients(dim):
     pred, target = torch.randn(2, 3, 2, 2, dtype=torch.float64)
     pred.requires_grad_()
     loss = AngularLoss(dim=dim, reduction='none')
@@ -262,7 +262,7 @@ def test_second_derivatives_and_gradients_of_targets(dim):
 
 
 def test_integer_and_double_targets():
-    """A one-hot direction may come as integers."""
+    """A one-hot direction may have an integer dtype."""
     pred = torch.tensor([[0.0, 2.0]])
     for dtype in (torch.int64, torch.float64, torch.float16):
         target = torch.tensor([[1, 0]], dtype=dtype)
@@ -297,25 +297,26 @@ def test_wrong_shapes(dim, shape):
 
 
 @pytest.mark.parametrize('name', ['pred', 'target', 'both'])
-def test_vector_of_zeros_for_a_compiler(name):
-    """The formula that it sees has the number of the one by hand."""
+def test_compiler_formula_at_zero_vectors(name):
+    """The compilable formula equals the hand-written derivative."""
     zero, one = torch.zeros(3, 2).double(), unit([0., 50., 170.])
     pred = one if name == 'target' else zero
     target = one if name == 'pred' else zero
     expected = torch.full((3, ), (math.pi / 2)**1.2, dtype=torch.float64)
-    for function in (angle_power, lambda *x: angle_power_and_derivative(*x)[0]):
+    for function in (angle_power,
+                     lambda *x: angle_power_and_derivative(*x)[0]):
         torch.testing.assert_close(function(pred, target, 1.2, 1.0), expected)
 
 
-def test_first_axis_counted_from_the_end():
+def test_negative_dim():
     pred, target = torch.randn(2, 3), torch.randn(2, 3)
     torch.testing.assert_close(
         AngularLoss(dim=-2)(pred, target),
         AngularLoss(dim=0)(pred, target))
 
 
-def test_weight_that_only_seems_to_have_the_axis():
-    """Of size 1 where (cos, sin) are, but of other sizes elsewhere."""
+def test_misshaped_weight_with_vector_axis():
+    """Size 1 at the axis of (cos, sin), but wrong sizes elsewhere."""
     pred = torch.randn(4, 3, 2)
     with pytest.raises(ValueError, match='broadcast'):
         AngularLoss()(pred, pred, torch.ones(2, 3, 1))

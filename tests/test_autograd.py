@@ -1,5 +1,4 @@
-"""What autograd offers beside a backward pass: mixed precision, gradients of
-gradients, and gradients of single samples."""
+"""Mixed precision, second derivatives and per-sample gradients."""
 import pytest
 import torch
 from cases import CASES
@@ -7,7 +6,7 @@ from test_properties import couples_samples
 from torch import nn
 from torch.autograd.gradcheck import GradcheckError
 
-from mmlosses.losses.reduction import map_tensors
+from mmlosses.core.tensors import map_tensors
 
 every_loss = pytest.mark.parametrize(
     'case', CASES, ids=lambda case: case.loss.__name__)
@@ -24,7 +23,7 @@ def leaf(tensors, dtype):
 
 
 class Model(nn.Module):
-    """A linear layer for each tensor of the prediction, then the loss."""
+    """One linear layer per prediction tensor, then the loss."""
 
     def __init__(self, case):
         super().__init__()
@@ -47,8 +46,8 @@ class Model(nn.Module):
 
 @every_loss
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
-def test_predictions_of_layers_under_autocast(case, dtype):
-    """The loss is that of their numbers in float32, gradients included."""
+def test_predictions_under_autocast(case, dtype):
+    """Value and gradients equal those of the same numbers in float32."""
     if dtype == torch.float16 and torch.__version__ < '2.4':
         pytest.skip('no autocast to float16 on the CPU before torch 2.4')
     model = Model(case)
@@ -72,9 +71,10 @@ SCALE = 2.0**16
 
 
 @every_loss
-def test_the_scale_of_a_gradient_scaler(case):
-    """It scales the gradient to the bit; half precision rounds or overflows
-    where the scaled gradient does, and never is NaN."""
+def test_loss_scale_scales_gradient(case):
+    """Gradients scale exactly. Half precision rounds or overflows only
+    where the scaled gradient does, and never gives NaN.
+    """
     pred, target = case.sample(dtype=torch.float16)
     single = leaf(pred, torch.float32)
     loss = case.build()
@@ -92,8 +92,8 @@ def test_the_scale_of_a_gradient_scaler(case):
 
 
 @every_loss
-def test_a_gradient_scaler_finds_its_scale(case):
-    """Training in half precision takes a step, after a few that overflow."""
+def test_gradient_scaler_converges(case):
+    """Half-precision training takes a step after a few overflows."""
     if not hasattr(torch.amp, 'GradScaler'):
         pytest.skip('no GradScaler for the CPU before torch 2.3')
     model = Model(case)
@@ -121,8 +121,8 @@ def test_a_gradient_scaler_finds_its_scale(case):
     assert all([x.isfinite().all() for x in model.parameters()])
 
 
-# Their formulas hold a factor that depends on the prediction for a constant:
-# the derivative of their gradient is none that autograd could know.
+# Their formulas detach a factor that depends on the prediction: autograd
+# cannot give the derivative of their gradient.
 NO_SECOND_DERIVATIVE = {
     'CIoULoss': {},
     'EIoULoss': dict(focal_gamma=0.5),
@@ -143,8 +143,8 @@ def check_second_derivative(case, **kwargs):
 
 
 @every_loss
-def test_gradients_of_gradients(case):
-    """Of L1 they are 0."""
+def test_second_derivatives(case):
+    """L1 has second derivatives of 0."""
     without = NO_SECOND_DERIVATIVE.get(case.loss.__name__)
     if without != {}:
         check_second_derivative(case)
@@ -156,8 +156,8 @@ def test_gradients_of_gradients(case):
 @pytest.mark.parametrize(
     'case', [case for case in CASES if not couples_samples(case.build())],
     ids=lambda case: case.loss.__name__)
-def test_gradients_of_single_samples(case):
-    """``torch.func`` gives those of a loop, where samples are apart."""
+def test_per_sample_gradients(case):
+    """``torch.func`` matches a loop over independent samples."""
     pred, target = [
         map_tensors(torch.Tensor.detach, x) for x in case.sample(3)
     ]

@@ -1,4 +1,4 @@
-"""BalancedBCELoss against plain Python counting, and the seed."""
+"""BalancedBCELoss against a plain Python count and the tutorial."""
 import math
 
 import pytest
@@ -12,12 +12,12 @@ from mmlosses.losses import BalancedBCELoss, binary_cross_entropy
 
 
 def bce(logit, label):
-    """Log-safe, in Python's double precision."""
+    """Numerically stable binary cross entropy in double precision."""
     return max(logit, 0) - logit * label + math.log1p(math.exp(-abs(logit)))
 
 
-def by_counting(logits, targets, weights, ratio, fallback, threshold):
-    """The losses kept, by place, of one list of elements."""
+def count_by_hand(logits, targets, weights, ratio, fallback, threshold):
+    """The kept losses of one list of elements, by position."""
     losses = [bce(x, t) for x, t in zip(logits, targets)]
     there = [i for i, w in enumerate(weights) if w != 0]
     positives = [i for i in there if targets[i] > threshold]
@@ -30,8 +30,8 @@ def by_counting(logits, targets, weights, ratio, fallback, threshold):
     return {i: weights[i] * losses[i] for i in positives + hard}
 
 
-def seed_loss(pred, gt, negative_ratio=3.0, eps=1e-6):
-    """The seed: integer masks of a float target, probabilities."""
+def tutorial_loss(pred, gt, negative_ratio=3.0, eps=1e-6):
+    """The tutorial: integer masks of a float target, probabilities."""
     positive, negative = gt.byte(), (1 - gt).byte()
     num_pos = int(positive.sum())
     num_neg = min(int(negative.sum()), int(num_pos * negative_ratio))
@@ -52,8 +52,8 @@ def seed_loss(pred, gt, negative_ratio=3.0, eps=1e-6):
     threshold=st.sampled_from([0.3, 0.5, 0.9]),
     ties=st.booleans(),
     seed=st.integers(0, 2**16))
-def test_plain_counting(size, batch, ratio, fallback, per_image, threshold,
-                        ties, seed):
+def test_matches_plain_count(size, batch, ratio, fallback, per_image,
+                             threshold, ties, seed):
     random = torch.Generator().manual_seed(seed)
     shape = (batch, size)
     logits = 3 * torch.randn(shape, generator=random, dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_plain_counting(size, batch, ratio, fallback, per_image, threshold,
             zip(*[
                 x.reshape(rows, -1).tolist() for x in (logits, target, weight)
             ])):
-        losses = by_counting(*lists, ratio, fallback, threshold)
+        losses = count_by_hand(*lists, ratio, fallback, threshold)
         kept += len(losses)
         for place, value in losses.items():
             expected[row, place] = value
@@ -88,13 +88,13 @@ def test_plain_counting(size, batch, ratio, fallback, per_image, threshold,
 
 @pytest.mark.parametrize('ratio', [0.0, 0.5, 1.0, 3.0, 100.0])
 @pytest.mark.parametrize('positives', [0, 1, 5, 60])
-def test_hard_labels_give_the_number_of_the_seed(ratio, positives):
+def test_hard_labels_match_tutorial(ratio, positives):
     torch.manual_seed(0)
     logits = torch.randn(3, 1, 4, 5, dtype=torch.float64)
     gt = torch.zeros(60, dtype=torch.float64)
     gt[torch.randperm(60)[:positives]] = 1
     gt = gt.reshape(logits.shape)
-    expected = seed_loss(logits.sigmoid(), gt, ratio)
+    expected = tutorial_loss(logits.sigmoid(), gt, ratio)
     got = BalancedBCELoss(negative_ratio=ratio)(logits, gt)
     torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
     got = BalancedBCELoss(
@@ -103,13 +103,13 @@ def test_hard_labels_give_the_number_of_the_seed(ratio, positives):
 
 
 def test_soft_labels():
-    """Upstream: 0.5 is neither positive nor negative; 1e-6 divides."""
+    """The tutorial counts 0.5 as neither class and divides by 1e-6."""
     logits, half = torch.full((1, 1, 10, 20), 0.1), torch.full((1, 1, 10, 20),
                                                                0.5)
-    assert seed_loss(logits.sigmoid(), half) > 1e8
+    assert tutorial_loss(logits.sigmoid(), half) > 1e8
     got = BalancedBCELoss()(logits, half)
     assert got.item() == pytest.approx(bce(0.1, 0.5), rel=1e-6)
-    # And 0.9 is a positive.
+    # And 0.9 is positive.
     got = BalancedBCELoss(fallback='none')(logits, half + 0.4)
     assert got.item() == pytest.approx(bce(0.1, 0.9), rel=1e-6)
 
@@ -125,15 +125,15 @@ def test_fallback_without_a_positive(fallback, expected):
     mean = sum([bce(x, 0) for x in expected]) / max(len(expected), 1)
     assert got.item() == pytest.approx(mean)
     assert (logits.grad != 0).sum() == len(expected)
-    # With one, it plays no part.
+    # Unused if there is a positive.
     one = torch.tensor([[1., 0, 0, 0]])
     got = BalancedBCELoss(fallback=fallback)(logits, one)
     torch.testing.assert_close(got, BalancedBCELoss()(logits, one))
 
 
 @pytest.mark.parametrize('per_image', [False, True])
-def test_ties_keep_exactly_as_many(per_image):
-    """A heatmap that starts at a constant: every negative is as hard."""
+def test_ties_keep_exact_count(per_image):
+    """A constant initial heatmap: all negatives are equally hard."""
     logits = torch.zeros(4, 50, requires_grad=True)
     target = torch.zeros(4, 50)
     target[:, 7] = 1
@@ -147,8 +147,8 @@ def test_ties_keep_exactly_as_many(per_image):
     assert torch.equal(got, again)
 
 
-def by_sorting(loss, candidate, number):
-    """The same choice by a stable sort, which is simple and slow."""
+def select_by_sort(loss, candidate, number):
+    """The same selection by a stable sort: simple and slow."""
     key = loss.masked_fill(~candidate, -math.inf)
     order = key.sort(dim=1, descending=True, stable=True).indices
     places = torch.arange(loss.shape[1]).expand_as(order)
@@ -157,7 +157,7 @@ def by_sorting(loss, candidate, number):
 
 
 def awkward_losses(rows, columns, dtype):
-    """Negative and equal ones, zeros of both signs, infinities and NaN."""
+    """Negative and equal values, signed zeros, infinities and NaN."""
     loss = torch.randn(rows, columns, dtype=dtype)
     loss[:, ::3] = 0.5
     kinds = (-0.0, 0.0, math.inf, math.nan, -math.nan, 1e-45, -1e-45)
@@ -166,12 +166,12 @@ def awkward_losses(rows, columns, dtype):
     return loss
 
 
-# A few numbers, the digits of 16 bits, and blocks that cut through ties.
+# A few elements, all 16-bit digits, and blocks that cut through ties.
 @pytest.mark.parametrize('columns, block', [(0, 2**17), (1, 2**17),
                                             (100, 2**17), (100, 50), (1000, 1),
                                             (70_000, 2**17)])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
-def test_the_hardest_are_those_of_a_sort(columns, block, dtype, monkeypatch):
+def test_top_k_matches_sort(columns, block, dtype, monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(top_k, 'BLOCK', block)
     loss = awkward_losses(3, columns, dtype)
@@ -179,10 +179,10 @@ def test_the_hardest_are_those_of_a_sort(columns, block, dtype, monkeypatch):
     for number in (0, 1, 3, columns // 4, columns // 2, columns, math.inf):
         number = torch.full((3, 1), number, dtype=torch.float64)
         got = top_k.hardest(loss, candidate, number)
-        assert torch.equal(got, by_sorting(loss, candidate, number))
+        assert torch.equal(got, select_by_sort(loss, candidate, number))
 
 
-def test_the_hardest_of_numbers_that_differ_in_the_last_bit():
+def test_top_k_of_values_differing_in_the_last_bit():
     bits = 0x3f800000 + torch.randperm(70_000, dtype=torch.int32)
     loss = bits.view(torch.float32).unsqueeze(0)
     candidate = torch.ones_like(loss, dtype=torch.bool)
@@ -191,7 +191,7 @@ def test_the_hardest_of_numbers_that_differ_in_the_last_bit():
     assert torch.equal(got[0], bits >= 0x3f800000 + 70_000 - 1234)
 
 
-def test_only_the_kept_have_a_gradient():
+def test_only_kept_elements_have_a_gradient():
     logits = torch.tensor([[3., 0., -1., 2., -4.]], requires_grad=True)
     target = torch.tensor([[0., 1., 0., 0., 0.]])
     BalancedBCELoss(negative_ratio=2)(logits, target).backward()
@@ -206,7 +206,7 @@ def test_weight_zero_is_never_mined_nor_counted():
     got = loss(logits, target, weight)
     expected = (bce(0, 1) + bce(2, 0)) / 2
     assert got.item() == pytest.approx(expected)
-    # Another weight multiplies, and does not make an element hard.
+    # Other weights scale the loss, but do not make an element hard.
     weight = torch.tensor([[0., 1., 50., 1., 0.]])
     assert loss(logits, target, weight).item() == pytest.approx(expected)
 
@@ -219,8 +219,8 @@ def test_avg_factor_replaces_the_count():
     assert got.item() == pytest.approx((bce(0, 1) + bce(3, 0)) / 4)
 
 
-def test_labels_as_the_rpn_passes_them():
-    """0 is the foreground and 1, the number of classes, the background."""
+def test_rpn_labels():
+    """0 is the foreground; 1, the number of classes, is the background."""
     torch.manual_seed(0)
     logits = torch.randn(40, 1)
     labels = (torch.rand(40) > 0.1).long()
@@ -235,8 +235,8 @@ def test_labels_as_the_rpn_passes_them():
     assert (got[kept] > 0).all() and (got[weights == 0] == 0).all()
 
 
-def test_labels_of_several_classes():
-    """The number of classes is the background."""
+def test_multi_class_labels():
+    """The number of classes is the background label."""
     logits = torch.randn(4, 3)
     loss = BalancedBCELoss(reduction='none')
     for dtype in (torch.int64, torch.int32, torch.uint8):
@@ -247,8 +247,8 @@ def test_labels_of_several_classes():
         torch.testing.assert_close(loss(logits, labels), loss(logits, one_hot))
 
 
-def test_weights_of_single_classes_with_labels():
-    """Only a sample of which nothing is left loses its label."""
+def test_per_class_weights_with_labels():
+    """A sample loses its label only if all its weights are 0."""
     weight = torch.tensor([[1., 0, 1], [0, 0, 1]])
     logits = torch.randn(2, 3)
     loss = BalancedBCELoss(reduction='none')
@@ -258,10 +258,11 @@ def test_weights_of_single_classes_with_labels():
 
 
 def test_saturated_logits():
-    """Upstream, from probabilities: the gradient is gone."""
+    """The tutorial's gradient, through probabilities, vanishes."""
     logits = torch.tensor([[50., -50.]], requires_grad=True)
     target = torch.tensor([[0., 1.]])
-    wrong, = torch.autograd.grad(seed_loss(logits.sigmoid(), target), logits)
+    wrong, = torch.autograd.grad(
+        tutorial_loss(logits.sigmoid(), target), logits)
     assert (wrong.abs() < 1e-9).any()
     got = BalancedBCELoss()(logits, target)
     right, = torch.autograd.grad(got, logits)
@@ -269,14 +270,14 @@ def test_saturated_logits():
     torch.testing.assert_close(right, torch.tensor([[0.5, -0.5]]))
 
 
-def test_probabilities_beyond_the_bounds():
+def test_probabilities_out_of_range():
     got = binary_cross_entropy(
         torch.tensor([-1., 0., 1., 7.]), torch.tensor([0., 1., 1., 0.]), False)
     torch.testing.assert_close(got, torch.tensor([0., 100., 0., 100.]))
 
 
 def test_target_gradient_of_probabilities():
-    """log(1 - p) - log p, each from -100; torch's own is infinite."""
+    """log(1 - p) - log p, each clamped at -100; torch's is infinite."""
     pred = torch.tensor([0., 1., 0.25, 1e-40], requires_grad=True)
     target = torch.tensor([0., 1., 0.5, 0.3], requires_grad=True)
     got = binary_cross_entropy(pred, target, False)
@@ -330,7 +331,7 @@ def test_arguments_out_of_range(kwargs):
                                4).long(), {}, ['(2, 1, 4, 4)', '(2, 4, 4)']),
     ((4, ), torch.zeros(4), dict(per_image=True), ['two axes', '(4,)']),
 ])
-def test_errors_say_what_was_got(pred, target, kwargs, words):
+def test_error_messages(pred, target, kwargs, words):
     with pytest.raises(ValueError) as caught:
         BalancedBCELoss(**kwargs)(torch.zeros(pred), target)
     for word in words:

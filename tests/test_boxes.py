@@ -1,4 +1,4 @@
-"""The losses of boxes: numbers, invariances, and that they find the target."""
+"""Box losses: values, invariances and convergence."""
 import copy
 import math
 import random
@@ -16,7 +16,7 @@ from mmlosses.losses import (AlphaIoULoss, CIoULoss, DIoULoss, EIoULoss,
                              NWDLoss, ShapeIoULoss, SIoULoss, WIoULoss)
 from mmlosses.losses.boxes.modes import PENALTIES
 
-# Every loss, with every mode and at more than one value of each argument.
+# Every loss, with every mode and several values of each argument.
 FORMS = [
     *[(IoULoss, dict(mode=mode)) for mode in ('log', 'linear', 'square')],
     (GIoULoss, {}),
@@ -50,7 +50,7 @@ def name_of(form):
 
 
 def build(form, **more):
-    """In evaluation mode, so that no running mean moves between calls."""
+    """In evaluation mode, so that the running mean stays fixed."""
     loss, kwargs = form
     return loss(**kwargs, **more).eval()
 
@@ -61,14 +61,14 @@ def forms(*, without=lambda loss, kwargs: False):
 
 
 def needs_overlap(loss, kwargs):
-    """Without it, the formula has no gradient."""
+    """Without overlap, the formula has no gradient."""
     return (loss is IoULoss or kwargs.get('mode') == 'iou'
             or 'focal_gamma' in kwargs
             or loss is InnerIoULoss and 'mode' not in kwargs)
 
 
 def random_pairs(number, seed=0):
-    """Boxes in a picture of 100 pixels: apart, nested, crossing, near."""
+    """Boxes within 100 pixels: disjoint, nested, crossing, close."""
     choose = random.Random(seed)
 
     def box():
@@ -91,7 +91,7 @@ def tensors(pairs, dtype=torch.float64):
 
 
 @forms()
-def test_value_is_that_of_the_paper(form):
+def test_value_matches_paper(form):
     pairs = random_pairs(40)
     got = build(form, reduction='none', eps=1e-9).double()(*tensors(pairs))
     oracle = ORACLES[form[0].__name__]
@@ -110,9 +110,9 @@ def test_value_is_that_of_the_paper(form):
 
 
 @forms()
-def test_gradient_is_that_of_the_paper(form):
-    """Also where factors are taken for constants."""
-    pairs = random_pairs(15)[:-1]  # boxes that touch have no derivative
+def test_gradient_matches_paper(form):
+    """Also where the paper detaches factors."""
+    pairs = random_pairs(15)[:-1]  # touching boxes have no derivative
     pred, target = tensors(pairs)
     build(form, reduction='sum', eps=1e-9).double()(pred, target).backward()
     oracle, step = ORACLES[form[0].__name__], 1e-6
@@ -138,14 +138,14 @@ def test_perfect_boxes(form):
         loss = build(form, reduction='none')(pred, target)
         torch.testing.assert_close(loss, torch.zeros(36), rtol=0, atol=1e-6)
         gradient, = torch.autograd.grad(loss.sum(), pred)
-        # In units of the box, whose side it is divided by.
+        # Relative to the box side, which normalises the gradient.
         scaled = gradient * size.repeat(1, 2).clamp(max=1)
         torch.testing.assert_close(
             scaled, torch.zeros(36, 4), rtol=0, atol=1e-4)
 
 
 @forms()
-def test_moving_both_boxes_changes_nothing(form):
+def test_translation_invariance(form):
     pred, target = tensors(random_pairs(20))
     loss = build(form, reduction='none').double()
     torch.testing.assert_close(
@@ -154,7 +154,7 @@ def test_moving_both_boxes_changes_nothing(form):
 
 @forms(without=lambda loss, kwargs: loss is NWDLoss or 'img_shape' in kwargs)
 @pytest.mark.parametrize('factor', [0.1, 7.0])
-def test_the_unit_changes_nothing(form, factor):
+def test_scale_invariance(form, factor):
     pred, target = tensors(random_pairs(20))
     loss = build(form, reduction='none', eps=1e-12).double()
     torch.testing.assert_close(
@@ -162,7 +162,7 @@ def test_the_unit_changes_nothing(form, factor):
 
 
 @forms()
-def test_turning_and_mirroring_changes_nothing(form):
+def test_rotation_and_mirror_invariance(form):
     pred, target = tensors(random_pairs(20))
     loss = build(form, reduction='none').double()
     expected = loss(pred, target)
@@ -178,8 +178,8 @@ TARGET = torch.tensor([100.0, 80.0, 160.0, 120.0])
 STEPS = torch.linspace(0, 1, 200).unsqueeze(1)
 
 
-def moves():
-    """Paths of boxes that begin on the target and get worse and worse."""
+def worsening_paths():
+    """Paths of boxes that start on the target and get steadily worse."""
     centre = (TARGET[:2] + TARGET[2:]) / 2
     half = (TARGET[2:] - TARGET[:2]) / 2
     for degrees in range(0, 360, 15):
@@ -197,39 +197,39 @@ def moves():
                                               -1)
 
 
-def falls(loss, path, jumps=False):
-    """How far the loss falls at most, on a path that it should climb."""
+def largest_decrease(loss, path, jumps=False):
+    """The largest decrease of the loss along a path of worse boxes."""
     target = TARGET.expand(len(path), 4)
     climbs = loss(path, target, reduction_override='none').diff()
     if jumps:
-        # CIoU forgets the aspect ratio at IoU 0.5, as its paper says.
+        # By design, CIoU drops the aspect term below IoU 0.5.
         error = IoULoss('linear', reduction='none')(path, target)
         climbs = climbs[((error[:-1] < 0.5) == (error[1:] < 0.5))]
     return -climbs.min().item()
 
 
 def is_focal(loss, kwargs):
-    """Its weight makes poor boxes cheap; the gradient is what counts."""
+    """Focal weights make poor boxes cheap; only the gradient counts."""
     return 'focal_gamma' in kwargs
 
 
-def is_weighed(loss, kwargs):
-    """As above: version 3 of WIoU gives up on hopeless boxes."""
+def is_reweighted(loss, kwargs):
+    """WIoU version 3 down-weights hopeless boxes likewise."""
     return is_focal(loss, kwargs) or kwargs.get('version') == 3
 
 
-@forms(without=is_weighed)
+@forms(without=is_reweighted)
 def test_worse_boxes_cost_more(form):
     jumps = 'ciou' in name_of(form).lower()
-    for name, path in moves():
-        assert falls(build(form), path, jumps) <= 1e-5, name
+    for name, path in worsening_paths():
+        assert largest_decrease(build(form), path, jumps) <= 1e-5, name
 
 
 @forms()
-def test_gradient_leads_home(form):
-    """Also where the value of a weighed loss falls."""
+def test_gradient_points_to_target(form):
+    """Also where the value of a reweighted loss falls."""
     loss = build(form, reduction='sum')
-    for name, path in moves():
+    for name, path in worsening_paths():
         if not name.startswith('away'):
             continue
         path = path[1:60].clone().requires_grad_()  # still overlapping
@@ -239,8 +239,8 @@ def test_gradient_leads_home(form):
         assert ((gradient * away).sum(dim=1) > -1e-6).all(), name
 
 
-def descend(loss, start, target, steps=600):
-    """Follow the gradient over what an anchor head decodes: the error left."""
+def remaining_error(loss, start, target, steps=600):
+    """Gradient descent on anchor-decoded boxes; the remaining error."""
     size, centre = start[:,
                          2:] - start[:, :2], (start[:, :2] + start[:, 2:]) / 2
     deltas = torch.zeros_like(start, requires_grad=True)
@@ -261,8 +261,8 @@ def descend(loss, start, target, steps=600):
     return IoULoss('linear', reduction='none')(decode().detach(), target)
 
 
-def starts(overlapping, number=100):
-    """Boxes of half to twice the sides of their targets, apart or not."""
+def starting_boxes(overlapping, number=100):
+    """Boxes of half to twice the target's sides, overlapping or not."""
     torch.manual_seed(0)
     target_size = 20 + 20 * torch.rand(number, 2)
     size = target_size * 2**(2 * torch.rand(number, 2) - 1)
@@ -275,11 +275,11 @@ def starts(overlapping, number=100):
 
 
 @forms()
-def test_descent_finds_the_target(form):
-    pred, target = starts(needs_overlap(*form))
-    # The cube of a penalty far below 1 is slow.
+def test_gradient_descent_reaches_target(form):
+    pred, target = starting_boxes(needs_overlap(*form))
+    # The cube of a penalty far below 1 converges slowly.
     slow = form == (AlphaIoULoss, dict(mode='giou'))
-    error = descend(build(form), pred, target, 2000 if slow else 600)
+    error = remaining_error(build(form), pred, target, 2000 if slow else 600)
     assert (error < 0.05).all(), f'{(error >= 0.05).sum()} starts are lost'
 
 
@@ -310,7 +310,7 @@ def test_degenerate_boxes_are_finite(form, pred, target):
 @forms()
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_at_image_scale(form, dtype):
-    """What half precision can say of the boxes, exactly."""
+    """With boxes that half precision represents exactly."""
     target = torch.tensor([[0., 0, 600, 600], [512, 256, 1120, 864]])
     pred = target + torch.tensor([16., 8, 16, 8])
     expected = build(form, reduction='none')(pred, target)
@@ -323,7 +323,7 @@ def test_half_precision_at_image_scale(form, dtype):
 
 
 @pytest.mark.parametrize('alpha', [0.5, 1, 1.5, 2, 3])
-def test_powers_of_no_overlap_have_all_derivatives(alpha):
+def test_alpha_power_is_smooth_without_overlap(alpha):
     target = torch.tensor([[0., 0, 10, 10]])
     pred = (target + 9).requires_grad_()
     for shift in (0, 20):  # from a small IoU to none
@@ -339,8 +339,8 @@ coordinate = st.floats(-1e4, 1e4, width=32)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(*[coordinate] * 8), min_size=1, max_size=5))
 @forms()
-def test_anything_is_finite_and_not_negative(form, rows):
-    """Whatever the corners, in any order."""
+def test_finite_and_nonnegative_for_any_corners(form, rows):
+    """For corners in any order."""
     rows = torch.tensor(rows)
     pred = rows[:, :4].clone().requires_grad_()
     loss = build(form, reduction='none')(pred, rows[:, 4:])
@@ -351,7 +351,7 @@ def test_anything_is_finite_and_not_negative(form, rows):
 
 @forms()
 def test_weight_of_each_coordinate(form):
-    """Heads pass (N, 4); the mean counts, and 0 removes."""
+    """Heads pass (N, 4): the mean counts, and 0 removes."""
     pred, target = tensors(random_pairs(5))
     loss = build(form, reduction='none').double()
     weight = torch.rand(len(pred), 4)
@@ -366,7 +366,7 @@ def test_weight_of_each_coordinate(form):
         elements)
 
 
-def test_more_axes_are_more_boxes():
+def test_leading_axes():
     pred, target = tensors(random_pairs(5))
     loss = CIoULoss(reduction='none')
     one = loss(pred, target)
@@ -411,7 +411,7 @@ def test_integer_targets():
     assert CIoULoss()(pred, target) == CIoULoss()(pred, target.float())
 
 
-# The running mean of WIoU.
+# The running mean of WIoU
 
 
 def halves():
@@ -428,7 +428,7 @@ def test_running_mean_follows_the_formula():
         counted = error if weight is None else error[weight > 0]
         before = loss.eval()(pred, target, weight)
         assert loss.mean_iou_loss == pytest.approx(mean)
-        # The mean of the calls before.
+        # The mean of the previous calls.
         torch.testing.assert_close(loss.train()(pred, target, weight), before)
         mean = 0.9 * mean + 0.1 * counted.mean().item()
         assert loss.mean_iou_loss == pytest.approx(mean)
@@ -437,7 +437,7 @@ def test_running_mean_follows_the_formula():
     assert loss(pred[:1], target[:1]).item() == pytest.approx(expected)
 
 
-def test_running_mean_stays_where_there_is_nothing_to_learn():
+def test_running_mean_unchanged_without_boxes():
     pred, target = halves()
     loss = WIoULoss(momentum=0.5)
     loss(pred[:0], target[:0])
@@ -449,7 +449,7 @@ def test_running_mean_stays_where_there_is_nothing_to_learn():
     assert not list(loss.parameters())
 
 
-def test_perfect_boxes_do_not_end_the_training():
+def test_perfect_boxes_keep_training_finite():
     """The running mean may become 0."""
     _, target = halves()
     loss = WIoULoss(momentum=1.0)
@@ -460,7 +460,7 @@ def test_perfect_boxes_do_not_end_the_training():
     assert torch.isfinite(pred.grad).all()
 
 
-def move_mean(rank, parts, folder):
+def update_mean(rank, parts, folder):
     loss = WIoULoss(momentum=0.5)
     for pred, target in parts[rank]:
         loss(pred, target)
@@ -468,21 +468,21 @@ def move_mean(rank, parts, folder):
 
 
 @needs_ranks
-def test_running_mean_is_that_of_all_ranks(tmp_path):
-    """A rank without boxes takes part."""
+def test_running_mean_reduces_over_ranks(tmp_path):
+    """A rank without boxes takes part in the reduction."""
     pred, target = halves()
     whole, parts = WIoULoss(momentum=0.5), ([], [])
     for split in (5, 0):
         for part, piece in zip(parts, (slice(split), slice(split, None))):
             part.append((pred[piece].clone(), target[piece].clone()))
         whole(pred, target)
-    run_ranks(move_mean, parts, tmp_path)
+    run_ranks(update_mean, parts, tmp_path)
     first, second = [torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1)]
     assert torch.equal(first, second)
     torch.testing.assert_close(first, whole.mean_iou_loss)
 
 
-# Against stock.
+# Against stock
 
 
 def stock(name, **kwargs):
@@ -500,7 +500,7 @@ def stock(name, **kwargs):
     ('DIoULoss', {}),
     ('CIoULoss', dict(loss_weight=2.0)),
 ])
-def test_the_number_of_mmdet(name, kwargs):
+def test_matches_mmdet(name, kwargs):
     pairs = [([6 * x for x in p], [6 * x for x in t])
              for p, t in random_pairs(300)[:-1]]
     target = tensors(pairs, torch.float32)[1]
@@ -524,10 +524,10 @@ def test_the_number_of_mmdet(name, kwargs):
     ('DIoULoss', 'distance_box_iou_loss'),
     ('CIoULoss', 'complete_box_iou_loss'),
 ])
-def test_the_number_of_torchvision(name, stock_name):
+def test_matches_torchvision(name, stock_name):
     ops = pytest.importorskip('torchvision.ops')
     pred, target = tensors(random_pairs(300)[:-1], torch.float32)
-    if name == 'CIoULoss':  # torchvision's has no threshold
+    if name == 'CIoULoss':  # torchvision's CIoU has no threshold
         near = IoULoss('linear', reduction='none')(pred, target) < 0.5
         pred, target = pred[near], target[near]
     got = getattr(losses, name)(reduction='none')(pred, target)
@@ -537,12 +537,14 @@ def test_the_number_of_torchvision(name, stock_name):
 
 @pytest.mark.openmmlab
 def test_mmdet_siou_pushes_boxes_apart():
-    """The test that every loss here passes fails on it."""
+    """It fails the monotonicity test that every loss here passes."""
     theirs, ours = stock('SIoULoss'), SIoULoss()
-    drop = max(falls(theirs, path) for _, path in moves())
-    assert drop > 0.003 and falls(ours, dict(moves())['away at 30']) < 1e-6
-    pred, target = starts(False)
-    assert (descend(theirs, pred, target) > 0.05).sum() > 50
+    drop = max(largest_decrease(theirs, path) for _, path in worsening_paths())
+    assert drop > 0.003 and largest_decrease(
+        ours,
+        dict(worsening_paths())['away at 30']) < 1e-6
+    pred, target = starting_boxes(False)
+    assert (remaining_error(theirs, pred, target) > 0.05).sum() > 50
 
 
 @pytest.mark.openmmlab
@@ -550,10 +552,10 @@ def test_mmdet_ciou_is_nan_on_a_perfect_box():
     box = torch.tensor([[0., 0, 10, 10]])
     assert stock('CIoULoss')(box, box).isnan()
     assert CIoULoss()(box, box) == 0
-    pred, target = starts(False)
+    pred, target = starting_boxes(False)
     pred[:10] = target[:10]
-    assert descend(stock('CIoULoss'), pred, target).isnan().sum() > 5
-    assert (descend(CIoULoss(), pred, target) < 0.05).all()
+    assert remaining_error(stock('CIoULoss'), pred, target).isnan().sum() > 5
+    assert (remaining_error(CIoULoss(), pred, target) < 0.05).all()
 
 
 @pytest.mark.openmmlab
@@ -569,13 +571,13 @@ def test_mmdet_overflows_at_600_pixels(name):
 
 @pytest.mark.openmmlab
 def test_mmdet_eiou_is_of_another_paper():
-    """Extended IoU, which is smooth at the target; here it is Efficient."""
+    """mmdet has Extended IoU, smooth at the target; ours is Efficient IoU."""
     pred, target = torch.tensor([[0., 0, 10,
                                   9]]), torch.tensor([[0., 0, 10, 10]])
-    # 1 - IoU = 0.1, below which Extended IoU is a square.
+    # 1 - IoU = 0.1, below which Extended IoU is quadratic.
     assert stock('EIoULoss')(pred, target).item() == pytest.approx(
         0.05, abs=1e-5)
-    # The centre moved by 0.5, the height is off by 1.
+    # The centre is off by 0.5, the height by 1.
     assert EIoULoss()(pred, target).item() == pytest.approx(0.1 + 0.25 / 200 +
                                                             1 / 100)
 
@@ -615,7 +617,7 @@ def test_boxes_of_any_shape(loss, kwargs):
 
 
 @pytest.mark.parametrize('version', [2, 3])
-def test_mean_of_wise_iou_moves_in_either_version(version):
+def test_wise_iou_mean_moves_in_both_versions(version):
     pred = torch.tensor([[0., 0., 10., 10.]])
     target = torch.tensor([[2., 0., 10., 8.]])  # IoU 0.64
     loss = WIoULoss(version=version, momentum=0.5)
@@ -631,11 +633,11 @@ def test_mean_of_wise_iou_moves_in_either_version(version):
     (NWDLoss, dict(constant=0.5)),
     (MPDIoULoss, dict(img_shape=(1, 1))),
 ])
-def test_arguments_at_the_bound_of_their_range(loss, kwargs):
+def test_arguments_at_range_bounds(loss, kwargs):
     box = torch.tensor([[0., 0., 10., 10.]])
     assert loss(**kwargs)(box + 1, box) > 0
 
 
-def test_ratio_of_nothing_is_refused():
+def test_zero_ratio_is_refused():
     with pytest.raises(ValueError, match='ratio must be positive'):
         InnerIoULoss(ratio=0)

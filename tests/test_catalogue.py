@@ -1,4 +1,4 @@
-"""The lists and pages that are made from the docstrings."""
+"""The generated lists and pages."""
 import importlib.util
 import json
 import re
@@ -29,7 +29,7 @@ def test_every_loss_is_in_the_catalogue():
 
 @pytest.mark.parametrize('loss', CATALOGUE, ids=lambda loss: loss.__name__)
 def test_metadata(loss):
-    info = vars(loss)['info']  # its own, and not its parent's
+    info = vars(loss)['info']  # its own, not inherited
     assert info.purpose and info.slots
     assert info.expects in ('boxes', 'pixel boxes', 'scores', 'logits',
                             'probabilities', 'numbers', 'vectors', 'features',
@@ -41,7 +41,7 @@ def test_metadata(loss):
                                                     info.paper.arxiv)
 
 
-def test_loss_of_no_family_is_an_error():
+def test_loss_without_family_is_an_error():
     kind = type('NewLoss', (), dict(__module__='mmlosses.losses.new'))
     with pytest.raises(ValueError, match='losses.new belongs to no family'):
         list_losses.family_of(kind)
@@ -56,7 +56,7 @@ def test_pages_are_up_to_date(capsys):
 
 
 @pytest.mark.parametrize('loss', CATALOGUE, ids=lambda loss: loss.__name__)
-def test_every_loss_has_its_page_and_a_config(loss):
+def test_every_loss_has_a_page_and_a_config(loss):
     folder = ROOT / 'configs' / list_losses.family_of(loss)
     page = (folder / 'README.md').read_text()
     assert f'### {loss.__name__}\n' in page
@@ -67,11 +67,12 @@ def test_every_loss_has_its_page_and_a_config(loss):
 
 
 def test_families_have_hand_written_parts():
-    """When, when not, a config, and the elements of `none`."""
+    """When to use, when not, a config, and the elements of `none`."""
     for family in losses.FAMILIES:
         page = (ROOT / 'configs' / family / 'README.md').read_text()
-        for part in ('```python', '_base_', "`reduction='none'` returns", '## The losses',
-                     '**Arguments**', '**Shapes**', '**Slots**'):
+        for part in ('```python', '_base_', "`reduction='none'` returns",
+                     '## The losses', '**Arguments**', '**Shapes**',
+                     '**Slots**'):
             assert part in page, f'{family}: {part}'
 
 
@@ -114,7 +115,7 @@ def test_list_of_all_losses(capsys):
     (['wrong'], {'LabelSmoothLoss', 'WIoULoss'}),
     (['diou', '--family', 'boxes'], {'DIoULoss', 'MPDIoULoss'}),
 ])
-def test_list_by_words(words, found, capsys):
+def test_list_by_keywords(words, found, capsys):
     list_losses.main(words)
     names = {
         line.partition(',')[0].replace('mmlosses.', '')
@@ -129,7 +130,7 @@ def test_list_by_words(words, found, capsys):
     (['heatmap', '--family', 'boxes'], 'no loss of the family boxes has heat'),
     (['--family', 'boxs'], 'boxs is none of the families boxes, '),
 ])
-def test_list_of_nothing_asks_what_was_meant(words, message):
+def test_empty_list_suggests_names(words, message):
     with pytest.raises(SystemExit, match=re.escape(f'error: {message}')):
         list_losses.main(words)
 
@@ -153,8 +154,8 @@ def test_mim_reads_the_index():
     assert f'| {reached["simcc_kl"]["PCK"]:.4f} |' in table
 
 
-def test_package_brings_its_configs_and_tools():
-    """As mim wants them: in the folder .mim of the package."""
+def test_package_includes_configs_and_tools():
+    """In the package folder .mim, where mim expects them."""
     folder = ROOT / 'mmlosses/.mim'
     assert (folder /
             'model-index.yml').read_text() == (ROOT /
@@ -200,7 +201,7 @@ def test_dead_links_are_found(tmp_path):
     ]
 
 
-def test_public_names_are_those_that_users_import():
+def test_public_names():
     names = dict(build_site.public_names())
     assert 'mmlosses.losses.FocalLoss' in names
     assert 'mmlosses.losses.BaseLoss.elementwise' in names

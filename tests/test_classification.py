@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from cases import CASES
 from cases.focal import certain_of_each
-from cases.inputs import CLASS_WEIGHT, CLASSES, certain, labelled
+from cases.inputs import CLASS_WEIGHT, CLASSES, certain
 from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +34,7 @@ def stock():
 
 
 @pytest.fixture(autouse=True)
-def seed():
+def torch_seed():
     torch.manual_seed(0)
 
 
@@ -42,7 +42,7 @@ def scores(*shape):
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
-def same_with_gradient(got, expected, pred, **kwargs):
+def assert_same_with_gradient(got, expected, pred, **kwargs):
     close(got, expected, **kwargs)
     one, other = [
         torch.autograd.grad(x.sum(), pred, retain_graph=True)[0]
@@ -165,7 +165,7 @@ def test_contract_in_every_form(case, check):
 
 @pytest.mark.parametrize('class_weight', [None, CLASS_WEIGHT])
 @pytest.mark.parametrize('shape', [(6, 4), (3, 4, 5), (2, 4, 3, 5)])
-def test_softmax_is_that_of_torch(shape, class_weight):
+def test_softmax_matches_torch(shape, class_weight):
     pred = scores(*shape)
     labels = torch.randint(4, shape[:1] + shape[2:])
     labels[0] = -100
@@ -176,15 +176,15 @@ def test_softmax_is_that_of_torch(shape, class_weight):
     for target in (labels, soft):
         expected = F.cross_entropy(
             pred, target, weight=weight, reduction='none')
-        same_with_gradient(loss(pred, target), expected, pred)
+        assert_same_with_gradient(loss(pred, target), expected, pred)
     # One-hot targets, also of integers, equal labels.
     valid = labels.clamp(min=0)
     hot = F.one_hot(valid, 4).movedim(-1, 1)
     for target in (hot, hot.double(), hot.bool(), valid.int()):
-        same_with_gradient(loss(pred, target), loss(pred, valid), pred)
+        assert_same_with_gradient(loss(pred, target), loss(pred, valid), pred)
 
 
-def test_sigmoid_is_a_loop():
+def test_sigmoid_matches_loop():
     pred = scores(6, 3)
     labels = torch.tensor([0, 1, 2, 3, 255, 2])
     class_weight = [0.5, 2.0, 1.5]
@@ -218,8 +218,8 @@ def test_sigmoid_is_a_loop():
     dict(use_sigmoid=True, class_weight=[0.5, 1.0, 2.0, 3.0, 0.25]),
     dict(use_sigmoid=True, ignore_index=1, avg_non_ignore=True),
 ])
-def test_cross_entropy_is_that_of_mmdet(stock, kwargs, avg_factor, weight,
-                                        reduction):
+def test_cross_entropy_matches_mmdet(stock, kwargs, avg_factor, weight,
+                                     reduction):
     """The calls of BBoxHead, DETRHead, RPNHead and PanopticFPNHead."""
     pred, labels = scores(8, 5), torch.arange(8) % 5
     if kwargs.get('use_sigmoid'):
@@ -237,7 +237,7 @@ def test_cross_entropy_is_that_of_mmdet(stock, kwargs, avg_factor, weight,
                 loss(pred, labels, **given)
         return
     # mmdet converts weights and binary targets to float32.
-    same_with_gradient(
+    assert_same_with_gradient(
         ours(pred, labels, **given),
         theirs(pred, labels, **given).double(),
         pred,
@@ -246,7 +246,7 @@ def test_cross_entropy_is_that_of_mmdet(stock, kwargs, avg_factor, weight,
 
 
 @pytest.mark.parametrize('reduction', REDUCTIONS)
-def test_cross_entropy_of_other_calls_is_that_of_mmdet(stock, reduction):
+def test_cross_entropy_matches_mmdet_in_other_calls(stock, reduction):
     """RPN, maps, centerness, YOLOv3, soft labels."""
     ignore = dict(ignore_index=255)
     maps = torch.randint(4, (2, 3, 5))
@@ -270,7 +270,7 @@ def test_cross_entropy_of_other_calls_is_that_of_mmdet(stock, reduction):
             loss(**ignore, **kwargs)
             for loss in (CrossEntropyLoss, stock.CrossEntropyLoss)
         ]
-        same_with_gradient(
+        assert_same_with_gradient(
             ours(pred, target, weight, reduction_override=reduction),
             theirs(pred, target, weight,
                    reduction_override=reduction).double(),
@@ -279,7 +279,7 @@ def test_cross_entropy_of_other_calls_is_that_of_mmdet(stock, reduction):
             atol=1e-7)
 
 
-def test_ignore_index_of_one_call(stock):
+def test_ignore_index_at_the_call(stock):
     pred, labels = scores(8, 5), torch.arange(8) % 5
     for kwargs in (dict(avg_non_ignore=True), {}, SIGMOID):
         ours, theirs = [
@@ -296,7 +296,7 @@ def test_ignore_index_of_one_call(stock):
 
 
 @pytest.mark.parametrize('shape', [(3, 5, 4, 6), (3, 5, 7), (3, 1, 4, 6)])
-def test_masks_are_those_of_mmdet(stock, shape):
+def test_masks_match_mmdet(stock, shape):
     pred, target = scores(*shape), torch.rand(shape[:1] + shape[2:]).double()
     labels = torch.randint(shape[1], (3, ))
     ours, theirs = [
@@ -304,7 +304,7 @@ def test_masks_are_those_of_mmdet(stock, shape):
         for loss in (CrossEntropyLoss, stock.CrossEntropyLoss)
     ]
     # mmdet's result has shape (1,).
-    same_with_gradient(
+    assert_same_with_gradient(
         ours(pred, target, labels),
         theirs(pred, target, labels).squeeze(), pred)
     # A loop covers the arguments that mmdet lacks.
@@ -320,7 +320,7 @@ def test_masks_are_those_of_mmdet(stock, shape):
     close(got, expected / 9, rtol=1e-6, atol=0)
 
 
-def test_masks_ignore_the_class_of_what_is_removed():
+def test_masks_ignore_labels_of_removed_rois():
     pred, target = scores(3, 5, 4, 6), torch.rand(3, 4, 6).double()
     labels = torch.tensor([0, 99, 2])
     loss = CrossEntropyLoss(use_mask=True, reduction='none')
@@ -363,7 +363,7 @@ def test_ignored_rows_have_no_loss_and_no_gradient(loss, shape):
         assert (grad == 0).all()
 
 
-def test_avg_non_ignore_is_the_mean_of_torch():
+def test_avg_non_ignore_matches_torch_mean():
     pred, labels = scores(8, 5), torch.arange(8) % 5
     loss = CrossEntropyLoss(ignore_index=2, avg_non_ignore=True)
     close(
@@ -396,7 +396,7 @@ def test_label_out_of_range(loss, kwargs, label):
 
 @pytest.mark.parametrize('loss',
                          [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
-def test_background_is_a_class_of_a_softmax_only(loss):
+def test_background_is_a_class_for_softmax_only(loss):
     pred, labels = scores(2, 4), torch.tensor([1, 4])
     with pytest.raises(ValueError, match='from 0 to 3, got 4'):
         loss(use_sigmoid=False)(pred, labels)
@@ -413,7 +413,7 @@ def test_background_is_a_class_of_a_softmax_only(loss):
     (False, 5, ', num_classes + 1 for the softmax of a head of mmdet'),
     (True, 2, ', num_classes'),
 ])
-def test_class_weights_of_another_length(loss, use_sigmoid, given, hint):
+def test_class_weight_length_mismatch(loss, use_sigmoid, given, hint):
     loss = loss(use_sigmoid=use_sigmoid, class_weight=[1.0] * given)
     with pytest.raises(ValueError) as caught:
         loss(scores(2, 4), torch.tensor([1, 2]))
@@ -424,7 +424,7 @@ def test_class_weights_of_another_length(loss, use_sigmoid, given, hint):
 
 @pytest.mark.parametrize('loss',
                          [CrossEntropyLoss, LabelSmoothLoss, FocalLoss])
-def test_class_weights_are_no_state(loss):
+def test_class_weights_are_not_in_state_dict(loss):
     given = torch.tensor(CLASS_WEIGHT)
     built = loss(class_weight=given)
     assert built.class_weight is given
@@ -446,7 +446,7 @@ def test_class_weights_are_no_state(loss):
     ((5, 4, 2), torch.zeros(5, 3).long(), ValueError, ['(5, 2)', '(5, 3)']),
     ((5, 4), [0, 1, 2, 3, 0], TypeError, ['target', 'list']),
 ])
-def test_errors_say_what_was_got(loss, pred, target, error, words):
+def test_error_messages(loss, pred, target, error, words):
     for flag in (False, True):
         with pytest.raises(error) as caught:
             loss(use_sigmoid=flag)(scores(*pred), target)
@@ -492,7 +492,7 @@ def test_impossible_classes():
                               smoothing=0.0, class_weight=[1.0] * 4), labels),
                          (FocalLoss(use_sigmoid=False, gamma=0.0,
                                     alpha=None), labels)):
-        same_with_gradient(loss(pred, target), expected, pred)
+        assert_same_with_gradient(loss(pred, target), expected, pred)
     # Soft labels in torch: 0 * -inf.
     assert F.cross_entropy(pred, F.one_hot(labels, 4).float()).isnan()
 
@@ -500,7 +500,7 @@ def test_impossible_classes():
 # LabelSmoothLoss
 
 
-def seed_label_smooth(pred, labels, smoothing):
+def tutorial_label_smooth(pred, labels, smoothing):
     """The tutorial's formula as a plain loop."""
     total = 0.0
     for row, label in zip(pred.tolist(), labels.tolist()):
@@ -513,10 +513,10 @@ def seed_label_smooth(pred, labels, smoothing):
 
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.1, 0.4])
-def test_others_is_the_seed(smoothing):
+def test_others_matches_tutorial_formula(smoothing):
     pred, labels = scores(6, 5), torch.tensor([0, 1, 2, 3, 4, 4])
     got = LabelSmoothLoss(smoothing=smoothing)(pred, labels)
-    expected = seed_label_smooth(pred.detach(), labels, smoothing)
+    expected = tutorial_label_smooth(pred.detach(), labels, smoothing)
     assert got.item() == pytest.approx(expected, rel=1e-12)
     # Equal to torch's with a larger smoothing.
     close(got,
@@ -525,7 +525,7 @@ def test_others_is_the_seed(smoothing):
 
 @pytest.mark.parametrize('class_weight', [None, [0.5, 2.0, 1.0, 3.0, 1.5]])
 @pytest.mark.parametrize('smoothing', [0.0, 0.1, 0.4])
-def test_uniform_is_torch(smoothing, class_weight):
+def test_uniform_matches_torch(smoothing, class_weight):
     weight = None if class_weight is None else torch.tensor(
         class_weight, dtype=torch.float64)
     loss = LabelSmoothLoss(
@@ -545,13 +545,13 @@ def test_uniform_is_torch(smoothing, class_weight):
                 weight=weight,
                 label_smoothing=smoothing,
                 reduction='none')
-            same_with_gradient(
+            assert_same_with_gradient(
                 loss(pred, target), expected, pred, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize('distribute, low, high', [('others', 0.2, 0.8),
                                                    ('uniform', 0.1, 0.9)])
-def test_smooth_sigmoid_has_two_classes(distribute, low, high):
+def test_sigmoid_smoothing_uses_two_classes(distribute, low, high):
     pred, labels = scores(4, 3), torch.tensor([0, 2, 3, 1])
     target = torch.full((4, 3), low, dtype=torch.float64)
     for n, label in enumerate(labels.tolist()):
@@ -562,7 +562,7 @@ def test_smooth_sigmoid_has_two_classes(distribute, low, high):
     close(loss(pred, labels), F.binary_cross_entropy_with_logits(pred, target))
 
 
-def test_one_class_is_certain():
+def test_single_class_gives_zero_loss():
     for distribute in ('others', 'uniform'):
         loss = LabelSmoothLoss(distribute=distribute)
         assert loss(scores(3, 1), torch.zeros(3).long()) == 0
@@ -571,7 +571,7 @@ def test_one_class_is_certain():
 # FocalLoss
 
 
-def plain_focal(logit, target, gamma, alpha):
+def binary_focal(logit, target, gamma, alpha):
     """One binary decision: equation 5 of the paper with soft targets."""
     prob = 1 / (1 + math.exp(-logit))
     wrong = (1 - prob) * target + prob * (1 - target)
@@ -581,13 +581,13 @@ def plain_focal(logit, target, gamma, alpha):
 
 
 @pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (0.5, 0.6), (0, 0.5)])
-def test_focal_is_a_loop(gamma, alpha):
+def test_focal_matches_loop(gamma, alpha):
     pred, target = scores(5, 3), torch.rand(5, 3).double()
     got = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')(pred, target)
     for n in range(5):
         for c in range(3):
-            expected = plain_focal(pred[n, c].item(), target[n, c].item(),
-                                   gamma, alpha)
+            expected = binary_focal(pred[n, c].item(), target[n, c].item(),
+                                    gamma, alpha)
             assert got[n, c].item() == pytest.approx(expected, rel=1e-10)
 
 
@@ -595,8 +595,8 @@ def test_focal_is_a_loop(gamma, alpha):
 @pytest.mark.parametrize('avg_factor', [None, 7, torch.tensor(2.5)])
 @pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (1.5, 0.6)])
 @pytest.mark.parametrize('activated', [False, True])
-def test_focal_is_that_of_mmdet(stock, activated, gamma, alpha, avg_factor,
-                                reduction):
+def test_focal_matches_mmdet(stock, activated, gamma, alpha, avg_factor,
+                             reduction):
     """The calls of RetinaHead, FCOSHead, PAAHead and TOODHead."""
     pred = scores(8, 4)
     if activated:
@@ -613,7 +613,7 @@ def test_focal_is_that_of_mmdet(stock, activated, gamma, alpha, avg_factor,
     for target in (labels, hot.double(), torch.rand(8, 4).double()):
         for weight in (None, torch.rand(8).double(), torch.rand(8, 4).double(),
                        torch.rand(32).double()):
-            same_with_gradient(
+            assert_same_with_gradient(
                 ours(pred, target, weight, **given),
                 theirs(pred, target, weight, **given),
                 pred,
@@ -631,11 +631,11 @@ def test_focal_of_masked_logits(stock):
 
 
 @pytest.mark.parametrize('alpha', [0.25, 0.7, -1])
-def test_focal_is_that_of_torchvision(alpha):
+def test_focal_matches_torchvision(alpha):
     ops = pytest.importorskip('torchvision.ops')
     pred, target = scores(6, 4), torch.rand(6, 4).double()
     for target in (target, target.round()):
-        same_with_gradient(
+        assert_same_with_gradient(
             FocalLoss(alpha=alpha, reduction='none')(pred, target),
             ops.sigmoid_focal_loss(pred, target, alpha=alpha), pred)
 
@@ -647,15 +647,15 @@ def test_gamma_zero_is_cross_entropy():
     for alpha, factor in ((None, 1), (-1, 1), (0.5, 0.5),
                           (0.25, 0.25 * hot + 0.75 * (1 - hot))):
         loss = FocalLoss(gamma=0.0, alpha=alpha, reduction='none')
-        same_with_gradient(loss(pred, labels), factor * entropy, pred)
+        assert_same_with_gradient(loss(pred, labels), factor * entropy, pred)
     labels = labels.clamp(max=3)
     for alpha, factor in ((None, 1), (0.25, 0.25)):
         loss = FocalLoss(use_sigmoid=False, gamma=0.0, alpha=alpha)
-        same_with_gradient(
+        assert_same_with_gradient(
             loss(pred, labels), factor * F.cross_entropy(pred, labels), pred)
 
 
-def test_softmax_focal_is_a_loop():
+def test_softmax_focal_matches_loop():
     pred, labels = scores(6, 4), torch.tensor([0, 1, 2, 3, 3, 0])
     prob = pred.detach().softmax(1)
     expected = [
@@ -753,7 +753,7 @@ def heatmap(*shape):
 
 @pytest.mark.parametrize('use_sigmoid', [False, True])
 @pytest.mark.parametrize('alpha, gamma', [(2.0, 4.0), (1.5, 3.0), (0.5, 1.0)])
-def test_gaussian_focal_is_a_loop(alpha, gamma, use_sigmoid):
+def test_gaussian_focal_matches_loop(alpha, gamma, use_sigmoid):
     prob, target = heatmap(2, 2, 3, 3)
     loss = GaussianFocalLoss(
         alpha,
@@ -776,8 +776,7 @@ def test_gaussian_focal_is_a_loop(alpha, gamma, use_sigmoid):
 @pytest.mark.parametrize('reduction', REDUCTIONS)
 @pytest.mark.parametrize('avg_factor', [None, 7, torch.tensor(3)])
 @pytest.mark.parametrize('weighted', [False, True])
-def test_gaussian_focal_is_that_of_mmdet(stock, weighted, avg_factor,
-                                         reduction):
+def test_gaussian_focal_matches_mmdet(stock, weighted, avg_factor, reduction):
     """The calls of CornerHead and CenterNetHead."""
     pred, target = heatmap(2, 3, 4, 5)
     kwargs = dict(
@@ -790,13 +789,13 @@ def test_gaussian_focal_is_that_of_mmdet(stock, weighted, avg_factor,
     if reduction == 'sum':
         given.pop('avg_factor')
     given['weight'] = torch.rand(2, 3, 4, 5).double() if weighted else None
-    same_with_gradient(
+    assert_same_with_gradient(
         GaussianFocalLoss(**kwargs)(pred, target, **given),
         stock.GaussianFocalLoss(**kwargs)(pred, target, **given), pred)
 
 
 @pytest.mark.parametrize('some', [True, False])
-def test_positives_by_index_are_those_of_mmdet(stock, some):
+def test_positives_by_index_match_mmdet(stock, some):
     """The call of CenterNetUpdateHead, also without any object."""
     pred, target = heatmap(20, 3)
     # Two objects at one location count twice.
@@ -807,14 +806,14 @@ def test_positives_by_index_are_those_of_mmdet(stock, some):
         where = dict(pos_inds=None, pos_labels=None)
     kwargs = dict(pos_weight=0.25, neg_weight=0.75)
     for factor in (4.0, torch.tensor(4.0)):
-        same_with_gradient(
+        assert_same_with_gradient(
             GaussianFocalLoss(**kwargs)(
                 pred, target, avg_factor=factor, **where),
             stock.GaussianFocalLoss(**kwargs)(
                 pred, target, avg_factor=factor, **where), pred)
 
 
-def test_positives_by_index_keep_the_rules():
+def test_positives_by_index_keep_the_contract():
     pred, target = heatmap(20, 3)
     where = dict(
         pos_inds=torch.tensor([4, 0, 4]), pos_labels=torch.tensor([0, 2, 0]))
@@ -903,7 +902,7 @@ def test_heatmap_of_exactly_0_and_1(stock, dtype):
     assert torch.isfinite(theirs).all() == (dtype == torch.float32)
 
 
-def test_only_a_target_of_1_is_a_positive():
+def test_only_target_1_is_positive():
     pred = torch.tensor([0.3, 0.3])
     target = torch.tensor([1.0, 1.0 - 2**-20])
     near, far = GaussianFocalLoss(reduction='none')(pred, target)
@@ -954,7 +953,7 @@ def test_focal_loss_of_probabilities_by_hand(gamma, alpha):
     close(loss(logits, torch.tensor([0, 1])), expected)
 
 
-def test_focal_loss_of_sure_probabilities():
+def test_focal_loss_of_confident_probabilities():
     """27.6 for confident errors of either class, 0 for hits."""
     loss = FocalLoss(gamma=0, alpha=None, activated=True, reduction='none')
     pred = torch.tensor([[0.0, 1.0, 0.0, 1.0]], requires_grad=True)
@@ -965,7 +964,7 @@ def test_focal_loss_of_sure_probabilities():
     assert (pred.grad == 0).all()
 
 
-def test_positives_of_a_heatmap_by_name():
+def test_repeated_positive_indices():
     """Each index counts, repeated ones as often as they occur."""
     pred = torch.tensor([[0.2, 0.7, 0.4], [0.9, 0.1, 0.5]])
     target = torch.tensor([[0.5, 1.0, 0.0], [0.25, 0.0, 0.0]])
@@ -1010,7 +1009,7 @@ def test_class_weights_of_masks_by_hand():
     close(got, expected * removed)
 
 
-def test_a_class_that_cannot_be_has_no_share():
+def test_class_of_infinite_logit_has_no_share():
     """Only classes with logit -inf are dropped, only from soft labels."""
     pred = torch.tensor([[1.0, -INF, 0.5]])
     loss = CrossEntropyLoss(reduction='none')
@@ -1027,7 +1026,7 @@ def test_a_class_that_cannot_be_has_no_share():
     CrossEntropyLoss(use_sigmoid=True),
     LabelSmoothLoss(use_sigmoid=True)
 ])
-def test_background_is_the_last_label_there_is(loss):
+def test_background_is_the_highest_label(loss):
     """Label CLASSES is background; anything above is an error."""
     pred = torch.randn(2, CLASSES)
     assert loss(pred, torch.tensor([0, CLASSES])).isfinite()
@@ -1103,7 +1102,7 @@ def test_smooth_labels_of_maps_by_hand(distribute, classes, soft):
             close(got[n, i], expected)
 
 
-def test_flat_weight_of_every_class_of_the_focal_loss():
+def test_flat_per_class_weight_of_focal_loss():
     """As FSAF passes it."""
     pred, target = torch.randn(3, 4), torch.tensor([0, 3, 4])
     weight, loss = torch.rand(3, 4), FocalLoss(reduction='none')
@@ -1118,7 +1117,7 @@ def test_flat_weight_of_every_class_of_the_focal_loss():
         loss(pred, target, torch.rand(6))
 
 
-def test_ignored_label_of_a_call():
+def test_ignored_label_at_the_call():
     pred, target = torch.randn(3, 4), torch.tensor([0, 2, -100])
     loss = CrossEntropyLoss(reduction='none')
     plain = loss(pred, target)
@@ -1134,7 +1133,7 @@ def test_ignored_label_of_a_call():
 
 
 @pytest.mark.parametrize('alpha, gamma', [(2.0, 4.0), (1.5, 3.0)])
-def test_second_derivative_of_heatmaps_of_logits(alpha, gamma):
+def test_second_derivative_of_heatmap_logits(alpha, gamma):
     """Autograd of the formula; the first derivative is hand-written."""
     target = torch.tensor([0.0, 0.3, 0.9, 1.0], dtype=torch.float64)
     loss = GaussianFocalLoss(

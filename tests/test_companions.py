@@ -1,4 +1,4 @@
-"""What is around a loss, in real trainings of mmdet and mmpose."""
+"""Hooks and wrappers in real trainings of mmdet and mmpose."""
 import math
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from companions import fill, scalars, train, training
+from companions import replace_loss, scalars, train, training
 from helpers import ROOT
 from mmengine.logging import HistoryBuffer
 
@@ -17,7 +17,7 @@ both_projects = pytest.mark.parametrize('project', ['mmdet', 'mmpose'])
 
 
 def sum_of(project, **kwargs):
-    """One of ours and one of the project's own, by name."""
+    """A sum of one of our losses and one of the project's."""
     other = (
         dict(type='mmdet.SmoothL1Loss', beta=1.0, loss_weight=0.1) if project
         == 'mmdet' else dict(type='mmpose.L1Loss', use_target_weight=True))
@@ -28,9 +28,9 @@ def sum_of(project, **kwargs):
 
 @both_projects
 def test_sum_loss_is_logged_and_resumed(project, coco, tmp_path):
-    """The terms add up to what the head logs; the log goes on."""
+    """The logged terms add up to the head's loss; a resumed log continues."""
     cfg = training(project, coco, tmp_path)
-    fill(cfg, sum_of(project, weighting='uncertainty'))
+    replace_loss(cfg, sum_of(project, weighting='uncertainty'))
     train(cfg)
     rows = scalars(tmp_path)
     kind = 'loss_bbox' if project == 'mmdet' else 'loss_kpt'
@@ -47,7 +47,7 @@ def test_sum_loss_is_logged_and_resumed(project, coco, tmp_path):
         assert type(logged[key]) is HistoryBuffer
         assert len(logged[key].data[0]) == len(rows) // 2
     cfg = training(project, coco, tmp_path, load_from=str(path), resume=True)
-    fill(cfg, sum_of(project, weighting='uncertainty'))
+    replace_loss(cfg, sum_of(project, weighting='uncertainty'))
     runner = train(cfg)
     assert runner.message_hub.get_scalar(
         'train/sum_loss.SmoothL1Loss').data[0].shape == (len(rows), )
@@ -59,22 +59,23 @@ def test_sum_loss_is_logged_and_resumed(project, coco, tmp_path):
 
 
 @both_projects
-def test_sum_loss_of_one_trains_as_that_one(project, coco, tmp_path):
-    """To the last digit, in a slot of many levels and in one of one."""
+def test_sum_of_one_loss_trains_identically(project, coco, tmp_path):
+    """Bit-identical, in a slot of several levels and of one."""
     curves = []
     for wrap in (False, True):
         cfg = training(project, coco, tmp_path / str(wrap))
         loss = dict(type='mmlosses.GIoULoss' if project ==
                     'mmdet' else 'mmlosses.L1Loss')
-        fill(cfg,
-             dict(type='mmlosses.SumLoss', losses=[loss]) if wrap else loss)
+        replace_loss(
+            cfg,
+            dict(type='mmlosses.SumLoss', losses=[loss]) if wrap else loss)
         train(cfg)
         curves.append([row['loss'] for row in scalars(tmp_path / str(wrap))])
     assert curves[0] == curves[1]
 
 
-def test_check_config_looks_at_each_loss_of_a_sum(tmp_path):
-    """With the trap of one, and a head that gets the sigmoid right."""
+def test_check_config_checks_each_loss_of_a_sum(tmp_path):
+    """One loss has a trap; the head reads the sigmoid of the sum."""
     config = tmp_path / 'config.py'
     config.write_text('''
 _base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
@@ -111,26 +112,26 @@ model = dict(backbone=dict(init_cfg=None), bbox_head=dict(
                   ['bbox_head.loss_bbox.losses.0', 'mmlosses.L1Loss'],
                   ['bbox_head.loss_bbox.losses.1', 'mmlosses.GIoULoss']]
     assert float(rows[0][3]) == pytest.approx(2 * float(rows[1][3]), rel=1e-3)
-    # What is worth a warning without a sum is so with one, and no more.
+    # A sum adds no warnings to those of its losses.
     warnings = [x for x in done.stdout.splitlines() if x.startswith('warn')]
     assert len(warnings) == 1 and 'L1Loss) compares pixels' in warnings[0]
 
 
 def first_losses(cfg):
-    """Those of the first iteration."""
+    """The losses of the first iteration."""
     cfg.train_cfg = dict(by_epoch=False, max_iters=1)
     train(cfg)
     return scalars(Path(cfg.work_dir))[0]
 
 
 def test_keypoint_weight_in_a_pose_estimator(coco, tmp_path):
-    """The parts of single keypoints, from a loss each, make up the whole."""
+    """Single-keypoint losses, weighted, add up to the whole."""
     weights = [0.0] * 17
     weights[0], weights[5], weights[16] = 2.0, 0.5, 3.0
 
     def loss_of(numbers):
         cfg = training('mmpose', coco, tmp_path / f'{numbers}'[:60])
-        fill(
+        replace_loss(
             cfg,
             dict(
                 type='mmlosses.SmoothL1Loss',
@@ -144,16 +145,16 @@ def test_keypoint_weight_in_a_pose_estimator(coco, tmp_path):
         2 * parts[0] + 0.5 * parts[1] + 3 * parts[2], rel=1e-4)
 
 
-def test_wrong_number_of_keypoints_stops_a_training(coco, tmp_path):
+def test_wrong_number_of_keypoints_is_an_error(coco, tmp_path):
     cfg = training('mmpose', coco, tmp_path)
-    fill(cfg, dict(type='mmlosses.L1Loss', keypoint_weight=[1.0] * 16))
+    replace_loss(cfg, dict(type='mmlosses.L1Loss', keypoint_weight=[1.0] * 16))
     with pytest.raises(ValueError, match='has 16 numbers, .* 17 keypoints'):
         train(cfg)
 
 
 @pytest.mark.parametrize('number', [1, 2])
 def test_class_weight_in_a_detector(coco, tmp_path, number):
-    """RetinaNet has a sigmoid: one class, and no background."""
+    """RetinaNet has a sigmoid: one weight per class, no background."""
     losses = []
     for factor in (1.0, 0.5):
         cfg = training('mmdet', coco, tmp_path / str(factor))
@@ -175,7 +176,7 @@ PATHS = dict(mmdet='bbox_head.loss_bbox', mmpose='head.loss_module')
 
 @both_projects
 def test_loss_weight_of_an_interrupted_training(project, coco, tmp_path):
-    """The same weights and losses as without the interruption."""
+    """Same weights and losses as without the interruption."""
     name = f'{PATHS[project]}.loss_weight'
     kind = 'loss_bbox' if project == 'mmdet' else 'loss_kpt'
 
@@ -195,7 +196,7 @@ def test_loss_weight_of_an_interrupted_training(project, coco, tmp_path):
                     by_epoch=False)
             ],
             **settings)
-        fill(
+        replace_loss(
             cfg,
             dict(type='mmlosses.GIoULoss' if project ==
                  'mmdet' else 'mmlosses.SmoothL1Loss'))
@@ -216,14 +217,14 @@ def test_loss_weight_of_an_interrupted_training(project, coco, tmp_path):
     for row, other in zip(again, rows[-len(again):]):
         assert row['iter'] == other['iter'] and row[name] == other[name]
         assert row[kind] == pytest.approx(other[kind], rel=1e-4)
-    # The weight moves the loss: the last are an eighth of what they were.
+    # The weight acts on the loss: at the end it is an eighth.
     single = torch.load(tmp_path / 'whole/epoch_3.pth', weights_only=False)
     curve = single['message_hub']['log_scalars'][f'train/{kind}'].data[0]
     assert curve[-1] < 0.3 * curve[0]
 
 
 def test_stock_loss_without_a_weight_is_an_error(coco, tmp_path):
-    """As mmpose's KLDiscretLoss is."""
+    """Such as mmpose's KLDiscretLoss."""
     cfg = training('mmpose', coco, tmp_path)
     cfg.custom_hooks = [
         dict(type='mmlosses.LossWeightHook', path='head.loss', end_weight=1.0)
@@ -242,8 +243,8 @@ def test_stock_loss_without_a_weight_is_an_error(coco, tmp_path):
         train(cfg)
 
 
-def test_cost_of_a_companion(coco):
-    """The tool in short."""
+def test_companion_cost(coco):
+    """A short run of the tool."""
 
     def run(*args):
         tool = ROOT / 'tools/companion_cost.py'

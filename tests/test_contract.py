@@ -33,8 +33,8 @@ CHECKS = [
         check,
         id=f'{case.loss.__name__}-{name}',
         # Compiling takes seconds: of all losses in the slow part only.
-        marks=pytest.mark.slow if name == 'compiles'
-        and case.loss not in REPRESENTATIVES else ())
+        marks=pytest.mark.slow
+        if name == 'compiles' and case.loss not in REPRESENTATIVES else ())
     for case in CASES for name, check in CONTRACT.items()
 ]
 

@@ -193,7 +193,7 @@ class DisconnectedZero(Healthy):
         return super().forward(pred, target, *args, **kwargs)
 
 
-class WaitsForTheDevice(Healthy):
+class SynchronisesWithHost(Healthy):
     """mmdet's shortcut for all-zero weights."""
 
     def forward(self, pred, target, weight=None, *args, **kwargs):
@@ -235,14 +235,14 @@ class NeedsContiguous(Healthy):
         return super().elementwise(storage, target)
 
 
-class RemembersTheLastCall(Healthy):
+class KeepsLastCall(Healthy):
 
     def elementwise(self, pred, target):
         self.calls = getattr(self, 'calls', 0) + 1
         return super().elementwise(pred, target) * self.calls
 
 
-class BroadcastsInSilence(Healthy):
+class BroadcastsSilently(Healthy):
 
     def element_shape(self, pred, target):
         return torch.broadcast_shapes(pred.shape, target.shape)
@@ -269,7 +269,7 @@ class CannotBePickled(Healthy):
         self.scale = lambda x: factor * x
 
 
-class GradientOfAnother(Healthy):
+class WrongGradient(Healthy):
     """As insightface's ArcFace: a straight-through gradient."""
 
     def elementwise(self, pred, target):
@@ -304,17 +304,17 @@ BROKEN = [
     (ForcesFloat32, 'dtypes'),
     (MeanOfNothing, 'nothing_to_learn'),
     (DisconnectedZero, 'nothing_to_learn'),
-    (WaitsForTheDevice, 'no_host_sync'),
+    (SynchronisesWithHost, 'no_host_sync'),
     (SelectsByValue, 'no_host_sync'),
     (BreaksTheGraph, 'compiles'),
     (ChangesItsInput, 'inputs_unchanged'),
     (NeedsContiguous, 'memory_layout'),
-    (RemembersTheLastCall, 'memory_layout'),
-    (BroadcastsInSilence, 'clear_errors'),
+    (KeepsLastCall, 'memory_layout'),
+    (BroadcastsSilently, 'clear_errors'),
     (Asserts, 'clear_errors'),
     (HyperParameterIsLearnt, 'life_cycle'),
     (CannotBePickled, 'life_cycle'),
-    (GradientOfAnother, 'gradients'),
+    (WrongGradient, 'gradients'),
     (WrongSign, 'optimum'),
 ]
 

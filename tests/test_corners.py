@@ -1,4 +1,4 @@
-"""AssociativeEmbeddingLoss and CornerNetLoss against the seed and mmdet."""
+"""AssociativeEmbeddingLoss and CornerNetLoss against tutorial and mmdet."""
 import copy
 import math
 
@@ -31,8 +31,8 @@ def pull_push_by_loops(tag0, tag1, mask, margin=1.0, eps=0.0):
             push / (number * (number - 1)) if number > 1 else 0.0)
 
 
-def seed_push(tag0, tag1, mask):
-    """The push of the seed, with its way to leave out j = k."""
+def tutorial_push(tag0, tag1, mask):
+    """The tutorial's push, with its way to exclude j = k."""
     mean = ((tag0 + tag1) / 2)[..., 0]
     number = mask.sum(dim=1)
     total = 0.0
@@ -40,7 +40,7 @@ def seed_push(tag0, tag1, mask):
         n = float(number[b])
         for i in range(mask.shape[1]):
             for j in range(mask.shape[1]):
-                # For bool this is a logical or, which is never 2.
+                # For bool this is a logical or, which never equals 2.
                 if (mask[b, i] + mask[b, j]).eq(2):
                     entry = max(0, 1 - abs(float(mean[b, i] - mean[b, j])))
                     total += (entry - 1 / (n + 1e-4)) / ((n - 1) * n + 1e-4)
@@ -75,7 +75,7 @@ def maps_and_match(batch=3, channels=1, most=6, seed=0):
 @pytest.mark.parametrize('channels', [1, 4])
 @pytest.mark.parametrize('margin', [1.0, 2.0])
 @pytest.mark.parametrize('objects', [0, 1, 2, 5, 20])
-def test_loops(channels, margin, objects):
+def test_matches_loops(channels, margin, objects):
     tag0, tag1, mask = tags_and_mask(3, objects, channels)
     pull, push = associative_embedding_loss(tag0, tag1, mask, margin)
     for n in range(3):
@@ -89,7 +89,7 @@ def test_loops(channels, margin, objects):
     dict(pull_weight=0.1, push_weight=0.3),
 ])
 @pytest.mark.parametrize('batch, most', [(3, 6), (1, 4), (2, 2), (1, 0)])
-def test_maps_give_the_number_of_mmdet(kwargs, batch, most):
+def test_maps_match_mmdet(kwargs, batch, most):
     stock = pytest.importorskip('mmdet.models.losses').AssociativeEmbeddingLoss
     tl, br, match = maps_and_match(batch, most=most)
     given = copy.deepcopy(match)
@@ -100,8 +100,8 @@ def test_maps_give_the_number_of_mmdet(kwargs, batch, most):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
 
 
-def test_several_channels_are_one_vector():
-    """mmdet takes each channel of a tag for an object of its own."""
+def test_channels_form_one_vector():
+    """mmdet treats each channel of a tag as a separate object."""
     tl = torch.zeros(1, 2, 2, 2)
     tl[0, :, 0, 0] = torch.tensor([1., -1.])
     match = [[[[0, 0], [0, 0]], [[1, 1], [1, 1]]]]
@@ -126,7 +126,7 @@ def test_maps_and_gathered_tags_agree():
     torch.testing.assert_close(loss(tl, br, match), loss(tag0, tag1, mask))
 
 
-def test_maps_are_not_kept_for_the_backward_pass():
+def test_maps_are_not_saved_for_backward():
     tag0, tag1, match = maps_and_match(channels=2)
     kept = []
 
@@ -150,13 +150,13 @@ def test_no_object_is_a_zero_with_a_graph(match):
 
 @pytest.mark.parametrize('dtype', [torch.bool, torch.uint8, torch.int64])
 def test_bool_masks(dtype):
-    """Upstream: the push of a bool mask is 0, in silence."""
+    """The tutorial silently gives a push of 0 for a bool mask."""
     tag0, tag1, mask = tags_and_mask()
     _, push = AssociativeEmbeddingLoss(1, 1)(tag0, tag1, mask.to(dtype))
     expected = sum(
         [pull_push_by_loops(*image)[1] for image in zip(tag0, tag1, mask)])
     assert push.item() == pytest.approx(expected) and push > 0.5
-    upstream = seed_push(tag0, tag1, mask.to(dtype))
+    upstream = tutorial_push(tag0, tag1, mask.to(dtype))
     if dtype == torch.bool:
         assert upstream == 0
     else:
@@ -164,18 +164,18 @@ def test_bool_masks(dtype):
 
 
 def test_one_object():
-    """Upstream: a constant of nearly 1 for each image with one object."""
+    """The tutorial adds almost 1 for each image with one object."""
     tag0, tag1, _ = tags_and_mask(2)
     mask = torch.tensor([[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]])
     _, push = AssociativeEmbeddingLoss(1, 1)(tag0, tag1, mask)
     assert push == 0
-    upstream = seed_push(tag0, tag1, mask)
+    upstream = tutorial_push(tag0, tag1, mask)
     assert upstream == pytest.approx(2 / (1 + 1e-4), abs=1e-3)
 
 
 @pytest.mark.parametrize('channels', [1, 2])
 def test_batch_of_one(channels):
-    """Upstream: squeeze drops the batch axis and the mask does not fit."""
+    """The tutorial's squeeze drops the batch axis, so the mask misfits."""
     tag0, tag1, mask = tags_and_mask(1, channels=channels)
     with pytest.raises(IndexError):
         tag0[..., :1].squeeze()[mask].sum()
@@ -184,7 +184,7 @@ def test_batch_of_one(channels):
     assert [term.item() for term in got] == pytest.approx(expected)
 
 
-def test_padding_and_order_change_nothing():
+def test_invariant_to_padding_and_order():
     tag0, tag1, mask = tags_and_mask(channels=2)
     loss = AssociativeEmbeddingLoss()
     expected = loss(tag0, tag1, mask)
@@ -201,7 +201,7 @@ def test_padding_and_order_change_nothing():
 
 
 def test_equal_tags():
-    """As an embedding begins: everything is in one place."""
+    """At initialisation all tags are equal."""
     tags = torch.full((2, 4, 1), 0.3, requires_grad=True)
     pull, push = AssociativeEmbeddingLoss(1, 1)(tags, tags,
                                                 torch.ones(2, 4).bool())
@@ -210,8 +210,8 @@ def test_equal_tags():
     assert torch.isfinite(tags.grad).all()
 
 
-def test_reductions_of_a_pair():
-    """'mean' adds the images, as mmdet does; avg_factor divides."""
+def test_reductions():
+    """'mean' sums over images, as in mmdet; avg_factor divides."""
     tag0, tag1, mask = tags_and_mask()
     weight = torch.tensor([0.5, 0, 2])
     each = AssociativeEmbeddingLoss(reduction='none')(tag0, tag1, mask, weight)
@@ -253,7 +253,7 @@ def test_errors_of_tags(tag1, mask, error, words):
 
 
 def heatmap_by_loops(logits, target):
-    """Equation 1, over the whole batch; un-normalised without a peak."""
+    """Equation 1 over the whole batch, not normalised without a peak."""
     total, peaks = 0.0, 0
     for x, y in zip(logits.flatten().tolist(), target.flatten().tolist()):
         p = 1 / (1 + math.exp(-x))
@@ -266,7 +266,7 @@ def heatmap_by_loops(logits, target):
 
 
 def offset_by_loops(pred, target, mask):
-    """Equation 3, with what the seed adds to the number of objects."""
+    """Equation 3, with the tutorial's epsilon in the object count."""
     total, number = 0.0, int(mask.sum())
     for p, t, there in zip(
             pred.reshape(-1, 2).tolist(),
@@ -279,7 +279,7 @@ def offset_by_loops(pred, target, mask):
 
 
 def corners(stacks=2, batch=3, channels=1, seed=0):
-    """What CornerNet's network and data set give."""
+    """Outputs and targets as CornerNet's network and dataset give them."""
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -299,8 +299,8 @@ def corners(stacks=2, batch=3, channels=1, seed=0):
     return outs, [*heats, mask, *offsets]
 
 
-def seed_by_loops(outs, targets, pull_weight, push_weight, regr_weight):
-    """The loss of the seed, with an exact push."""
+def tutorial_by_loops(outs, targets, pull_weight, push_weight, regr_weight):
+    """The tutorial's loss, with an exact push."""
     heat0, heat1, mask, regr0, regr1 = targets
     total, stacks = 0.0, len(outs) // 6
     for s in range(stacks):
@@ -317,16 +317,16 @@ def seed_by_loops(outs, targets, pull_weight, push_weight, regr_weight):
 
 @pytest.mark.parametrize('stacks, batch', [(1, 1), (2, 3), (3, 2)])
 @pytest.mark.parametrize('weights', [(1.0, 1.0, 1.0), (0.1, 0.2, 3.0)])
-def test_sum_is_the_number_of_the_seed(stacks, batch, weights):
+def test_sum_matches_tutorial(stacks, batch, weights):
     outs, targets = corners(stacks, batch)
     got = CornerNetLoss(*weights)(outs, targets)
     assert list(got) == ['focal_loss', 'pull_loss', 'push_loss', 'regr_loss']
     assert all([term.ndim == 0 for term in got.values()])
-    expected = seed_by_loops(outs, targets, *weights)
+    expected = tutorial_by_loops(outs, targets, *weights)
     assert sum(got.values()).item() == pytest.approx(expected, rel=1e-10)
 
 
-def test_terms_of_images_add_up():
+def test_image_terms_add_up():
     outs, targets = corners()
     got = CornerNetLoss(loss_weight=2.0)(outs, targets)
     each = CornerNetLoss(loss_weight=2.0, reduction='none')(outs, targets)
@@ -335,7 +335,7 @@ def test_terms_of_images_add_up():
         torch.testing.assert_close(term.sum(), got[name])
 
 
-def test_a_removed_image_is_not_there():
+def test_removed_image_has_no_effect():
     outs, targets = corners()
     both = torch.tensor([0, 2])
     got = CornerNetLoss()(outs, targets, torch.tensor([1., 0, 1]))
@@ -357,7 +357,7 @@ def test_no_object():
 
 
 def test_without_a_peak_the_sum_is_not_normalised():
-    """As the seed: 80 classes on 128 x 128 at the usual bias."""
+    """As in the tutorial: 80 classes on 128 x 128 at the usual bias."""
     logits = torch.full((1, 80, 128, 128), math.log(0.1 / 0.9))
     got = corner_heatmap_loss(logits, torch.zeros_like(logits))
     assert got.item() == pytest.approx(1381, abs=0.5)
@@ -365,7 +365,7 @@ def test_without_a_peak_the_sum_is_not_normalised():
 
 @pytest.mark.parametrize('logit', [9.5, 30., 100.])
 def test_saturated_heatmaps_keep_their_gradient(logit):
-    """Upstream limits the sigmoid, so that both gradients are 0."""
+    """The tutorial clamps the sigmoid, so both gradients are 0."""
     logits = torch.tensor([[-logit, logit]], requires_grad=True)
     target = torch.tensor([[1., 0.]])
     limited = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
@@ -380,7 +380,7 @@ def test_saturated_heatmaps_keep_their_gradient(logit):
 
 
 def test_logits_are_not_overwritten():
-    """Upstream takes the sigmoid in place."""
+    """The tutorial applies the sigmoid in place."""
     outs, targets = corners()
     before = [x.clone() for x in (*outs, *targets)]
     CornerNetLoss()(outs, targets)
@@ -413,14 +413,14 @@ def test_offsets_of_padding_do_not_count():
     (lambda outs, targets:
      (outs, [targets[0].long()] + targets[1:]), TypeError, ['int64']),
 ])
-def test_errors_say_what_was_got(change, error, words):
+def test_error_messages(change, error, words):
     with pytest.raises(error) as caught:
         CornerNetLoss()(*change(*corners()))
     for word in words:
         assert word in str(caught.value)
 
 
-def test_positions_at_the_rim_of_a_map():
+def test_positions_at_the_map_border():
     maps = torch.randn(1, 1, 3, 4)
     loss = AssociativeEmbeddingLoss()
     pull, _ = loss(maps, maps, [[[[2, 3], [2, 3]]]])
@@ -430,7 +430,7 @@ def test_positions_at_the_rim_of_a_map():
             loss(maps, maps, [[[[0, 0], corner]]])
 
 
-def test_maps_of_no_image():
+def test_empty_batch_of_maps():
     maps = torch.randn(0, 1, 3, 4, requires_grad=True)
     for term in AssociativeEmbeddingLoss()(maps, maps, []):
         assert term == 0 and term.requires_grad

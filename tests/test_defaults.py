@@ -1,10 +1,10 @@
-"""What a config gets that names nothing but the type."""
+"""Defaults and attributes of the losses."""
 import inspect
 
 import pytest
 from cases import CASES
 
-# Of the papers and of stock, beside what all losses share.
+# From the papers and stock, in addition to the common arguments.
 DEFAULTS = dict(
     AlphaIoULoss=dict(alpha=3.0, mode='iou'),
     AngularLoss=dict(delta=0.2, dim=-1, period='full'),
@@ -84,7 +84,7 @@ def test_defaults(case):
 
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
 def test_arguments_are_attributes(case):
-    """Heads read them, and so does who prints a model."""
+    """Heads read them, and they appear in the repr."""
     loss = case.build()
     names = {'reduction', 'loss_weight', 'use_sigmoid', 'use_target_weight'}
     for name in names & set(inspect.signature(case.loss).parameters):

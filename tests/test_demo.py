@@ -1,4 +1,4 @@
-"""The digits: scenes whose annotations are right, metrics, model."""
+"""The digits demo: scenes and their annotations, metrics, model."""
 import numpy as np
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_seed_and_split_change_scenes(crowd, change):
     assert not torch.equal(crowd[0]['inputs'], other[0]['inputs'])
 
 
-def test_train_and_val_share_no_picture():
+def test_train_and_val_share_no_image():
     from sklearn.datasets import load_digits
     train, val = [load_split(split)[0] for split in ('train', 'val')]
     assert len(train) + len(val) == len(load_digits().target) == 1797
@@ -46,7 +46,7 @@ def test_train_and_val_share_no_picture():
     assert not [True for picture in val if picture.tobytes() in train]
 
 
-def test_annotations_agree_with_each_other(crowd):
+def test_annotations_are_consistent(crowd):
     counts = []
     for index in range(len(crowd)):
         image = crowd[index]['inputs']
@@ -68,7 +68,7 @@ def test_annotations_agree_with_each_other(crowd):
                                            [x1, y2]]
             assert points[0].tolist() == [(x1 + x2) / 2, (y1 + y2) / 2]
             assert box.min() >= 0 and box.max() <= 64
-            # Where the mask is, the picture is darker than half.
+            # The image is darker than half where the mask is.
             assert (image[0][mask] > 127).all()
         union = scene.masks.any(dim=0)
         assert (image[0][~union] <= 128).all()
@@ -80,7 +80,7 @@ def test_annotations_agree_with_each_other(crowd):
 
 
 def test_angle_is_counter_clockwise_as_seen():
-    """A bar that points right is turned by 30 degrees: its end goes up."""
+    """A bar pointing right, turned by 30 degrees, points up."""
     picture = np.zeros((8, 8))
     picture[3:5, 4:] = 1
     for degrees in (0, 30, 90, -60):
@@ -118,11 +118,11 @@ def evaluate(metric, truth, guess, boxes=None):
 def test_pck_by_hand():
     boxes = np.array([[0., 0., 10., 20.], [0., 0., 40., 20.]])
     truth = np.array([[[5., 5.], [0., 0.]], [[50., 50.], [9., 9.]]])
-    # Allowed: 0.1 of 20 and of 40. Off by 1, 3 (too far), 4 and 0.
+    # Allowed: 0.1 of 20 and of 40. Errors: 1, 3 (too far), 4 and 0.
     guess = truth + np.array([[[1., 0.], [0., 3.]], [[0., 4.], [0., 0.]]])
     got = evaluate(PCK(thr=0.1), truth, guess, boxes)
     assert got['PCK'] == pytest.approx(3 / 4)
-    # The mean is far from the first keypoints, and near neither second one.
+    # The mean is near none of the keypoints.
     assert got['PCK_chance'] == 0
 
 
@@ -144,18 +144,18 @@ def test_accuracy_by_hand():
 LOSS = dict(type='mmlosses.KLDiscretLoss')
 
 
-def test_simcc_target_is_where_the_keypoint_is():
+def test_simcc_target_peaks_at_keypoint():
     head = SimCCHead(LOSS, in_channels=4)
     keypoints = torch.tensor([[[10.0, 20.5], [63.0, 0.0]]])
     for target, truth in zip(head.encode(keypoints), keypoints.unbind(-1)):
         assert target.shape == (1, 2, 128)
         assert torch.equal(target.argmax(-1) / head.split_ratio, truth)
-    # A density, where nothing is cut off.
+    # A normalised density, unless it is cut off.
     assert target[0, 0].sum().item() == pytest.approx(1, abs=1e-3)
 
 
 @needs_dotted_paths
-def test_head_refuses_scenes_of_many_digits():
+def test_head_refuses_multi_digit_scenes():
     scenes = DigitScenes('train', 1, num_digits=(4, 4), digit_size=(14, 16))
     net = DigitNet(dict(type='mmlosses.demo.SimCCHead', loss=LOSS))
     with pytest.raises(ValueError, match='one digit, got one with 4'):

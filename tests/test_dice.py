@@ -1,4 +1,4 @@
-"""DiceLoss against plain sums and mmdet's stock loss."""
+"""DiceLoss against plain sums and mmdet."""
 import math
 
 import pytest
@@ -18,8 +18,8 @@ def dice_by_loops(probabilities, masks, naive, eps):
     return 1 - (overlap + eps) / (total + eps)
 
 
-def seed_dice(pred, gt, eps=1e-6):
-    """The seed: one sum over the batch, eps below only."""
+def tutorial_dice(pred, gt, eps=1e-6):
+    """The tutorial: one sum over the batch, eps in the denominator only."""
     return 1 - 2.0 * (pred * gt).sum() / (pred.sum() + gt.sum() + eps)
 
 
@@ -32,7 +32,7 @@ def sample():
 
 @pytest.mark.parametrize('naive', [False, True])
 @pytest.mark.parametrize('eps', [1e-3, 1.0])
-def test_each_sample_is_a_plain_sum(sample, naive, eps):
+def test_per_sample_matches_plain_sum(sample, naive, eps):
     logits, masks = sample
     got = DiceLoss(naive_dice=naive, eps=eps, reduction='none')(logits, masks)
     for n in range(3):
@@ -41,7 +41,7 @@ def test_each_sample_is_a_plain_sum(sample, naive, eps):
 
 
 @pytest.mark.parametrize('naive', [False, True])
-def test_batch_is_one_plain_sum(sample, naive):
+def test_batch_matches_plain_sum(sample, naive):
     logits, masks = sample
     loss = DiceLoss(naive_dice=naive, batch=True)
     expected = dice_by_loops(logits.sigmoid(), masks, naive, 1e-3)
@@ -51,13 +51,13 @@ def test_batch_is_one_plain_sum(sample, naive):
     torch.testing.assert_close(each, got.expand(3))
 
 
-def test_the_seed(sample):
+def test_matches_tutorial_formula(sample):
     logits, masks = sample
     pred = logits.sigmoid()
     loss = DiceLoss(naive_dice=True, batch=True, activate=False, eps=1e-6)
-    expected = seed_dice(pred, masks)
+    expected = tutorial_dice(pred, masks)
     torch.testing.assert_close(loss(pred, masks), expected, rtol=0, atol=1e-6)
-    # The seed looks at the first channel only.
+    # The tutorial reads the first channel only.
     got = loss(pred[:, None], masks[:, None])
     torch.testing.assert_close(got, loss(pred, masks))
 
@@ -78,7 +78,7 @@ def test_the_seed(sample):
     dict(avg_factor=torch.tensor([2.0])),
 ])
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.float32])
-def test_ordinary_masks_give_the_number_of_mmdet(kwargs, call, dtype):
+def test_ordinary_masks_match_mmdet(kwargs, call, dtype):
     stock = pytest.importorskip('mmdet.models.losses').DiceLoss
     torch.manual_seed(0)
     pred = torch.rand(3, 40, 40)
@@ -86,7 +86,7 @@ def test_ordinary_masks_give_the_number_of_mmdet(kwargs, call, dtype):
     target = (target > 0.5).to(dtype) if dtype == torch.uint8 else target
     got = DiceLoss(**kwargs)(pred, target, **call)
     expected = stock(**kwargs)(pred, target, **call)
-    # A tensor as avg_factor gives mmdet's loss its shape.
+    # mmdet's result takes the shape of a tensor avg_factor.
     torch.testing.assert_close(
         got, expected.reshape(got.shape), rtol=1e-5, atol=5e-6)
 
@@ -98,13 +98,13 @@ def test_ordinary_masks_give_the_number_of_mmdet(kwargs, call, dtype):
     dict(batch=True, naive_dice=True),
 ])
 def test_empty_masks(kwargs):
-    """Upstream: 1.0 with gradient 0, so that nobody is told of ink."""
+    """The tutorial gives 1.0 with gradient 0 even for false positives."""
     empty = torch.zeros(2, 9, 9)
     loss = DiceLoss(activate=False, **kwargs)
     assert loss(empty, empty) == 0
-    assert seed_dice(empty, empty) == 1
+    assert tutorial_dice(empty, empty) == 1
     pred = torch.full((2, 9, 9), 0.1, requires_grad=True)
-    wrong, = torch.autograd.grad(seed_dice(pred, empty), pred)
+    wrong, = torch.autograd.grad(tutorial_dice(pred, empty), pred)
     right, = torch.autograd.grad(loss(pred, empty), pred)
     assert (wrong == 0).all() and (right > 0).all()
 
@@ -120,9 +120,9 @@ def test_empty_masks_in_mmdet():
 
 @pytest.mark.parametrize('batch', [False, True])
 def test_large_masks_in_half_precision(batch):
-    """Upstream: a sum of 640 x 640 ones is infinite, the loss NaN."""
+    """The tutorial's sum of 640 x 640 ones is infinite, its loss NaN."""
     ones = torch.ones(1, 640, 640, dtype=torch.float16)
-    assert seed_dice(ones, ones).isnan()
+    assert tutorial_dice(ones, ones).isnan()
     loss = DiceLoss(activate=False, naive_dice=True, batch=batch)
     got = loss(ones, ones)
     assert got.dtype == torch.float32 and got == 0
@@ -130,8 +130,8 @@ def test_large_masks_in_half_precision(batch):
     assert got.item() == pytest.approx(1, abs=1e-6)
 
 
-def test_where_a_soft_mask_is_met():
-    """The squared form is least at the mask, the naive form at ones."""
+def test_minimum_for_soft_masks():
+    """The squared form is minimal at the mask, the naive form at ones."""
     soft = torch.full((1, 50), 0.5)
     values = torch.linspace(0.05, 1, 20)
     for naive, best in ((False, 0.5), (True, 1.0)):
@@ -141,7 +141,7 @@ def test_where_a_soft_mask_is_met():
 
 
 @pytest.mark.parametrize('naive', [False, True])
-def test_a_removed_sample_is_no_part_of_the_batch(sample, naive):
+def test_removed_sample_is_not_in_the_batch_sum(sample, naive):
     logits, masks = sample
     loss = DiceLoss(batch=True, naive_dice=naive, reduction='none')
     got = loss(logits, masks, torch.tensor([2.0, 0, 1]))
@@ -166,7 +166,7 @@ def test_saturated_logits():
     ((2, 4), (2, 4), (3, ), ['(3,)', '(2,)']),
     ((2, 4), (2, 4), (2, 4), ['(2, 4)', '(2,)']),
 ])
-def test_errors_say_what_was_got(pred, target, weight, words):
+def test_error_messages(pred, target, weight, words):
     weight = None if weight is None else torch.ones(weight)
     with pytest.raises(ValueError) as caught:
         DiceLoss()(torch.zeros(pred), torch.zeros(target), weight)
@@ -174,7 +174,7 @@ def test_errors_say_what_was_got(pred, target, weight, words):
         assert word in str(caught.value)
 
 
-def test_value_of_half():
+def test_value_at_probability_half():
     """p = 1/2 everywhere on a full mask: 1 - 1 / (1/4 + 1)."""
     got = DiceLoss(eps=1e-9)(torch.zeros(1, 8), torch.ones(1, 8))
     assert math.isclose(got.item(), 0.2, rel_tol=1e-6)

@@ -1,4 +1,4 @@
-"""The digits are classified with each loss."""
+"""Train every digits config for classification."""
 import pytest
 import torch
 
@@ -51,7 +51,7 @@ def test_head_predicts_the_highest_score():
     assert labels == [[1], [0]]
 
 
-def test_peak_is_where_the_centre_is():
+def test_peak_is_at_the_centre():
     head = CentreHead(
         dict(type='mmlosses.GaussianFocalLoss', use_sigmoid=True),
         in_channels=3)

@@ -15,7 +15,7 @@ from mmlosses.demo.metrics import box_iou
 
 
 def scored(metric, *scenes):
-    """The results of a metric for scenes of (truth, guess)."""
+    """The metric of scenes of (truth, guess)."""
     for truth, guess in scenes:
         boxes = torch.zeros(len(truth), 4)
         gt = {'bboxes': boxes, metric.field: truth}
@@ -40,7 +40,7 @@ def test_mask_metrics():
 def test_box_f1():
     truth = torch.tensor([[0., 0, 4, 4], [10, 10, 14, 14]])
     wrong = torch.tensor([[0., 0, 4, 4], [0, 0, 4, 4], [20, 20, 21, 21]])
-    # One of three guesses is right, since a digit is found once.
+    # One of three predictions is correct: each digit matches once.
     assert scored(BoxF1(), (truth, wrong))['box_F1'] == 2 / 5
     assert scored(BoxF1(), (truth, truth.flip(0)))['box_F1'] == 1
     assert scored(BoxF1(), (truth, truth[:0]))['box_F1'] == 0
@@ -48,8 +48,8 @@ def test_box_f1():
     assert box_iou(one, other) == pytest.approx(1 / 3)
 
 
-def test_corner_head_finds_what_its_targets_say():
-    """Boxes survive the way to maps and back, the border included."""
+def test_corner_head_decodes_its_targets():
+    """Boxes survive encoding to maps and back, also at the border."""
     boxes = torch.tensor([[3., 5, 30, 41], [33, 20, 64, 64]])
     head = CornerHead(dict(type='mmlosses.CornerNetLoss'), in_channels=4)
     calls = []

@@ -1,4 +1,4 @@
-"""The digits by their embedding: every config trains."""
+"""Train every digits config for embeddings."""
 import math
 
 import pytest
@@ -33,14 +33,14 @@ def test_one_epoch_of_every_config(name, tmp_path):
     assert math.isfinite(loss)
     accuracy = runner.message_hub.get_scalar('val/accuracy').current()
     assert 0 <= accuracy <= 1
-    # The optimizer of the model moves the loss's own class vectors.
+    # The model's optimizer updates the class vectors of the loss.
     assert not torch.equal(head.loss_module.weight, before)
     names = torch.load(
         tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     assert 'head.loss_module.weight' in names
 
 
-def test_the_label_is_the_highest_logit_of_the_loss():
+def test_label_is_the_highest_logit_of_the_loss():
     head = EmbeddingHead(
         dict(type='mmlosses.ArcFaceLoss', num_classes=10, in_channels=16),
         in_channels=4)

@@ -1,4 +1,4 @@
-"""The regression losses in training, on few digits and for one epoch."""
+"""Train every digits config for regression for one epoch."""
 import math
 
 import numpy as np
@@ -59,7 +59,7 @@ def sample(**fields):
     (KeypointHead, dict(type='mmlosses.L1Loss')),
     (GaussianKeypointHead, dict(type='mmlosses.KeypointPROPELLoss')),
 ])
-def test_prediction_of_keypoints_is_what_the_loss_compares(head, loss):
+def test_predicted_keypoints_match_the_loss_input(head, loss):
     head = head(loss, in_channels=4)
     features = torch.randn(1, 4, 16, 16)
     predicted = head.predict(features, [sample()])[0].pred_instances
@@ -73,7 +73,7 @@ def test_prediction_of_keypoints_is_what_the_loss_compares(head, loss):
     assert seen[-1].shape == (1, 5, 1)
 
 
-def test_prediction_of_boxes_is_what_the_loss_compares():
+def test_predicted_boxes_match_the_loss_input():
     head = BoxHead(dict(type='mmlosses.GIoULoss'), in_channels=4)
     features = torch.randn(2, 4, 16, 16)
     samples = head.predict(features, [sample(), sample()])
@@ -86,7 +86,7 @@ def test_prediction_of_boxes_is_what_the_loss_compares():
 
 
 @pytest.mark.parametrize('degrees', [-120, -30, 0, 75, 170])
-def test_orientation_is_read_back(degrees):
+def test_orientation_round_trip(degrees):
     head = OrientationHead(dict(type='mmlosses.AngularLoss'), in_channels=4)
     angle = torch.tensor([math.radians(degrees)])
     vector = 3 * torch.cat([angle.cos(), angle.sin()])[None]
@@ -108,8 +108,8 @@ def test_angular_error_by_hand():
         ])
     got = metric.evaluate(4)
     assert got['angular_error'] == pytest.approx((15 + 0 + 10 + 30) / 4)
-    # Two pairs, each around a direction, the opposite one of the other: the
-    # mean direction is what their vectors add up to.
+    # Two pairs around opposite directions: the mean direction comes from the
+    # sum of their vectors.
     mean = np.angle(np.exp(1j * truth).sum())
     expected = np.abs(np.angle(np.exp(1j * (truth - mean))))
     assert got['angular_error_chance'] == pytest.approx(

@@ -1,4 +1,4 @@
-"""Every loss trains under DistributedDataParallel as in one process."""
+"""Training under DistributedDataParallel equals training in one process."""
 import dataclasses
 
 import pytest
@@ -10,16 +10,16 @@ from mmengine.model import MMDistributedDataParallel
 from ranks import launch_training, needs_ranks, run_ranks
 from torch import nn
 
+from mmlosses.core.tensors import map_tensors
 from mmlosses.losses import (AssociativeEmbeddingLoss, BalancedBCELoss,
                              CenterLoss, CenterSoftmaxLoss, CornerNetLoss,
                              WIoULoss)
-from mmlosses.losses.reduction import map_tensors
 
 pytestmark = needs_ranks
 
 CASE = {case.loss: case for case in CASES}
 
-# What each rank has of 24 samples: the same, or what came, even nothing.
+# How 24 samples are split over the ranks: equally or not, some ranks empty.
 SAMPLES = {
     'even': {
         2: [12, 12],
@@ -33,7 +33,7 @@ SAMPLES = {
 
 
 class Model(nn.Module):
-    """A parameter for each number of a prediction, and those of the loss."""
+    """One parameter per prediction element, and those of the loss."""
 
     def __init__(self, case, pred):
         super().__init__()
@@ -55,11 +55,11 @@ def as_list(tensors):
 
 
 def whole_batch(case):
-    """24 samples and their weights; some losses have rows of 3 only."""
+    """24 samples and their weights; some losses have only 3 rows."""
     torch.manual_seed(1)
     parts = [case.inputs(3) for _ in range(8)]
     preds, targets = [[as_list(part[i]) for part in parts] for i in (0, 1)]
-    # Those rows may always be the same.
+    # Those rows may repeat.
     preds = [[(1 - index / 20) * tensor for tensor in pred]
              for index, pred in enumerate(preds)]
     joined = []
@@ -72,14 +72,14 @@ def whole_batch(case):
 
 
 def train(case, sizes, rank=None):
-    """Two steps, on the samples of a rank or on those of all.
+    """Two steps on the samples of a rank, or on all samples.
 
-    Ranks that have different numbers of samples reduce ``avg_factor`` as the
-    heads of mmdet do: its mean over the ranks. Nothing is weighted in ranks
-    that have the same, which leave the denominator to the loss.
+    Ranks with unequal numbers of samples average ``avg_factor`` as mmdet's
+    heads do. Ranks with equal numbers are unweighted and leave the
+    denominator to the loss.
 
     Returns:
-        dict[str, Tensor]: What the steps saw and left, by name.
+        dict[str, Tensor]: Inputs, values and final state by name.
     """
     pred, target, weight = whole_batch(case)
     args = (weight, weight.sum())
@@ -114,14 +114,14 @@ def train(case, sizes, rank=None):
 
 
 def variant(loss, **changes):
-    """A case with other arguments, or with anything else changed."""
+    """A case with other arguments or fields."""
     case = CASE[loss]
     kwargs = {**case.kwargs, **changes.pop('kwargs', {})}
     return dataclasses.replace(case, kwargs=kwargs, **changes)
 
 
 def even_corners(batch):
-    """Corners with as many peaks and objects in every picture."""
+    """Corners with equal numbers of peaks and objects in every image."""
     outs, targets = CASE[CornerNetLoss].inputs(batch)
     targets = [x.clone() for x in targets]
     for heat in targets[:2]:
@@ -131,7 +131,7 @@ def even_corners(batch):
 
 
 def corner_terms(*names):
-    """The sum of some of the terms of CornerNet."""
+    """The sum of some of CornerNet's terms."""
 
     def call(loss, *args, **kwargs):
         terms = loss(*args, **kwargs)
@@ -140,8 +140,8 @@ def corner_terms(*names):
     return call
 
 
-# The rest of the registry: what a loss divides by is counted in the batch, so
-# that each rank has its own, or it keeps the hardest of the batch.
+# Losses not listed here have a denominator or a top-k per batch, which differs
+# between ranks.
 MEANS = {
     **{
         case.loss.__name__: case
@@ -167,7 +167,7 @@ EVEN_CORNERS = {
         inputs=even_corners,
         call=corner_terms('focal_loss', 'regr_loss')),
 }
-# As in the stock losses, these are sums over the images.
+# As in stock, these are sums over the images.
 SUMS = {
     'AssociativeEmbeddingLoss':
     CASE[AssociativeEmbeddingLoss],
@@ -189,7 +189,7 @@ ROWS = {
 
 
 def only_rank_0(case, number, rank):
-    """The gradients where the others have a number of samples of weight 0."""
+    """The gradients when the other ranks have only samples of weight 0."""
     pred, target, weight = whole_batch(case)
     model = MMDistributedDataParallel(Model(case, pred))
     if rank != 0:
@@ -202,7 +202,7 @@ def only_rank_0(case, number, rank):
 
 
 def train_all(rank, world, folder):
-    """What one rank sees of every loss."""
+    """The results of every loss on one rank."""
     seen = {
         (kind, name): train(case, SAMPLES[kind][world], rank)
         for kind, cases in ROWS.items()
@@ -217,7 +217,7 @@ def train_all(rank, world, folder):
 @pytest.fixture(
     scope='module', params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def ranks(request, tmp_path_factory):
-    """What each of 2 or 4 ranks saw."""
+    """The results of each of 2 or 4 ranks."""
     world, folder = request.param, tmp_path_factory.mktemp('ranks')
     run_ranks(train_all, world, folder, ranks=world)
     return [
@@ -228,11 +228,11 @@ def ranks(request, tmp_path_factory):
 
 @pytest.mark.parametrize('kind, name', [(kind, name) for kind in ROWS
                                         for name in ROWS[kind]])
-def test_ranks_equal_one_process_with_the_whole_batch(ranks, kind, name):
-    """Values, gradients, parameters and buffers, over two steps."""
+def test_ranks_match_one_process_with_the_whole_batch(ranks, kind, name):
+    """Values, gradients, parameters and buffers over two steps."""
     case, world = ROWS[kind][name], len(ranks)
     if kind == 'even' and name in SUMS:
-        # Where nothing divides, the mean over the ranks is what does.
+        # Without a denominator, DDP's mean over ranks divides.
         case = dataclasses.replace(
             case, kwargs=dict(case.kwargs, loss_weight=1 / world))
     whole = train(case, SAMPLES[kind][world])
@@ -246,7 +246,7 @@ def test_ranks_equal_one_process_with_the_whole_batch(ranks, kind, name):
         else:
             got = values
         assert all(torch.equal(got[0], other) for other in got), key
-        # A small number, up to 1e-4, is added to what is divided by.
+        # The denominator has an epsilon of up to 1e-4.
         torch.testing.assert_close(
             got[0],
             expected,
@@ -258,7 +258,7 @@ def test_ranks_equal_one_process_with_the_whole_batch(ranks, kind, name):
 @pytest.mark.parametrize('number', (24, 0))
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.loss.__name__)
 def test_ranks_without_samples_neither_hang_nor_diverge(ranks, case, number):
-    """Only rank 0 has samples that count; all learn the same of them."""
+    """Only rank 0 has samples that count; all ranks learn the same."""
     first, *others = [seen[case.loss, number] for seen in ranks]
     for name, gradient in first.items():
         assert torch.isfinite(gradient).all() and gradient.any(), name
@@ -278,9 +278,9 @@ custom_hooks = [dict(type='faulty.SaveFirst')]
 
 
 def train_digits(config, world, epoch, last=None):
-    """Train in a number of processes, and return a checkpoint.
+    """Train in several processes and return a checkpoint.
 
-    It goes on from ``last``, and what it began with must be the same.
+    It resumes from ``last``, and its initial state must equal that one.
     """
     work_dir = config.parent / f'{epoch}'
     options = [] if last is None else ['--resume', last]
@@ -305,8 +305,8 @@ def load(path):
     ('center_softmax', 'head.loss_module.centers'),
     ('boxes_wiou', 'head.loss_module.mean_iou_loss'),
 ])
-def test_a_training_resumes_on_another_number_of_ranks(name, buffer, tmp_path):
-    """An epoch on 2 ranks, one on 1, one on 2: the state goes with it."""
+def test_training_resumes_on_another_number_of_ranks(name, buffer, tmp_path):
+    """One epoch on 2 ranks, one on 1, one on 2: the state carries over."""
     pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
     config = tmp_path / 'config.py'
     base = ROOT / 'configs' / 'digits' / f'{name}.py'
@@ -316,7 +316,7 @@ def test_a_training_resumes_on_another_number_of_ranks(name, buffer, tmp_path):
     paths.append(train_digits(config, 2, 3, paths[-1]))
     one, two, three = [load(path)['state_dict'][buffer] for path in paths]
     assert not torch.equal(one, two) and not torch.equal(two, three)
-    # 40 scenes in batches of 10, by 2 ranks, by 1, by 2.
+    # 40 scenes in batches of 10, on 2 ranks, 1 and 2.
     losses = load(paths[-1])['message_hub']['log_scalars']['train/loss']
     assert len(losses.data[0]) == 2 + 4 + 2
     assert torch.tensor(losses.data[0]).isfinite().all()

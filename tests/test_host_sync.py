@@ -1,8 +1,8 @@
-"""No loss waits for the device, neither forward nor backward.
+"""No loss synchronises with the host, in forward or backward.
 
-FakeTensorMode, which is in the contract, refuses operators whose result or
-shape depends on data. A copy between devices waits too, and it lets that
-pass. Here the device is ``meta``, which needs none.
+FakeTensorMode, which the contract uses, refuses data-dependent operators but
+allows copies between devices, which synchronise too. Here the tensors are on
+the ``meta`` device.
 """
 import contextlib
 import dataclasses
@@ -14,8 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmlosses.core.tensors import map_tensors
 from mmlosses.losses import CCSLoss
-from mmlosses.losses.reduction import map_tensors
 
 DEVICE = torch.device('meta')
 
@@ -23,17 +23,17 @@ WAITS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 class HostSync(RuntimeError):
-    """The host would have to wait for the device."""
+    """An operator that would synchronise with the host."""
 
 
 class NoHostSync(TorchDispatchMode):
-    """Raise for each operator that waits for the device."""
+    """Raise for each operator that synchronises with the host."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name
         waits = any([tag in func.tags for tag in WAITS])
         if name in ('aten::index', 'aten::index_put', 'aten::index_put_'):
-            # It has the tag for masks: those give a shape of their own.
+            # Tagged for boolean masks, whose result has a dynamic shape.
             waits = any([
                 index is not None and index.dtype in (torch.bool, torch.uint8)
                 for index in args[1]
@@ -52,8 +52,8 @@ class NoHostSync(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-class NoHostData(TorchFunctionMode):
-    """Raise for a tensor made of numbers, which are copied to the device."""
+class NoHostCopy(TorchFunctionMode):
+    """Raise for a tensor built from Python numbers: a copy to the device."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor):
@@ -63,7 +63,7 @@ class NoHostData(TorchFunctionMode):
 
 @contextlib.contextmanager
 def no_host_sync():
-    with NoHostSync(), NoHostData():
+    with NoHostSync(), NoHostCopy():
         yield
 
 
@@ -85,7 +85,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize('case', VARIANTS)
-def test_no_loss_waits_for_the_device(case):
+def test_no_host_sync(case):
     pred, target = [on_device(tensors) for tensors in case.sample()]
     pred = map_tensors(torch.Tensor.requires_grad_, pred)
     weight = on_device(case.random_weight())
@@ -99,7 +99,7 @@ def test_no_loss_waits_for_the_device(case):
                 torch.autograd.grad(got.sum(),
                                     leaves + list(loss.parameters()))
         except NotImplementedError as error:
-            # torch 2.0 has some operators for devices with numbers only.
+            # Some operators of torch 2.0 need a device with data.
             assert "'Meta' backend" in str(error)
             pytest.skip(str(error)[:80])
 
@@ -113,7 +113,7 @@ def anchors_of_ccs(device):
 
 
 def test_anchors_are_not_counted_on_a_device():
-    """On a CPU they are, as there is nothing to wait for."""
+    """On the CPU they are, since nothing has to synchronise."""
     with no_host_sync():
         assert CCSLoss().forward_anchors(*anchors_of_ccs(DEVICE)).shape == ()
     with pytest.raises(HostSync), no_host_sync():
@@ -121,7 +121,7 @@ def test_anchors_are_not_counted_on_a_device():
 
 
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
-def test_anchors_are_not_counted_where_there_are_no_numbers(device):
+def test_anchors_are_not_counted_on_fake_tensors(device):
     with FakeTensorMode():
         try:
             got = CCSLoss().forward_anchors(*anchors_of_ccs(device))
@@ -132,7 +132,7 @@ def test_anchors_are_not_counted_where_there_are_no_numbers(device):
     assert got.shape == ()
 
 
-class WaitsInBackward(torch.autograd.Function):
+class SyncInBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
@@ -171,7 +171,7 @@ SYNCS = {
     lambda x: x * torch.tensor([1., 2., 3.], device=DEVICE),
     'new_tensor': lambda x: x * x.new_tensor(2.0),
     'numpy': lambda x: x.detach().cpu().numpy(),
-    'backward': WaitsInBackward.apply,
+    'backward': SyncInBackward.apply,
 }
 
 NO_SYNCS = {
@@ -186,14 +186,14 @@ NO_SYNCS = {
 
 
 @pytest.mark.parametrize('function', SYNCS.values(), ids=SYNCS)
-def test_a_wait_is_caught(function):
+def test_host_sync_is_caught(function):
     x = torch.zeros(3, device=DEVICE, requires_grad=True)
     with pytest.raises(HostSync), no_host_sync():
         function(x).sum().backward()
 
 
 @pytest.mark.parametrize('function', NO_SYNCS.values(), ids=NO_SYNCS)
-def test_what_does_not_wait_passes(function):
+def test_asynchronous_operators_pass(function):
     x = torch.zeros(3, device=DEVICE, requires_grad=True)
     with no_host_sync():
         function(x).sum().backward()

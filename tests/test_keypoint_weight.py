@@ -1,4 +1,4 @@
-"""Keypoints that count more, in every loss that has keypoints."""
+"""The ``keypoint_weight`` of every keypoint loss."""
 import copy
 
 import pytest
@@ -18,12 +18,12 @@ def heatmaps():
 
 
 def coordinates():
-    """Of 3 keypoints in the plane."""
+    """Coordinates of 3 keypoints."""
     return torch.randn(2, 3, 2), torch.randn(2, 3, 2)
 
 
 def gaussians():
-    """One for each keypoint."""
+    """One Gaussian for each keypoint."""
     mean, target = coordinates()
     return mean, torch.rand(2, 3, 2) + 0.1, target
 
@@ -46,7 +46,7 @@ ROWS = [
 ]
 
 
-def test_they_are_all():
+def test_every_keypoint_loss_is_covered():
     kinds = {
         x
         for x in vars(losses).values()
@@ -58,8 +58,8 @@ def test_they_are_all():
 @pytest.mark.parametrize('given', [False, True], ids=['alone', 'with weight'])
 @pytest.mark.parametrize('reduction', ['none', 'sum', 'mean'])
 @pytest.mark.parametrize('loss, inputs', ROWS)
-def test_is_the_loop_over_keypoints(loss, inputs, reduction, given):
-    """Each keypoint's part of the loss, times its weight, nothing else."""
+def test_matches_loop_over_keypoints(loss, inputs, reduction, given):
+    """The loss of each keypoint times its weight."""
     torch.manual_seed(0)
     args = inputs()
     weight = torch.rand(2, 3) if given else torch.ones(2, 3)
@@ -77,8 +77,8 @@ def test_is_the_loop_over_keypoints(loss, inputs, reduction, given):
 
 
 @pytest.mark.parametrize('loss, inputs', ROWS)
-def test_a_keypoint_of_weight_0_is_not_there(loss, inputs):
-    """Even where it is NaN."""
+def test_weight_0_removes_keypoint(loss, inputs):
+    """Even if it is NaN."""
     torch.manual_seed(0)
 
     def spoiled(x):
@@ -104,13 +104,13 @@ def test_a_keypoint_of_weight_0_is_not_there(loss, inputs):
     ([1.0] * 2, 'has 2 numbers, but the prediction has 3 keypoints, on axis'),
     ([1.0], 'If each keypoint has 3 channels, repeat its number'),
 ])
-def test_length_is_checked(loss, inputs, weights, text):
+def test_wrong_length(loss, inputs, weights, text):
     with pytest.raises(ValueError, match=text):
         loss(keypoint_weight=weights)(*inputs(), torch.ones(2, 3))
 
 
 @pytest.mark.parametrize('weights', [2.0, [[1.0]], 'all', ['a'], [None]])
-def test_must_be_a_list_of_numbers(weights):
+def test_wrong_type(weights):
     with pytest.raises(TypeError, match='number for each keypoint, got'):
         losses.L1Loss(keypoint_weight=weights)
 
@@ -120,8 +120,8 @@ def test_needs_keypoints():
         losses.L1Loss(keypoint_weight=WEIGHTS)(torch.ones(3), torch.zeros(3))
 
 
-def test_fixed_and_in_no_checkpoint():
-    """A tensor works too, and is not the one that was given."""
+def test_not_in_state_dict():
+    """A tensor works too and is copied."""
     given = torch.tensor(WEIGHTS, requires_grad=True)
     loss = losses.L1Loss(keypoint_weight=given)
     assert not loss.state_dict() and not list(loss.parameters())
@@ -135,8 +135,8 @@ def test_fixed_and_in_no_checkpoint():
     assert losses.L1Loss(keypoint_weight=WEIGHTS).keypoint_weight == WEIGHTS
 
 
-def test_is_on_top_of_what_a_loss_does_with_weights():
-    """`use_target_weight` is about the weight of the call alone."""
+def test_multiplies_other_weights():
+    """`use_target_weight` only concerns the weight of the call."""
     pred, target = coordinates()
     loss = losses.L1Loss(use_target_weight=False, keypoint_weight=WEIGHTS)
     torch.testing.assert_close(
@@ -145,13 +145,13 @@ def test_is_on_top_of_what_a_loss_does_with_weights():
     loss = losses.L1Loss(use_target_weight=True, keypoint_weight=WEIGHTS)
     with pytest.raises(ValueError, match='needs a weight'):
         loss(pred, target)
-    # SmoothL1Loss counts those of weight 0, or does not.
+    # `supervise_empty=False` averages over elements of positive weight.
     kwargs = dict(keypoint_weight=WEIGHTS, supervise_empty=False)
     got = losses.SmoothL1Loss(**kwargs)(pred, target)
     total = losses.SmoothL1Loss(keypoint_weight=WEIGHTS)(
         pred, target, reduction_override='sum')
     torch.testing.assert_close(got, total / 8)
-    # The mask of KLDiscretLoss is one more factor.
+    # The mask of KLDiscretLoss is another factor.
     args, weight = bins(), torch.ones(2, 3)
     loss = losses.KLDiscretLoss(
         keypoint_weight=WEIGHTS, mask=[0], mask_weight=4.0)

@@ -1,4 +1,4 @@
-"""KLDiscretLoss against independent derivations of its number."""
+"""KLDiscretLoss against independent derivations of its value."""
 import math
 
 import numpy as np
@@ -12,8 +12,8 @@ from scipy.special import log_softmax, rel_entr, softmax
 from mmlosses.losses import KLDiscretLoss, kl_discret_loss
 
 
-def seed_loss(pred, target, weight):
-    """The formula of the seed: a plain loop over joints, samples, bins."""
+def tutorial_loss(pred, target, weight):
+    """The tutorial's formula: a plain loop over joints, samples, bins."""
     samples, joints = weight.shape
     total = 0.0
     for joint in range(joints):
@@ -35,7 +35,7 @@ def seed_loss(pred, target, weight):
 
 def mmpose_loss(pred, target, weight, beta, label_softmax, label_beta, mask,
                 mask_weight):
-    """The number of mmpose 1.x from SciPy's relative entropy."""
+    """mmpose 1.x's value from SciPy's relative entropy."""
     total = 0.0
     for scores, labels in zip(pred, target):
         scores, labels = scores.numpy(), labels.numpy()
@@ -49,7 +49,7 @@ def mmpose_loss(pred, target, weight, beta, label_softmax, label_beta, mask,
 
 
 def gaussians(batch, joints, bins, normalize, generator):
-    """What the codec of SimCC emits: densities or peaks of 1 over bins."""
+    """Targets of the SimCC codec: densities, or Gaussians of peak 1."""
     centre = torch.rand(batch, joints, 1, generator=generator) * bins
     target = torch.exp(-(torch.arange(bins) - centre)**2 / (2 * 6.0**2))
     return target / (6.0 * math.sqrt(2 * math.pi)) if normalize else target
@@ -67,16 +67,16 @@ def sample():
     return pred, target, weight
 
 
-def test_default_is_the_number_of_the_seed(sample):
+def test_default_matches_tutorial_formula(sample):
     got = KLDiscretLoss()(*sample)
-    assert got.item() == pytest.approx(seed_loss(*sample), rel=1e-12)
+    assert got.item() == pytest.approx(tutorial_loss(*sample), rel=1e-12)
 
 
 @pytest.mark.parametrize('label_softmax', [False, True])
 @pytest.mark.parametrize('beta, mask, mask_weight', [(1.0, [], 1.0),
                                                      (10.0, [0, 3], 0.1)])
-def test_without_size_average_it_is_the_number_of_mmpose(
-        sample, beta, mask, mask_weight, label_softmax):
+def test_size_average_false_matches_mmpose(sample, beta, mask, mask_weight,
+                                           label_softmax):
     arguments = dict(
         beta=beta,
         label_softmax=label_softmax,
@@ -88,7 +88,7 @@ def test_without_size_average_it_is_the_number_of_mmpose(
     assert got.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_batch_size_changes_the_sum_and_not_the_mean(sample):
+def test_batch_size_changes_sum_not_mean(sample):
     pred, target, weight = sample
     twice = [tuple(torch.cat([x, x]) for x in xs) for xs in (pred, target)]
     twice.append(torch.cat([weight, weight]))
@@ -106,26 +106,26 @@ def test_three_axes_are_added(sample):
     torch.testing.assert_close(got, expected)
 
 
-def test_lists_are_taken_as_tuples(sample):
+def test_lists_act_as_tuples(sample):
     pred, target, weight = sample
     loss = KLDiscretLoss()
     torch.testing.assert_close(
         loss(list(pred), list(target), weight), loss(pred, target, weight))
 
 
-def test_sum_over_bins_is_the_divergence(sample):
+def test_sum_over_bins_is_kl_divergence(sample):
     pred, target, weight = sample
     got = kl_discret_loss(pred[0], target[0], bin_reduction='sum')
     expected = rel_entr(target[0].numpy(), softmax(pred[0].numpy(),
                                                    axis=-1)).sum(-1)
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
-    # What 'mean' hides: an axis with more bins counts less.
+    # 'mean' gives an axis with more bins less weight.
     mean = kl_discret_loss(pred[0], target[0])
     np.testing.assert_allclose(mean.numpy(), expected / 48, rtol=1e-12)
 
 
 def test_target_cut_off_at_the_border():
-    """Upstream: mass M gives M log M < 0 at best, normalised it is 0."""
+    """Target mass M < 1 has minimum M log M < 0, normalised 0."""
     bins = torch.arange(48.)
     target = torch.exp(-bins**2 / 72) / (6 * math.sqrt(2 * math.pi))
     mass = target.sum().item()
@@ -141,7 +141,7 @@ def test_target_cut_off_at_the_border():
 
 @pytest.mark.parametrize('normalize_target', [False, True])
 def test_target_of_zeros_gives_zero(normalize_target):
-    """An invisible keypoint: mmpose's codec leaves its target at 0."""
+    """For an invisible keypoint mmpose's codec leaves zeros."""
     pred = torch.randn(2, 3, 8, requires_grad=True),
     loss = KLDiscretLoss(
         use_target_weight=None, normalize_target=normalize_target)
@@ -152,7 +152,7 @@ def test_target_of_zeros_gives_zero(normalize_target):
 
 @pytest.mark.parametrize('logit', [1e2, 1e4])
 def test_saturated_scores(logit):
-    """All the mass on the wrong bin: the loss is the distance of scores."""
+    """With all mass on the wrong bin the loss is the score difference."""
     pred = torch.zeros(1, 1, 16)
     pred[..., 3] = logit
     target = torch.zeros(1, 1, 16)
@@ -189,7 +189,7 @@ def test_properties(batch, joints, bins, scale, beta, data):
     got = loss(pred, target)
     assert torch.isfinite(got).all()
     assert (got >= -1e-5).all()
-    # A softmax does not see a constant, a divergence not the order of bins.
+    # Invariant to a constant (softmax) and to the order of bins.
     shifted = tuple(axis + 3.0 for axis in pred)
     torch.testing.assert_close(
         loss(shifted, target), got, rtol=1e-3, atol=1e-3)
@@ -221,7 +221,7 @@ def test_properties(batch, joints, bins, scale, beta, data):
     (dict(weight=lambda x: x.T), ValueError, ['(5, 3)', '(3, 5)']),
     (dict(weight=lambda x: None), ValueError, ['weight', 'KLDiscretLoss']),
 ])
-def test_errors_say_what_was_got(sample, change, error, words):
+def test_error_messages(sample, change, error, words):
     arguments = dict(zip(('pred', 'target', 'weight'), sample))
     for name, function in change.items():
         arguments[name] = function(arguments[name])
@@ -232,7 +232,7 @@ def test_errors_say_what_was_got(sample, change, error, words):
 
 
 @pytest.mark.parametrize('mask', [[5], [-6], [0, 99]])
-def test_mask_of_keypoints_that_are_not_there(sample, mask):
+def test_mask_index_out_of_range(sample, mask):
     with pytest.raises(ValueError, match='5 keypoints'):
         KLDiscretLoss(mask=mask)(*sample)
 
@@ -264,8 +264,8 @@ def test_mask_weight_zero_removes_keypoints(sample):
         assert (axis.grad[:, 2] == 0).all()
 
 
-def test_mask_counted_from_the_end():
-    """As indices of a list, down to the first keypoint."""
+def test_negative_mask_index():
+    """As in list indexing."""
     pred = (torch.randn(2, 3, 8), torch.randn(2, 3, 6))
     target = tuple(x.softmax(dim=-1) for x in pred)
     weight = torch.ones(2, 3)

@@ -1,4 +1,4 @@
-"""LossWeightHook: the weight of each iteration, its log, and mistakes."""
+"""LossWeightHook: the weight of each iteration, its log, and errors."""
 import math
 import uuid
 
@@ -21,11 +21,11 @@ from mmlosses.hooks import LossWeightHook
 from mmlosses.losses import L1Loss, SumLoss
 
 PATH = 'head.loss_bbox'
-ITERS = 3  # in an epoch
+ITERS = 3  # per epoch
 
 
 class Model(BaseModel):
-    """One number, and a head with losses."""
+    """One parameter and a head with losses."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ def runner(folder, *hooks, epochs=4, by_epoch=True, **kwargs):
 
 
 def trained(folder, *hooks, **kwargs):
-    """The weight of each iteration: used, and logged."""
+    """The weight of each iteration: used and logged."""
     run = runner(folder, *hooks, **kwargs)
     run.train()
     logged = run.message_hub.get_scalar(f'train/{PATH}.loss_weight')
@@ -89,14 +89,14 @@ def by_hand(schedule, now, start, end_weight, begin, end):
     return weight
 
 
-# The last is slow: mmengine sleeps where a loop by iterations starts over.
+# The last is slow: mmengine sleeps when an iteration loop restarts.
 @pytest.mark.parametrize('by_epoch, loop',
                          [(True, True), (False, True),
                           pytest.param(False, False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('schedule', ['linear', 'cosine'])
 @pytest.mark.parametrize('begin, end', [(0, 3), (1, 4), (2, 3), (1, None)])
-def test_each_iteration_has_its_weight(tmp_path, by_epoch, loop, schedule,
-                                       begin, end):
+def test_weight_of_each_iteration(tmp_path, by_epoch, loop, schedule, begin,
+                                  end):
     if not by_epoch and end is not None:
         begin, end = 2 * begin, 2 * end
     got = trained(
@@ -120,7 +120,7 @@ def test_each_iteration_has_its_weight(tmp_path, by_epoch, loop, schedule,
         assert weight == pytest.approx(expected), iteration
 
 
-def test_step(tmp_path):
+def test_step_schedule(tmp_path):
     got = trained(tmp_path,
                   hook(schedule='step', milestones=[1, 3], gamma=0.5))
     assert got == [4.0] * 3 + [2.0] * 6 + [1.0] * 3
@@ -131,7 +131,7 @@ def test_step(tmp_path):
 
 
 def scheduled(kind, count, **kwargs):
-    """What mmengine's own scheduler makes of 2.0."""
+    """The values of mmengine's own scheduler, starting from 2.0."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=2.0)
     scheduler = kind(optimizer, 'lr', **kwargs)
     values = []
@@ -151,7 +151,7 @@ def scheduled(kind, count, **kwargs):
     (dict(schedule='step', milestones=[3, 6], gamma=0.5, start_weight=2.0),
      MultiStepParamScheduler, dict(milestones=[3, 6], gamma=0.5)),
 ])
-def test_values_of_the_schedulers_of_mmengine(kwargs, kind, theirs):
+def test_matches_mmengine_schedulers(kwargs, kind, theirs):
     ours = LossWeightHook(PATH, **kwargs)
     begin = kwargs.get('begin', 0)
     expected = scheduled(kind, 11, **theirs)
@@ -160,8 +160,8 @@ def test_values_of_the_schedulers_of_mmengine(kwargs, kind, theirs):
 
 
 @pytest.mark.parametrize('reverse', [False, True])
-def test_several_schedules_are_several_hooks(tmp_path, reverse):
-    """Each begins where the one before it ended, in any order."""
+def test_chained_schedules(tmp_path, reverse):
+    """Each continues from the end of the previous one, in any order."""
     hooks = [
         hook(start_weight=0.0, end_weight=1.0, end=4, by_epoch=False),
         hook(end_weight=3.0, begin=6, end=9, by_epoch=False),
@@ -172,15 +172,15 @@ def test_several_schedules_are_several_hooks(tmp_path, reverse):
     assert got == pytest.approx(expected)
 
 
-def test_next_schedule_ends_one_without_an_end(tmp_path):
+def test_end_defaults_to_next_begin(tmp_path):
     got = trained(tmp_path, hook(end_weight=1.0),
                   hook(begin=2, start_weight=9.0, end_weight=8.0))
     assert got == [4.0] * 3 + [1.0] * 3 + [9.0] * 3 + [8.0] * 3
 
 
 @pytest.mark.parametrize('epoch', [1, 2, 3])
-def test_a_resumed_training_has_the_same_weights(tmp_path, epoch):
-    """Nothing of the schedule is in the checkpoint."""
+def test_resumed_training_has_the_same_weights(tmp_path, epoch):
+    """The checkpoint holds nothing of the schedule."""
     hooks = [
         hook(schedule='cosine', end_weight=0.0, end=5, by_epoch=False),
         hook(schedule='linear', end_weight=7.0, begin=7, by_epoch=False)
@@ -192,7 +192,7 @@ def test_a_resumed_training_has_the_same_weights(tmp_path, epoch):
     path = tmp_path / f'epoch_{epoch}.pth'
     saved = torch.load(path, weights_only=False)
     assert not [key for key in saved['state_dict'] if 'weight' in key]
-    # Without its log, which torch does not read any more by default.
+    # Without the log, which recent torch refuses to load by default.
     saved['message_hub'].update(log_scalars={}, resumed_keys={})
     saved['message_hub']['runtime_info'] = {}
     torch.save(saved, path)
@@ -201,19 +201,18 @@ def test_a_resumed_training_has_the_same_weights(tmp_path, epoch):
 
 
 class Overwrite(Hook):
-    """Another code that sets the weight."""
+    """Other code that sets the weight."""
     priority = 'LOWEST'
 
     def after_train_epoch(self, runner):
-        """Set it."""
+        """Set the weight."""
         runner.model.head.loss_bbox.loss_weight = 55.0
 
 
 HOOKS.register_module(module=Overwrite, force=True)
 
 
-def test_an_overwritten_weight_is_set_again_with_one_warning(
-        tmp_path, monkeypatch):
+def test_overwritten_weight_warns_once(tmp_path, monkeypatch):
     run = runner(tmp_path, hook(end_weight=0.0), dict(type=Overwrite))
     said = []
     monkeypatch.setattr(run.logger, 'warning', said.append)
@@ -224,13 +223,13 @@ def test_an_overwritten_weight_is_set_again_with_one_warning(
     assert 'head.loss_bbox.loss_weight was set to 55.0' in text
 
 
-def test_before_begin_the_weight_is_left_alone(tmp_path):
+def test_weight_before_begin_is_unchanged(tmp_path):
     got = trained(tmp_path, hook(end_weight=1.0, begin=3),
                   dict(type=Overwrite))
     assert got == [4.0] * 3 + [55.0] * 6 + [1.0] * 3
 
 
-def test_a_sum_and_its_losses_have_a_weight(tmp_path):
+def test_sum_and_its_losses_have_weights(tmp_path):
     run = runner(
         tmp_path, dict(hook(end_weight=0.5, end=1), path='head.loss_cls'),
         dict(hook(end_weight=0.25, end=1), path='head.loss_cls.losses.0'))
@@ -241,7 +240,7 @@ def test_a_sum_and_its_losses_have_a_weight(tmp_path):
         assert f'train/{name}.loss_weight' in run.message_hub.log_scalars
 
 
-def test_the_log_shows_the_weight_and_not_a_mean(tmp_path):
+def test_log_shows_current_weight(tmp_path):
     """In each line of the console, the JSON and the visualiser."""
     import json
     run = runner(
@@ -258,7 +257,7 @@ def test_the_log_shows_the_weight_and_not_a_mean(tmp_path):
     shown = [row[name] for row in rows if name in row]
     assert len(shown) >= 4
     for row in rows:
-        # mmengine 0.7 has no name for the iteration but the step.
+        # mmengine 0.7 calls the iteration "step".
         assert row[name] == row.get('iter', row['step']) - 1
     texts = [line for line in lines if 'Epoch(train)' in str(line)]
     assert texts and all([f'{name}: ' in line for line in texts])
@@ -313,26 +312,26 @@ def test_arguments(kwargs, error, text):
     ], 'counts epochs and another iterations'),
     ([hook(end_weight=1.0, begin=9)], 'begin=9, but what comes after it'),
 ])
-def test_mistakes_stop_the_training_before_it_begins(tmp_path, hooks, text):
+def test_errors_at_training_start(tmp_path, hooks, text):
     run = runner(tmp_path, *hooks)
     with pytest.raises(ValueError, match=text):
         run.train()
     assert not run.model.seen
 
 
-def test_a_weight_that_is_no_number(tmp_path):
+def test_non_numeric_weight(tmp_path):
     run = runner(tmp_path, hook(end_weight=1.0))
     run.model.head.loss_bbox.loss_weight = torch.ones(2)
     with pytest.raises(TypeError, match='loss_bbox must be a number'):
         run.train()
 
 
-def test_what_is_left_to_the_training_is_not_known_before():
+def test_weight_unknown_before_training():
     with pytest.raises(ValueError, match='not known before the training'):
         LossWeightHook(PATH, end_weight=1.0).weight_at(0)
 
 
-def test_epochs_of_a_training_by_iterations(tmp_path):
+def test_epochs_in_a_training_by_iterations(tmp_path):
     with pytest.raises(ValueError, match='write by_epoch=False'):
         trained(tmp_path, hook(end_weight=1.0), by_epoch=False)
 
@@ -340,8 +339,8 @@ def test_epochs_of_a_training_by_iterations(tmp_path):
 @needs_ranks
 @needs_dotted_paths
 @pytest.mark.slow
-def test_in_a_distributed_training(tmp_path):
-    """The wrapper of the model is seen through; ranks have one weight."""
+def test_distributed_training(tmp_path):
+    """DDP is unwrapped; all ranks have the same weight."""
     pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
     config = tmp_path / 'config.py'
     config.write_text(f'''

@@ -1,4 +1,4 @@
-"""Losses over features and class vectors against independent numbers."""
+"""Losses over features and class vectors against independent derivations."""
 import copy
 import dataclasses
 import math
@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from cases.metric import CASES
+from cases import CASES
 from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +19,7 @@ from mmlosses.core.kernels import class_entropy
 from mmlosses.losses import (ArcFaceLogitLoss, ArcFaceLoss, CCSLoss,
                              CenterLoss, CenterSoftmaxLoss,
                              ModifiedSoftmaxLoss, NormFaceLoss, angular_margin,
-                             ccs_loss, center_loss, cosine,
-                             cosine_logits)
+                             ccs_loss, center_loss, cosine, cosine_logits)
 from mmlosses.testing import CONTRACT
 
 CLASSES, CHANNELS = 10, 6
@@ -56,7 +55,7 @@ def cross_entropy(logits, label):
 
 
 def rows(loss, features, labels, logit):
-    """The mean over samples of the cross entropy of logits made one by one."""
+    """Mean cross entropy of logits computed one by one."""
     vectors, total = loss.weight.tolist(), 0.0
     for x, label in zip(features.tolist(), labels.tolist()):
         logits = [logit(x, w, j == label) for j, w in enumerate(vectors)]
@@ -64,18 +63,18 @@ def rows(loss, features, labels, logit):
     return total / len(features)
 
 
-def test_modified_softmax_is_the_seed(sample):
+def test_modified_softmax_matches_tutorial(sample):
     loss = build(ModifiedSoftmaxLoss)
     expected = rows(loss, *sample, lambda x, w, _: dot(x, w) / length(w))
     assert loss(*sample).item() == pytest.approx(expected, rel=1e-12)
-    # The seed's way to normalise, which holds for vectors of this length.
+    # The tutorial's normalisation, which holds for vectors of this length.
     renorm = loss.weight.T.renorm(2, 1, 1e-5).mul(1e5)
-    seed = F.cross_entropy(sample[0].mm(renorm), sample[1])
-    assert seed.item() == pytest.approx(expected, rel=1e-6)
+    tutorial = F.cross_entropy(sample[0].mm(renorm), sample[1])
+    assert tutorial.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_length_of_a_class_vector_does_not_count(sample):
-    """Upstream: renorm leaves a short vector short."""
+def test_class_vector_length_is_ignored(sample):
+    """The tutorial's renorm leaves short vectors unnormalised."""
     loss = build(ModifiedSoftmaxLoss)
     expected = loss(*sample)
     with torch.no_grad():
@@ -85,7 +84,7 @@ def test_length_of_a_class_vector_does_not_count(sample):
     assert renorm[:, 0].norm() == pytest.approx(0.11, rel=1e-2)
 
 
-def test_normface_is_the_seed(sample):
+def test_normface_matches_tutorial(sample):
     for scale in (1.0, 16.0, 64.0):
         loss = build(NormFaceLoss, scale=scale)
         expected = rows(
@@ -96,8 +95,8 @@ def test_normface_is_the_seed(sample):
 
 @pytest.mark.parametrize('scale, bound', [(1, 1.37693490), (4, 0.10047198),
                                           (16, 1.7118e-7)])
-def test_normface_reaches_its_bound_at_the_simplex(scale, bound):
-    """Proposition 2 of the paper: no arrangement of vectors gets below."""
+def test_normface_bound_at_the_simplex(scale, bound):
+    """Proposition 2 of the paper: a lower bound for any class vectors."""
     n = 10
     formula = math.log1p((n - 1) * math.exp(-n / (n - 1) * scale))
     assert formula == pytest.approx(bound, rel=1e-4)
@@ -113,7 +112,7 @@ def test_normface_reaches_its_bound_at_the_simplex(scale, bound):
 
 
 def arcface_logit(scale, margin, boundary):
-    """The logit of a sample and a class, by the angle itself."""
+    """The logit of a sample and a class, via the angle itself."""
 
     def logit(x, w, right):
         cosine = dot(x, w) / (length(x) * length(w))
@@ -133,11 +132,11 @@ def arcface_logit(scale, margin, boundary):
 
 @pytest.mark.parametrize('boundary', BOUNDARIES)
 @pytest.mark.parametrize('scale, margin', [(32, 0.5), (8, 0.2), (4, 1.5)])
-def test_arcface_by_the_angle(sample, scale, margin, boundary):
+def test_arcface_matches_angle_formula(sample, scale, margin, boundary):
     features, labels = sample
     arguments = dict(scale=scale, margin=margin, boundary=boundary)
     loss = build(ArcFaceLoss, **arguments)
-    # Every branch: samples along, across and against their class vector.
+    # Every branch: parallel, orthogonal and opposite to the class vector.
     own = loss.weight.detach()[labels]
     features[:4] = own[:4] * torch.tensor([3, -3, -3, 0.1])[:, None]
     features[:4] += torch.tensor([0.01, 0.01, 0.1, 0.01
@@ -145,12 +144,12 @@ def test_arcface_by_the_angle(sample, scale, margin, boundary):
     expected = rows(loss, features, labels, arcface_logit(**arguments))
     got = loss(features, labels)
     assert got.item() == pytest.approx(expected, rel=1e-9)
-    # The logits without a margin, scored by the loss for heads.
+    # The logits without margin, for the loss of heads.
     head = ArcFaceLogitLoss(background=False, **arguments)
     torch.testing.assert_close(head(loss.logits(features), labels), got)
 
 
-def test_arcface_without_boundary_is_the_seed(sample):
+def test_arcface_without_boundary_matches_tutorial(sample):
     features, labels = sample
     loss = build(ArcFaceLoss, boundary='none')
     cosine = F.normalize(features).mm(F.normalize(loss.weight.T, dim=0))
@@ -162,8 +161,8 @@ def test_arcface_without_boundary_is_the_seed(sample):
     torch.testing.assert_close(loss(features, labels), expected)
 
 
-def test_arcface_is_that_of_pytorch_metric_learning(sample):
-    """Which takes the margin in degrees, and keeps the boundary."""
+def test_arcface_matches_pytorch_metric_learning(sample):
+    """It takes degrees and corresponds to boundary='keep'."""
     reference = pytest.importorskip('pytorch_metric_learning.losses')
     features, labels = sample
     loss = build(ArcFaceLoss, scale=32, margin=0.5)
@@ -182,12 +181,12 @@ def test_arcface_is_that_of_pytorch_metric_learning(sample):
                                            ('keep', -1.2397),
                                            ('continuous', -1.1224),
                                            ('easy', -1.0)])
-def test_what_replaces_the_margin_beyond_pi(boundary, end):
+def test_margin_beyond_pi(boundary, end):
     theta = torch.tensor([3.0, math.pi], dtype=torch.float64)
     got = angular_margin(theta.cos(), 0.5, boundary)
     assert got[1].item() == pytest.approx(end, abs=1e-4)
-    # Without a boundary the margin turns negative: the logit is better
-    # than that of a sample without one.
+    # Without a boundary the margin turns negative: the logit exceeds the one
+    # without margin.
     assert (got > theta.cos()).all() == (boundary == 'none')
     if boundary == 'none':
         assert (got - theta.cos())[0].item() == pytest.approx(0.0535, abs=1e-4)
@@ -204,7 +203,7 @@ def test_monotone_in_the_angle(margin):
             assert (step < 0).all()
         else:
             assert (step > 0).any()
-    # 'keep' jumps by what insightface's does, from -1.
+    # 'keep' jumps as insightface's does, from -1.
     edge = torch.tensor(-math.cos(margin) - 1e-12, dtype=torch.float64)
     assert angular_margin(
         edge, margin).item() == pytest.approx(-math.cos(margin) -
@@ -212,8 +211,8 @@ def test_monotone_in_the_angle(margin):
 
 
 @pytest.mark.parametrize('boundary', BOUNDARIES)
-def test_feature_along_and_against_its_class_vector(boundary):
-    """Upstream: acos of a cosine past 1 is NaN, at 1 its gradient infinite."""
+def test_parallel_and_opposite_features(boundary):
+    """The tutorial's acos is NaN past 1, its gradient at 1 infinite."""
     torch.manual_seed(0)
     loss = ArcFaceLoss(100, 128, boundary=boundary, reduction='none')
     labels, own = torch.arange(100), loss.weight.detach()
@@ -227,13 +226,13 @@ def test_feature_along_and_against_its_class_vector(boundary):
         assert features.grad.isfinite().all()
         assert loss.weight.grad.isfinite().all()
         assert features.grad.abs().max() < 1e4
-    # The value along it is exact: cos(m).
+    # The parallel value is exact: cos(m).
     assert angular_margin(torch.ones(1), 0.5,
                           boundary).item() == pytest.approx(math.cos(0.5))
 
 
-def test_gradient_is_that_of_the_margin():
-    """Upstream: insightface's is s, whatever the angle."""
+def test_margin_gradient():
+    """insightface's gradient is s at any angle."""
     theta = torch.linspace(0.1, 2.5, 9, dtype=torch.float64)
     cosine = theta.cos().requires_grad_()
     angular_margin(cosine, 0.5).sum().backward()
@@ -245,7 +244,7 @@ def test_gradient_is_that_of_the_margin():
 @pytest.mark.parametrize('dtype', [torch.float16, torch.float32])
 @pytest.mark.parametrize('loss', FEATURE_LOSSES)
 def test_features_of_zeros(loss, dtype):
-    """Upstream: F.normalize has a gradient of 1e12 there, NaN in half."""
+    """F.normalize has a gradient of 1e12 there, NaN in half precision."""
     torch.manual_seed(0)
     features = torch.zeros(3, CHANNELS, dtype=dtype, requires_grad=True)
     module = loss(**SIZES)
@@ -275,7 +274,7 @@ def test_class_vector_of_zeros(loss, sample):
 @pytest.mark.parametrize('loss', [NormFaceLoss, ArcFaceLoss])
 @settings(deadline=None, max_examples=25)
 @given(size=st.floats(1e-3, 1e4), seed=st.integers(0, 2**16))
-def test_only_the_angle_counts(loss, size, seed):
+def test_scale_invariance(loss, size, seed):
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(5, CHANNELS, generator=generator).double()
     labels = torch.randint(CLASSES, (5, ), generator=generator)
@@ -285,18 +284,18 @@ def test_only_the_angle_counts(loss, size, seed):
     with torch.no_grad():
         module.weight *= size
     torch.testing.assert_close(module(features, labels), got)
-    # Another class vector's length or a NaN in another row stays there.
+    # The length of one class vector, or a NaN row, affects nothing else.
     features[0] = float('nan')
     torch.testing.assert_close(module(features, labels)[1:], got[1:])
 
 
 def doubled(logits):
-    """A margin with a derivative that is easy to see."""
+    """A margin function with a simple derivative."""
     return 2 * logits - 1
 
 
 def awkward_queries(kind, classes):
-    """Queries and class vectors, where a softmax is at its limits."""
+    """Queries and class vectors with an extreme softmax."""
     queries, vectors = torch.randn(5, 3), torch.randn(classes, 3)
     if kind == 'zeros':
         queries[0], vectors[0] = 0, 0
@@ -309,13 +308,13 @@ def awkward_queries(kind, classes):
     return queries.double(), vectors.double()
 
 
-# A single class, and blocks that end with the classes or beyond them.
+# A single class, and blocks that end with or beyond the classes.
 @pytest.mark.parametrize('classes, block', [(1, 4), (7, 3), (8, 4), (9, 99)])
 @pytest.mark.parametrize('kind', ['random', 'zeros', 'tiny', 'large', 'equal'])
 @pytest.mark.parametrize('normalize', [False, True])
 @pytest.mark.parametrize('move', [None, doubled])
-def test_entropy_by_hand_is_the_formula(classes, block, kind, normalize, move,
-                                        monkeypatch):
+def test_handwritten_entropy_matches_formula(classes, block, kind, normalize,
+                                             move, monkeypatch):
     monkeypatch.setattr(class_entropy, 'BLOCK', block)
     torch.manual_seed(0)
     labels = torch.randint(classes, (5, ))
@@ -329,7 +328,7 @@ def test_entropy_by_hand_is_the_formula(classes, block, kind, normalize, move,
     for _ in range(2):
         found = torch.autograd.grad(fast, inputs, weight, retain_graph=True)
         torch.testing.assert_close(found, expected)
-    for i in range(2):  # The other one does not learn.
+    for i in range(2):  # the other one is frozen
         alone = [x if i == j else x.detach() for j, x in enumerate(inputs)]
         fast = class_entropy.fast_class_entropy(*alone, labels, normalize,
                                                 move)
@@ -337,7 +336,7 @@ def test_entropy_by_hand_is_the_formula(classes, block, kind, normalize, move,
         torch.testing.assert_close(found, expected[i])
 
 
-def test_entropy_keeps_one_number_for_each_logit():
+def test_entropy_saves_one_number_per_logit():
     queries, vectors = torch.randn(50, 4), torch.randn(300, 4)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(
@@ -348,7 +347,7 @@ def test_entropy_keeps_one_number_for_each_logit():
 
 
 @pytest.mark.parametrize('normalize', [False, True])
-def test_derivatives_of_the_entropy(normalize):
+def test_entropy_derivatives(normalize):
     queries, vectors = [
         x.requires_grad_() for x in awkward_queries('random', 4)
     ]
@@ -362,7 +361,7 @@ def test_derivatives_of_the_entropy(normalize):
     assert torch.autograd.gradgradcheck(value, (queries, vectors))
 
 
-def test_margin_makes_it_harder(sample):
+def test_margin_increases_loss(sample):
     plain = build(NormFaceLoss, scale=32, reduction='none')
     for boundary in ('keep', 'continuous', 'easy'):
         loss = build(ArcFaceLoss, boundary=boundary, reduction='none')
@@ -387,14 +386,14 @@ def test_logits_are_float32_under_autocast(sample):
 
 
 def test_background_gets_no_margin(sample):
-    """mmdet's head: C classes in the first columns, background in the last."""
+    """mmdet's head: C classes first, background in the last column."""
     scores = 30 * torch.rand(6, 5).double()
     labels = torch.tensor([0, 1, 2, 3, 4, 4])
     loss = ArcFaceLogitLoss(scale=30, reduction='none')
     plain = F.cross_entropy(scores, labels, reduction='none')
     torch.testing.assert_close(loss(scores, labels)[4:], plain[4:])
     assert (loss(scores, labels)[:4] > plain[:4]).all()
-    # A head without a background column says so.
+    # For a head without a background column.
     loss = ArcFaceLogitLoss(scale=30, background=False, reduction='none')
     assert (loss(scores, labels) > plain).all()
 
@@ -433,7 +432,7 @@ def test_center_loss_by_hand():
 
 
 def equation_four(centers, features, labels, alpha):
-    """The rule of the paper as a loop over classes and samples."""
+    """Equation 4 of the paper as a loop over classes and samples."""
     moved = []
     for j, center in enumerate(centers.tolist()):
         mine = [
@@ -447,7 +446,7 @@ def equation_four(centers, features, labels, alpha):
 
 
 @pytest.mark.parametrize('loss', [CenterLoss, CenterSoftmaxLoss])
-def test_centers_move_by_the_rule_of_the_paper(sample, loss):
+def test_center_update_matches_paper(sample, loss):
     for alpha in (0.5, 0.1, 0.0, 1.0):
         module = build(loss, alpha=alpha)
         for _ in range(3):
@@ -468,7 +467,7 @@ def test_centers_stay_in_evaluation(sample, loss):
     assert torch.equal(module.centers, before)
 
 
-def test_centers_are_those_of_before_the_call(sample):
+def test_loss_uses_centers_before_update(sample):
     loss = build(CenterLoss, reduction='none')
     features, labels = sample
     got = loss(features, labels)
@@ -477,13 +476,13 @@ def test_centers_are_those_of_before_the_call(sample):
     torch.testing.assert_close(loss(features, labels), expected)
 
 
-def test_samples_of_weight_zero_move_no_center(sample):
+def test_weight_zero_moves_no_center(sample):
     features, labels = sample
     weight = torch.tensor([1, 0, 0.3, 1, 0, 1, 1, 0])
     kept = weight > 0
     for bad in (0.0, float('nan'), float('inf')):
         features = torch.where(kept[:, None], features, bad)
-        # An ignored sample may have a label of no class.
+        # The label of an ignored sample may be out of range.
         labels = torch.where(kept, labels, torch.tensor(-1))
         for shape in ((8, ), (8, 1)):
             one, other = build(CenterLoss), build(CenterLoss)
@@ -494,8 +493,8 @@ def test_samples_of_weight_zero_move_no_center(sample):
     torch.testing.assert_close(one.centers, other.centers)
 
 
-def test_overflow_does_not_stay_in_the_centers(sample):
-    """Mixed precision: the gradient scaler skips the step, not the centre."""
+def test_overflow_does_not_reach_centers(sample):
+    """The gradient scaler skips the optimizer step, not the centres."""
     features, labels = sample
     loss, other = build(CenterLoss), build(CenterLoss)
     features = features.clone()
@@ -515,8 +514,8 @@ def test_half_features_move_float32_centers(sample):
     assert torch.equal(loss.centers, other.centers)
 
 
-def test_center_loss_is_not_that_of_the_seed(sample):
-    """Upstream: the distance of the batch, without the square."""
+def test_center_loss_differs_from_tutorial(sample):
+    """The tutorial takes the distance of the batch, without the square."""
     features, labels = sample
     loss = build(CenterLoss).eval()
     for factor in (1, 2, 10):
@@ -525,16 +524,16 @@ def test_center_loss_is_not_that_of_the_seed(sample):
         got.backward()
         expected = sum(dot(x, x) for x in far.tolist()) / 2 / len(far)
         assert got.item() == pytest.approx(expected)
-        # The pull grows with the distance ...
+        # The gradient grows with the distance ...
         torch.testing.assert_close(far.grad, far.detach() / len(far))
-        seed = far.detach().requires_grad_()
-        (seed.dist(loss.centers[labels]) / 2 / len(far)).backward()
-        # ... and that of the seed does not.
-        assert seed.grad.norm().item() == pytest.approx(1 / 16)
+        tutorial = far.detach().requires_grad_()
+        (tutorial.dist(loss.centers[labels]) / 2 / len(far)).backward()
+        # ... unlike the tutorial's.
+        assert tutorial.grad.norm().item() == pytest.approx(1 / 16)
 
 
 def test_no_cancellation_far_from_the_origin():
-    """Upstream: x^2 + c^2 - 2xc is 0 for points that differ."""
+    """The tutorial's x^2 + c^2 - 2xc gives 0 for distinct points."""
     center = torch.full((1, 4), 1000.0)
     feature = center + 0.01
     got = center_loss(feature, center)
@@ -545,7 +544,7 @@ def test_no_cancellation_far_from_the_origin():
     assert abs(expanded.item() / 2 - expected) > 0.1 * expected
 
 
-# The case shows what these two check.
+# The case covers the checks excluded here.
 LEARNED = [
     name for name in CONTRACT if name not in ('no_dead_argument', 'optimum')
 ]
@@ -609,7 +608,7 @@ def ccs_by_hand(embedding, vector):
             (length(embedding) * length(vector))) / 2
 
 
-def test_ccs_is_the_shifted_cosine(sample):
+def test_ccs_is_shifted_cosine(sample):
     features, labels = sample
     vectors = torch.randn(CLASSES, CHANNELS).double()
     iou = torch.rand(8).double()
@@ -636,8 +635,8 @@ def test_ccs_gradient_of_class_weights(sample):
         assert (vectors.grad is None) == detach
 
 
-def test_ccs_of_zeros_is_finite():
-    """Upstream: 0 / 0, in value and gradient."""
+def test_ccs_is_finite_at_zero_vectors():
+    """The tutorial gives 0 / 0, in value and gradient."""
     features = torch.zeros(2, 4, requires_grad=True)
     vectors = torch.eye(4)
     vectors[1] = 0
@@ -667,8 +666,9 @@ def box_iou(one, other):
     return inter / (sum(areas) - inter)
 
 
-def seed_ccs(anchors, embeddings, class_weights, annotations, soft, mended):
-    """The loop of the seed over images; mended: the IoU after the shift."""
+def tutorial_ccs(anchors, embeddings, class_weights, annotations, soft,
+                 corrected):
+    """The tutorial's loop over images; fixed: IoU after the shift."""
     images = []
     for boxes, vectors, objects in zip(anchors.tolist(), embeddings.tolist(),
                                        annotations.tolist()):
@@ -682,8 +682,8 @@ def seed_ccs(anchors, embeddings, class_weights, annotations, soft, mended):
                 continue
             iou = best[0] if soft else 1.0
             loss = ccs_by_hand(vector, class_weights[int(best[1][4])].tolist())
-            losses.append(iou * loss if mended else (1 - iou *
-                                                     (1 - 2 * loss)) / 2)
+            losses.append(iou * loss if corrected else (1 - iou *
+                                                        (1 - 2 * loss)) / 2)
         images.append(sum(losses) / len(losses) if losses else 0.0)
     return sum(images) / len(images)
 
@@ -704,15 +704,15 @@ def scene():
 
 
 @pytest.mark.parametrize('soft', [False, True])
-def test_anchors_are_those_of_the_seed(scene, soft):
+def test_anchors_match_tutorial(scene, soft):
     loss = CCSLoss(soft=soft)
     got = loss.forward_anchors(*scene)
-    mended = seed_ccs(*scene, soft, True)
-    assert got.item() == pytest.approx(mended, rel=1e-9)
+    corrected = tutorial_ccs(*scene, soft, True)
+    assert got.item() == pytest.approx(corrected, rel=1e-9)
     assert got > 0
-    # Upstream: the soft loss has a part that no embedding can remove.
-    seed = seed_ccs(*scene, soft, False)
-    assert (seed == pytest.approx(mended)) != soft
+    # The tutorial's soft loss has a constant that no embedding removes.
+    tutorial = tutorial_ccs(*scene, soft, False)
+    assert (tutorial == pytest.approx(corrected)) != soft
     per_image = CCSLoss(soft=soft, reduction='none').forward_anchors(*scene)
     assert per_image.shape == (3, ) and per_image[1:].tolist() == [0, 0]
     torch.testing.assert_close(per_image.mean(), got)
@@ -723,7 +723,7 @@ def test_anchors_are_those_of_the_seed(scene, soft):
 
 
 def test_soft_loss_along_the_class_vector_is_zero():
-    """Upstream: 0.25 along the vector and 0.75 against it, at IoU 0.5."""
+    """The tutorial gives 0.25 parallel and 0.75 opposite, at IoU 0.5."""
     arguments = (torch.tensor([[[0., 0., 10., 6.]]]), torch.ones(1, 1, 4),
                  torch.ones(1, 4), torch.tensor([[[0., 0., 10., 10., 0.]]]))
     loss = CCSLoss(soft=True)
@@ -733,12 +733,12 @@ def test_soft_loss_along_the_class_vector_is_zero():
     assert along.item() == pytest.approx(0, abs=1e-7)
     assert against.item() == pytest.approx(0.6)
     doubles = [x.double() for x in arguments]
-    assert seed_ccs(*doubles, True, False) == pytest.approx((1 - 0.6) / 2)
+    assert tutorial_ccs(*doubles, True, False) == pytest.approx((1 - 0.6) / 2)
 
 
 @pytest.mark.parametrize('empty', ['annotations', 'anchors', 'images'])
 def test_anchors_without_objects_stay_in_the_graph(scene, empty):
-    """Upstream: a batch without objects has no gradient at all."""
+    """In the tutorial, a batch without objects has no gradient."""
     anchors, embeddings, class_weights, annotations = scene
     if empty == 'annotations':
         annotations = annotations[:, :0]
@@ -770,7 +770,7 @@ def test_ignored_anchors_may_hold_nan(scene):
 
 @pytest.mark.parametrize('soft', [False, True])
 @pytest.mark.parametrize('detach_weight', [False, True])
-def test_chosen_rows_are_the_mask(scene, soft, detach_weight, monkeypatch):
+def test_row_selection_equals_mask(scene, soft, detach_weight, monkeypatch):
     anchors, embeddings, class_weights, annotations = scene
     annotations[2, 0] = annotations[0, 0]
     embeddings[0, 0] = 0
@@ -815,7 +815,7 @@ def test_anchors_compile_to_one_graph(scene):
     (dict(labels=lambda x: x + 10), ValueError, ['from 0 to 9']),
     (dict(labels=lambda x: x - 10), ValueError, ['from 0 to 9']),
 ])
-def test_errors_say_what_was_got(sample, loss, change, error, words):
+def test_error_messages(sample, loss, change, error, words):
     arguments = dict(zip(('features', 'labels'), sample))
     for name, function in change.items():
         arguments[name] = function(arguments[name])
@@ -824,7 +824,7 @@ def test_errors_say_what_was_got(sample, loss, change, error, words):
         module(**arguments)
     for word in words:
         assert word in str(caught.value)
-    # A refused call moves nothing.
+    # A failed call moves nothing.
     assert all((buffer == 0).all() for buffer in module.buffers())
 
 
@@ -835,7 +835,8 @@ def test_errors_say_what_was_got(sample, loss, change, error, words):
     (ArcFaceLoss, dict(scale=0), 'scale must be positive, got 0'),
     (NormFaceLoss, dict(scale=-1), 'scale'),
     (NormFaceLoss, dict(use_sigmoid=True), 'use_sigmoid'),
-    (CenterLoss, dict(alpha=1.5), 'alpha must be at least 0 and at most 1, got 1.5'),
+    (CenterLoss, dict(alpha=1.5),
+     'alpha must be at least 0 and at most 1, got 1.5'),
     (CenterLoss, dict(num_classes=0), 'num_classes'),
     (CenterSoftmaxLoss, dict(in_channels=2.5), 'in_channels'),
 ])
@@ -884,8 +885,8 @@ def test_integer_labels_of_any_size(sample):
     'ModifiedSoftmaxLoss', 'NormFaceLoss', 'ArcFaceLoss', 'ArcMarginProduct',
     'CenterSoftmaxLoss', 'centerloss'
 ])
-def test_optimizer_of_mmengine_moves_the_class_vectors(sample, name):
-    """No second optimizer, and no new initialisation by the head's."""
+def test_mmengine_optimizer_updates_class_vectors(sample, name):
+    """One optimizer is enough; the head's initialisation leaves them alone."""
     features, labels = sample
     loss = MODELS.build(dict(type=f'mmlosses.{name}', **SIZES))
 
@@ -923,7 +924,7 @@ def move_centers(rank, halves, folder):
 
 @needs_ranks
 def test_centers_are_the_same_on_every_rank(tmp_path):
-    """As in one process with the whole batch; a rank may have no sample."""
+    """As in one process with the whole batch; a rank may be empty."""
     torch.manual_seed(0)
     halves, whole = ([], []), CenterLoss(3, 4)
     for split, labels in ((3, [0, 0, 1, 1, 2]), (0, [2, 2, 1]), (2, [0, 1])):
@@ -941,7 +942,7 @@ def test_centers_are_the_same_on_every_rank(tmp_path):
 
 
 def test_center_softmax_of_each_sample(sample):
-    """The cross entropy and the distance are those of the same sample."""
+    """Cross entropy and distance belong to the same sample."""
     features, labels = sample
     loss = CenterSoftmaxLoss(
         CLASSES, CHANNELS, center_weight=0.3, reduction='none').double()
@@ -963,7 +964,7 @@ def test_overlap_of_boxes_below_one_pixel():
 
 
 def test_thresholds_of_anchors():
-    """An IoU of just the threshold does not count."""
+    """An IoU equal to the threshold does not count."""
     anchors = torch.tensor([[[0.0, 0.0, 10.0, 5.0], [0.0, 0.0, 10.0, 6.0]]])
     embeddings = torch.randn(1, 2, 3)
     vectors = torch.randn(2, 3)
@@ -979,8 +980,8 @@ def test_thresholds_of_anchors():
     CCSLoss(iou_thresholds=dict(background=0.5, object=0.5))
 
 
-def test_centers_do_not_move_by_a_target_weight_of_zero():
-    """Whatever the weight is called."""
+def test_target_weight_zero_moves_no_center():
+    """For either keyword of the weight."""
     features, labels = torch.ones(2, 4), torch.tensor([0, 1])
     weight = torch.tensor([1.0, 0.0])
     one, other = CenterLoss(3, 4), CenterLoss(3, 4)
@@ -991,7 +992,7 @@ def test_centers_do_not_move_by_a_target_weight_of_zero():
 
 
 @pytest.mark.parametrize('loss', [ArcFaceLoss, CenterSoftmaxLoss])
-def test_a_single_class_has_nothing_to_learn(loss):
+def test_single_class_gives_zero_loss(loss):
     built = loss(1, 4).eval()
     assert built.use_sigmoid is False
     entropy = built(torch.zeros(2, 4), torch.zeros(2, dtype=torch.long))
@@ -1001,8 +1002,8 @@ def test_a_single_class_has_nothing_to_learn(loss):
 
 
 @pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
-def test_anchors_without_looking_at_them(reduction, monkeypatch):
-    """What a device gets has the number of what a CPU gets."""
+def test_anchors_without_host_sync(reduction, monkeypatch):
+    """The device path equals the CPU path."""
     torch.manual_seed(0)
     low = 10 * torch.rand(2, 6, 2)
     anchors = torch.cat([low, low + 8], dim=-1)

@@ -1,4 +1,4 @@
-"""The losses of boxes in the detectors of mmdet."""
+"""Box losses in mmdet's detectors."""
 import math
 
 import pytest
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.openmmlab
     ('atss/atss_r50_fpn_1x_coco.py', 'bbox_head.loss_bbox'),
     ('detr/detr_r50_8xb2-150e_coco.py', 'bbox_head.loss_iou'),
 ])
-def test_detector_learns_the_same(config, path):
+def test_detector_matches_stock(config, path):
     expected, expected_norm = losses_and_gradient(config, stock)
     got, norm = losses_and_gradient(config, swapped(path))
     assert got == pytest.approx(expected, rel=1e-4)
@@ -30,7 +30,7 @@ def test_detector_learns_the_same(config, path):
 
 @pytest.fixture(scope='module')
 def retinanet():
-    """All anchors take part; the negatives have boxes of zeros."""
+    """All anchors take part; negatives have all-zero boxes."""
 
     def decoded(model):
         model.bbox_head.reg_decoded_bbox = True
@@ -39,18 +39,18 @@ def retinanet():
 
 
 @pytest.mark.parametrize('loss', [case.loss.__name__ for case in CASES])
-def test_retinanet_learns_from_every_loss(retinanet, loss):
+def test_retinanet_trains_with_every_loss(retinanet, loss):
     retinanet.bbox_head.loss_bbox = MODELS.build(dict(type=f'mmlosses.{loss}'))
     losses, norm = step(retinanet)
     assert losses['loss_bbox'] > 0
     assert math.isfinite(losses['loss']) and 0 < norm < 1e8
 
 
-def test_encoded_boxes_are_no_boxes(retinanet):
-    """What happens where `reg_decoded_bbox` is forgotten: no word."""
+def test_deltas_passed_as_boxes(retinanet):
+    """Forgetting `reg_decoded_bbox` goes unnoticed."""
     retinanet.bbox_head.loss_bbox = MODELS.build(dict(type='mmlosses.IoULoss'))
     retinanet.bbox_head.reg_decoded_bbox = False
     losses, _ = step(retinanet)
     retinanet.bbox_head.reg_decoded_bbox = True
-    # Deltas near 0 have no area, so that the IoU is its least value.
+    # Deltas near 0 have no area, so the IoU is at its minimum.
     assert losses['loss_bbox'] > 10

@@ -1,4 +1,4 @@
-"""In the detectors of mmdet, a loss gives what the stock loss gives."""
+"""Classification losses match stock in mmdet's detectors."""
 import pytest
 from detectors import losses_and_gradient, stock, swapped
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.openmmlab
     ('centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py',
      ('bbox_head.loss_cls', )),
 ])
-def test_detector_learns_the_same(config, paths):
+def test_detector_matches_stock(config, paths):
     expected, expected_norm = losses_and_gradient(config, stock)
     got, norm = losses_and_gradient(config, swapped(*paths))
     assert got == pytest.approx(expected, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Every config of ``configs/mmdet`` in the detectors of mmdet."""
+"""Every config of ``configs/mmdet`` trains and predicts in mmdet."""
 from __future__ import annotations
 import copy
 import functools
@@ -23,7 +23,7 @@ except (ImportError, AssertionError) as error:
     pytest.skip(f'needs mmcv and mmdet: {error}', allow_module_level=True)
 
 CONFIGS = [path.stem for path in (ROOT / 'configs/mmdet').glob('*.py')]
-# Nothing but `type` differs from the stock config, nor should any number.
+# Only `type` differs from the stock config, so no value may differ.
 DROP_INS = [
     'atss_giou', 'centernet-update_gaussian_focal', 'centernet_l1',
     'cornernet_corner_losses', 'deformable-detr_focal', 'detr_cross_entropy',
@@ -53,8 +53,8 @@ def shrink_part(part):
         part.num_grids = [8, 6, 5, 4, 3]
     if 'batch_augments' in part:
         part.batch_augments = None
-    # 12544 points of a mask are many for 64 pixels, and what is hardly trained
-    # passes no threshold.
+    # 64 pixels are too few for 12544 mask points, and an untrained model has
+    # no score above the threshold.
     for name, most in (('num_layers', 1), ('num_queries', 10), ('num_points',
                                                                 64),
                        ('nms_pre', 50), ('max_per_img', 10), ('score_thr', 0),
@@ -65,7 +65,7 @@ def shrink_part(part):
 
 
 def shrink(model):
-    """Make a model one that learns and predicts in a second."""
+    """Shrink a model so that it trains and predicts in a second."""
     visit(model, shrink_part)
     if model.backbone.get('depth') == 50:
         model.backbone.depth = 18
@@ -82,7 +82,7 @@ def shrink(model):
             stage_channels=[32] * 4,
             stage_blocks=[1] * 4)
         model.bbox_head.in_channels = 32
-        # Untrained, few corners of a class fit each other.
+        # An untrained model has few matching corners of a class.
         model.test_cfg.update(corner_topk=500, distance_threshold=100)
 
 
@@ -113,7 +113,7 @@ def fake_batch(detector, training):
         samples = [ReIDDataSample() for _ in range(4)]
         for i, sample in enumerate(samples):
             sample.gt_label = LabelData(label=torch.tensor([i // 2]))
-        # The neck pools 8x4 features, no others.
+        # The neck pools 8x4 features only.
         data = dict(inputs=torch.rand(4, 3, 256, 128), data_samples=samples)
     else:
         np.random.seed(0)
@@ -133,7 +133,7 @@ def norm(tensors):
 
 @pytest.fixture(scope='module', autouse=True)
 def first_epoch():
-    """As a runner says to those that ask the hub, such as TOOD."""
+    """Set the epoch in the message hub, which TOOD reads."""
     hub = MessageHub.get_current_instance()
     hub.update_info('epoch', 0)
     yield
@@ -149,7 +149,7 @@ def total_of(loss):
 
 
 def train_one_step(detector, watch=()):
-    """Losses, norm of the gradient, and those of each of the `watch`."""
+    """Losses, gradient norm, and the gradients of each of `watch`."""
     outputs = {name: [] for name in watch}
     for name, calls in outputs.items():
         detector.get_submodule(name).register_forward_hook(
@@ -188,7 +188,7 @@ def predict(detector):
 
 @functools.lru_cache(maxsize=None)
 def trained(name):
-    """What a step of the config gives, and what it predicts then."""
+    """A step of the config, and its predictions afterwards."""
     detector = build(load(name))
     ours = [
         path for path, module in detector.named_modules()
@@ -230,7 +230,7 @@ def test_predicts(name):
 
 
 @pytest.mark.parametrize('name', DROP_INS)
-def test_learns_what_stock_learns(name):
+def test_matches_stock(name):
     model = load(name)
     swapped = []
 
@@ -242,13 +242,13 @@ def test_learns_what_stock_learns(name):
     visit(model, swap_back)
     assert swapped
     stock = train_one_step(build(model))
-    # Our eps above the fraction of Dice counts for masks of a few pixels.
+    # Our eps in Dice's numerator matters for masks of a few pixels.
     rel = 1e-2 if name == 'solo_dice' else 1e-5
     assert trained(name).losses == pytest.approx(stock.losses, rel=rel)
     assert trained(name).gradient == pytest.approx(stock.gradient, rel=rel)
 
 
-def test_pure_python_config_is_the_same_detector():
+def test_pure_python_config_matches_text_config():
     lazy = trained('fcos_ciou_lazy').losses
     text = trained('fcos_iou').losses
     for name in ('loss_cls', 'loss_centerness'):

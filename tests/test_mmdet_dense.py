@@ -1,4 +1,4 @@
-"""The mask losses in the heads of the real mmdet."""
+"""Mask losses in mmdet's heads."""
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -18,7 +18,7 @@ METAS = [dict(img_shape=SIZE, pad_shape=SIZE, batch_input_shape=SIZE)] * 2
 
 
 def instances(*boxes):
-    """Ground truth of one image, with a mask of each whole box."""
+    """Ground truth of one image, with box-shaped masks."""
     boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     masks = torch.zeros(len(boxes), 64, 64, dtype=torch.uint8)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
@@ -37,7 +37,7 @@ def truth():
 
 
 def total(losses):
-    """What mmengine adds up."""
+    """The total loss, as mmengine computes it."""
     flat = []
     for name, value in losses.items():
         assert 'loss' in name
@@ -46,7 +46,7 @@ def total(losses):
     return sum(flat)
 
 
-def test_embedding_of_the_corner_head():
+def test_corner_head_embedding():
     maps = [
         torch.randn(2, channels, 16, 16) for channels in (2, 2, 1, 1, 2, 2)
     ]
@@ -70,7 +70,7 @@ def test_embedding_of_the_corner_head():
         torch.testing.assert_close(losses[1][name], losses[0][name])
 
 
-def test_masks_of_solo():
+def test_solo_masks():
     torch.manual_seed(0)
     features = [torch.randn(2, 8, side, side) for side in (16, 16, 8, 4, 4)]
     losses = []
@@ -93,12 +93,12 @@ def test_masks_of_solo():
         total(losses[-1]).backward()
     assert losses[0]['loss_mask'] > 0
     for name in losses[0]:
-        # The small masks show the eps above the fraction.
+        # The eps in the numerator shows for small masks.
         torch.testing.assert_close(
             losses[1][name], losses[0][name], rtol=1e-4, atol=0)
 
 
-def test_objectness_of_the_rpn():
+def test_rpn_objectness():
     """Of all anchors, the positives and three times as many are kept."""
     head = MODELS.build(
         dict(

@@ -1,4 +1,4 @@
-"""The adapter heads in the detectors of mmdet, named by their configs."""
+"""The adapter heads in mmdet's detectors, named by configs."""
 import copy
 import inspect
 import math
@@ -31,7 +31,7 @@ IMAGES = [[3, 64, 96], [3, 64, 64]]
 
 
 def build(config, change=None):
-    """A small detector, the same each time."""
+    """A small seeded detector."""
     register_all_modules()
     model = Config.fromfile(str(config)).model
     model.backbone.init_cfg = None
@@ -72,7 +72,7 @@ def listed(cfg):
 
 
 def step(detector, num_items=(2, 1)):
-    """Losses of a fake batch; the gradients are left in the detector."""
+    """Losses on a fake batch; the gradients stay in the detector."""
     inputs = demo_mm_inputs(2, IMAGES, list(num_items), with_mask=True)
     data = detector.data_preprocessor(inputs, True)
     np.random.seed(0)
@@ -84,13 +84,13 @@ def step(detector, num_items=(2, 1)):
 
 
 def gradient_norm(module):
-    """Of all parameters that have a gradient."""
+    """The norm over all parameters that have a gradient."""
     grads = [p.grad for p in module.parameters() if p.grad is not None]
     return math.sqrt(sum(grad.double().square().sum() for grad in grads))
 
 
 def predict(detector):
-    """Boxes of the fake batch."""
+    """Predicted boxes of the fake batch."""
     detector.eval()
     with torch.no_grad():
         samples = detector.test_step(
@@ -106,7 +106,7 @@ def predict(detector):
     ('faster-rcnn_modified_softmax', 'loss_cls', WeightNormLinear),
     ('faster-rcnn_arcface_logit', 'loss_cls', CosineLinear),
 ])
-def test_detector_learns_and_predicts(name, loss, head):
+def test_detector_trains_and_predicts(name, loss, head):
     detector = build(OURS / f'{name}.py')
     assert any(type(module) is head for module in detector.modules())
     optimizer = torch.optim.Adam(detector.parameters(), lr=1e-3)
@@ -126,14 +126,14 @@ def test_detector_learns_and_predicts(name, loss, head):
     assert found.labels[found.scores.argmax()] in labels
 
 
-def test_ccs_comes_beside_what_the_stock_head_learns_and_predicts():
+def test_ccs_adds_to_the_stock_head():
     stock, ours = build(FASTER_RCNN), build(OURS / 'faster-rcnn_ccs.py')
     ours.load_state_dict(stock.state_dict())
     expected, got = step(stock), step(ours)
     expected['loss'] += got['loss_ccs']
     assert 0 < got.pop('loss_ccs') < 1
     assert got == pytest.approx(expected, rel=1e-5)
-    # Stock detections are of all kinds of scores below the usual threshold.
+    # Stock detections have scores below the usual threshold.
     for detector in (stock, ours):
         detector.roi_head.test_cfg.score_thr = 0.0
     for one, other in zip(predict(stock), predict(ours)):
@@ -143,7 +143,7 @@ def test_ccs_comes_beside_what_the_stock_head_learns_and_predicts():
 
 
 def ccs_by_hand(head, features, rois, results, soft):
-    """The loss in plain Python, from the features of the RoIs."""
+    """The loss in plain Python, from the RoI features."""
     embeddings = features.flatten(1)
     for layer in head.shared_fcs:
         embeddings = layer(embeddings).relu()
@@ -167,7 +167,7 @@ def ccs_by_hand(head, features, rois, results, soft):
 
 @pytest.fixture
 def sampled():
-    """RoIs near objects and elsewhere, in two pictures."""
+    """RoIs near objects and elsewhere, in two images."""
     register_all_modules()
     gts, proposals = [], []
     first = [[5., 5, 45, 45], [50, 10, 90, 60]]
@@ -192,7 +192,7 @@ def test_ccs_takes_embeddings_class_vectors_and_iou(sampled, soft):
         fc_out_channels=16,
         num_classes=5,
         loss_ccs=dict(type='mmlosses.CCSLoss', soft=soft))
-    # As that of an averaged model: not what the first head sees counts.
+    # A copy, such as an averaged model, must use its own embeddings.
     twin = copy.deepcopy(head)
     for parameter in twin.parameters():
         torch.nn.init.normal_(parameter)
@@ -206,7 +206,7 @@ def test_ccs_takes_embeddings_class_vectors_and_iou(sampled, soft):
     for one in (twin, head):
         expected = ccs_by_hand(one, features, rois, results, soft)
         assert loss(one).item() == pytest.approx(expected, rel=1e-5)
-    # A validation loss is computed in the mode of prediction.
+    # ValLossHook computes the loss in evaluation mode.
     assert loss(head.eval()).item() == pytest.approx(expected, rel=1e-5)
     copy.deepcopy(head)
 
@@ -245,7 +245,7 @@ def corner_net():
     return build(OURS / 'cornernet_composite.py')
 
 
-def test_composite_of_two_stacks_is_stock_with_half_of_the_tags(corner_net):
+def test_two_stack_composite_halves_tag_losses(corner_net):
     stock = build(CORNERNET)
     corner_net.load_state_dict(stock.state_dict())
     expected, got = step(stock), step(corner_net)
@@ -263,7 +263,7 @@ def test_composite_of_two_stacks_is_stock_with_half_of_the_tags(corner_net):
 
 
 @pytest.mark.parametrize('num_items', [(1, 0), (0, 0)])
-def test_pictures_without_objects(corner_net, num_items):
+def test_images_without_objects(corner_net, num_items):
     losses = step(corner_net, num_items)
     assert all(math.isfinite(value) for value in losses.values())
     assert gradient_norm(corner_net.backbone) > 0
@@ -278,12 +278,12 @@ def test_composite_needs_embeddings():
 
 @pytest.fixture(scope='module')
 def faster_rcnn():
-    """A Faster R-CNN whose classifier and loss the tests replace."""
+    """A Faster R-CNN with replaceable classifier and loss."""
     return build(FASTER_RCNN)
 
 
 def with_classifier(detector, layer, loss='mmdet.CrossEntropyLoss', **kwargs):
-    """Losses and gradient of a step with another last layer and loss."""
+    """Losses and gradient of a step with another classifier and loss."""
     head = detector.roi_head.bbox_head
     layer.weight.data = head.fc_cls.weight.data
     head.fc_cls = layer
@@ -292,7 +292,7 @@ def with_classifier(detector, layer, loss='mmdet.CrossEntropyLoss', **kwargs):
     return losses, gradient_norm(detector)
 
 
-def test_cosine_linear_is_the_stock_layer_without_bias(faster_rcnn):
+def test_cosine_linear_matches_stock_layer_without_bias(faster_rcnn):
     layer = mmdet.models.layers.NormedLinear
     # onedl-mmdetection corrects the spelling.
     scale, = [
@@ -306,7 +306,7 @@ def test_cosine_linear_is_the_stock_layer_without_bias(faster_rcnn):
     assert norm == pytest.approx(expected_norm, rel=1e-3)
 
 
-def test_weight_norm_linear_is_linear_with_unit_vectors(faster_rcnn):
+def test_weight_norm_linear_matches_unit_vectors(faster_rcnn):
     got, _ = with_classifier(faster_rcnn, WeightNormLinear(*FC_CLS))
     vectors = faster_rcnn.roi_head.bbox_head.fc_cls.weight.data
     vectors /= vectors.norm(dim=1, keepdim=True)
@@ -315,7 +315,7 @@ def test_weight_norm_linear_is_linear_with_unit_vectors(faster_rcnn):
     assert got == pytest.approx(expected, rel=1e-4)
 
 
-def test_arcface_has_its_margin_in_the_detector(faster_rcnn):
+def test_arcface_margin_in_the_detector(faster_rcnn):
     layer = CosineLinear(*FC_CLS, scale=16)
     plain, _ = with_classifier(faster_rcnn, layer)
     losses = [
@@ -334,7 +334,7 @@ def test_arcface_has_its_margin_in_the_detector(faster_rcnn):
                                          ('arcface_logit', 32.0),
                                          ('modified_softmax', None),
                                          ('normface', 1.0)])
-def test_scores_of_the_stock_softmax_mean_something(name, scale):
+def test_stock_softmax_scores_pass_the_threshold(name, scale):
     register_all_modules()
     model = Config.fromfile(str(OURS / f'faster-rcnn_{name}.py')).model
     cfg = model.roi_head.bbox_head
@@ -343,7 +343,7 @@ def test_scores_of_the_stock_softmax_mean_something(name, scale):
         cfg.cls_predictor_cfg.scale = scale
     torch.manual_seed(0)
     head = MODELS.build(cfg)
-    # Features along the vectors of three classes and of the background.
+    # Features parallel to the vectors of three classes and of the background.
     vectors = head.fc_cls.weight.detach()
     features = 20 * torch.nn.functional.normalize(vectors[[7, 0, 79, 80]])
     roi = torch.tensor([[0., 10 * n, 10 * n, 10 * n + 9, 10 * n + 9]
@@ -355,7 +355,7 @@ def test_scores_of_the_stock_softmax_mean_something(name, scale):
         batch_img_metas=[dict(img_shape=(64, 64))],
         rcnn_test_cfg=model.test_cfg.rcnn)[0]
     if scale == 1.0:
-        # What happens without a scale: nothing passes the threshold.
+        # Without a scale, no score passes the threshold.
         assert len(found) == 0
     else:
         assert sorted(found.labels.tolist()) == [0, 7, 79]
@@ -363,7 +363,7 @@ def test_scores_of_the_stock_softmax_mean_something(name, scale):
 
 
 @pytest.mark.parametrize('layer', [WeightNormLinear, CosineLinear])
-def test_classifier_under_autocast_and_for_dead_features(layer):
+def test_classifier_under_autocast_and_at_zero_features(layer):
     torch.manual_seed(0)
     layer = layer(8, 3)
     assert list(layer.state_dict()) == ['weight']

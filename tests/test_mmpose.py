@@ -1,4 +1,4 @@
-"""The real thing: KLDiscretLoss in mmpose, on real pictures."""
+"""KLDiscretLoss in mmpose trainings on real images."""
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ SIZE = (144, 192)
 
 
 def small_config(coco, work_dir, epochs, loss=None):
-    """The config with a ResNet-18, small pictures and no augmentation."""
+    """The config with a ResNet-18, small images and no augmentation."""
     cfg = Config.fromfile(str(CONFIG))
     codec = dict(cfg.codec, input_size=SIZE)
     if loss is not None:
@@ -63,7 +63,7 @@ def small_config(coco, work_dir, epochs, loss=None):
 
 
 def train(cfg):
-    """Train; the loss of each iteration, and the metrics of the end."""
+    """Train; return the losses of all iterations and the final metrics."""
     runner = Runner.from_cfg(cfg)
     runner.train()
     scalars = runner.message_hub.log_scalars
@@ -73,8 +73,8 @@ def train(cfg):
     })
 
 
-def test_config_trains_with_the_tool_of_mmpose(coco, tmp_path):
-    """Nothing but the name in the config: no import, no custom_imports."""
+def test_config_trains_with_mmpose_tool(coco, tmp_path):
+    """The name in the config is enough: no import, no custom_imports."""
     assert 'import' not in CONFIG.read_text()
     tool = Path(mmpose.__file__).parent / '.mim/tools/train.py'
     done = subprocess.run([
@@ -96,8 +96,8 @@ def test_config_trains_with_the_tool_of_mmpose(coco, tmp_path):
     assert "type='mmlosses.KLDiscretLoss'" in done.stdout
 
 
-def test_same_curve_as_the_stock_loss(coco, tmp_path):
-    """From one seed, ten iterations: equal to 1e-5."""
+def test_matches_stock_loss_curve(coco, tmp_path):
+    """Same seed, ten iterations: equal to 1e-5."""
     curves = [
         train(small_config(coco, tmp_path / name, 5, loss))[0]
         for name, loss in (('ours', None), ('stock', STOCK))
@@ -109,8 +109,8 @@ def test_same_curve_as_the_stock_loss(coco, tmp_path):
     assert worst <= 1e-5
 
 
-def test_fits_the_pictures(coco, tmp_path):
-    """mmpose's own COCO metric, after 90 epochs on twelve people."""
+def test_overfits_the_images(coco, tmp_path):
+    """mmpose's COCO metric after 90 epochs on twelve people."""
     losses, metrics = train(small_config(coco, tmp_path / 'fit', 90))
     print(f'COCO AP {metrics["coco/AP"]:.3f}')
     assert losses[-1] < 0.1 * losses[0]

@@ -1,4 +1,4 @@
-"""Every config of configs/mmpose, in a real model of mmpose."""
+"""Every config of configs/mmpose trains and predicts in mmpose."""
 import copy
 import math
 import re
@@ -30,7 +30,7 @@ from mmlosses.heads.rle import densest
 CONFIGS = {path.stem: path for path in ROOT.glob('configs/mmpose/*.py')}
 SIMCC = ('mmpose::body_2d_keypoint/simcc/coco/'
          'simcc_res50_8xb64-210e_coco-256x192.py')
-# Losses that are not those of the stock config; all others give its numbers.
+# Losses that differ from the stock config's; all others match its values.
 OTHERS = {
     'td-hm_res50_direction_coco-256x192': ['loss_direction'],
     'td-reg_res50_propel_coco-256x192': ['loss_kpt'],
@@ -42,7 +42,7 @@ OTHERS = {
 
 
 def walk(node):
-    """All dicts within a config."""
+    """All dicts in a config."""
     if isinstance(node, dict):
         yield node
         node = list(node.values())
@@ -52,7 +52,7 @@ def walk(node):
 
 
 def resize(cfg, size, heatmap_size):
-    """Change the size of the pictures, and of the heatmaps where any are."""
+    """Change the size of images and heatmaps."""
     for node in walk([cfg.model, cfg.train_dataloader]):
         if 'input_size' in node:
             node.input_size = size
@@ -61,7 +61,7 @@ def resize(cfg, size, heatmap_size):
 
 
 def shrink(cfg):
-    """Small backbones and pictures; no checkpoint is loaded."""
+    """Use small backbones and images; load no checkpoint."""
     model = cfg.model
     for node in walk(model):
         if node.get('init_cfg', {}).get('type') == 'Pretrained':
@@ -73,7 +73,7 @@ def shrink(cfg):
         model.backbone.depth = 18
         model.head.in_channels = 512
     elif name == 'mmpretrain.VisionTransformer':
-        # mmpretrain may not be there; the stage with the same stride.
+        # mmpretrain may be missing; use a stage with the same stride.
         model.backbone = dict(type='ResNet', depth=18, out_indices=(2, ))
         model.head.in_channels = 256
     elif name == 'HRNet':
@@ -87,19 +87,19 @@ def shrink(cfg):
         resize(cfg, (96, 128), (12, 16))
     if model.type == 'BottomupPoseEstimator':
         resize(cfg, (128, 128), (32, 32))
-        # What is not trained yet is predicted too.
+        # Keep predictions of an untrained model.
         model.test_cfg.update(score_thr=0.0, score_threshold=0.0)
         if model.head.type == 'DEKRHead':
             model.head.decoder.decode_thr = -1.0
         if model.head.type == 'CIDHead':
             loss = model.head.decoupled_heatmap_loss
             if loss.type == 'mmlosses.GaussianFocalLoss':
-                # It is one for each pixel.
+                # One per pixel.
                 loss.loss_weight *= (32 * 32) / (128 * 128)
 
 
 def stock_of(stem):
-    """The config that one inherits, or that the lazy one is written from."""
+    """The base of a config, or the original of a lazy one."""
     base = re.search(r"^_base_ = '(.*?)'", CONFIGS[stem].read_text(), re.M)
     base = base.group(1) if base else SIMCC
     cfg = Config.fromstring(f"_base_ = '{base}'", '.py')
@@ -117,7 +117,7 @@ def build(cfg):
 
 
 def fake_batch(cfg):
-    """What the pipeline of a config makes of two random pictures."""
+    """Two random images through the pipeline of a config."""
     init_default_scope('mmpose')
     bottom_up = cfg.model.type == 'BottomupPoseEstimator'
     people = 2 if bottom_up else 1
@@ -153,7 +153,7 @@ def fake_batch(cfg):
             bbox_score=np.ones(people, np.float32),
             skeleton_links=links)
         if i == 1:
-            # Another pose: all samples of mmpose's function have the same.
+            # Another pose: mmpose's function gives all samples the same.
             sample['keypoints'][..., 0] = 127 - sample['keypoints'][..., 0]
             sample['bbox'][:, ::2] = 127 - sample['bbox'][:, ::-2]
             sample['bbox_center'][:, 0] = 127 - sample['bbox_center'][:, 0]
@@ -164,7 +164,7 @@ def fake_batch(cfg):
 
 
 def step(model, samples):
-    """Losses of a step, and the gradient's squared norm in the backbone."""
+    """Losses of a step, and the backbone's squared gradient norm."""
     batch = pseudo_collate(copy.deepcopy(samples))
     batch = model.data_preprocessor(batch, True)
     torch.manual_seed(0)
@@ -180,7 +180,7 @@ def step(model, samples):
 
 
 def predict(model, samples):
-    """The predictions of pictures, one by one, as some heads need it."""
+    """Predictions image by image, as some heads require."""
     model.eval()
     results = []
     with torch.no_grad():
@@ -198,7 +198,7 @@ def trained(request):
     cfg = Config.fromfile(CONFIGS[request.param])
     model = build(cfg)
     if hasattr(model.head, 'use_aux_loss'):
-        # As in the last epochs, where a hook sets it.
+        # Set by a hook in the last epochs.
         model.head.use_aux_loss = True
     samples = fake_batch(cfg)
     before = copy.deepcopy(model.state_dict())
@@ -219,8 +219,8 @@ def test_trains(trained):
     assert 0 < norm < 1e8
 
 
-def test_same_as_stock(trained):
-    """From the same parameters, but for the losses that are others."""
+def test_matches_stock(trained):
+    """With the same parameters, except for losses that differ."""
     stem, model, samples, before, losses, norm = trained
     others = OTHERS.get(stem, [])
     if others == ['loss_kpt']:
@@ -250,13 +250,13 @@ def test_predicts(trained):
 
 
 def fit(stem, iterations):
-    """Train a model on its fake batch; the losses of each iteration."""
+    """Train a model on its fake batch; the losses of all iterations."""
     cfg = Config.fromfile(CONFIGS[stem])
     model, samples = build(cfg), fake_batch(cfg)
     model.test_cfg.flip_test = False
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            # Predict with what the last step was normalised with.
+            # Predict with the statistics of the last step.
             module.momentum = 1.0
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     curve = []
@@ -267,7 +267,7 @@ def fit(stem, iterations):
 
 
 def test_direction_head_learns_directions():
-    """Of limbs that are mirrored from one sample to the other."""
+    """For limbs that are mirrored between the samples."""
     model, samples, curve = fit('td-hm_res50_direction_coco-256x192', 30)
     name = 'loss_direction'
     assert curve[-1][name] < 0.4 * curve[0][name]
@@ -299,12 +299,12 @@ def test_mixture_head_learns():
     print(f'median error {np.median(errors):.1f} of 128 pixels, '
           f'median score {np.median(scores):.3f}')
     assert np.median(errors) < 10
-    # The best deviation is that of the target, 0.05.
+    # The best standard deviation is the target's, 0.05.
     assert np.median(scores) == pytest.approx(0.95, abs=0.03)
 
 
-def test_mixture_of_one_is_the_head_of_mmpose():
-    """One Gaussian, and the loss with the call of mmpose's head."""
+def test_mixture_of_one_matches_rle_head():
+    """One Gaussian, and the loss in the call of mmpose's head."""
     cfg = Config.fromfile(CONFIGS['td-reg_res50_propel_coco-256x192'])
     model, samples = build(cfg), fake_batch(cfg)
     head = copy.deepcopy(cfg.model.head)
@@ -335,7 +335,7 @@ def yoloxpose():
 
 
 @pytest.mark.parametrize('name', [case.loss.__name__ for case in CASES])
-def test_yoloxpose_learns_from_every_box_loss(yoloxpose, name):
+def test_yoloxpose_trains_with_every_box_loss(yoloxpose, name):
     model, samples = yoloxpose
     model.head.loss_bbox = MODELS.build(
         dict(type=f'mmlosses.{name}', reduction='sum'))
@@ -344,7 +344,7 @@ def test_yoloxpose_learns_from_every_box_loss(yoloxpose, name):
     assert math.isfinite(losses['loss']) and 0 < norm < 1e8
 
 
-def test_readme_says_which_are_the_same():
+def test_readme_lists_configs_that_match_stock():
     text = (ROOT / 'configs/mmpose/README.md').read_text()
     rows = re.findall(r'^\|.*\]\((.*)\.py\) \| (.*?) \|', text, re.M)
     assert {stem for stem, _ in rows} == set(CONFIGS)
@@ -360,14 +360,14 @@ def test_direction_head_needs_its_codec():
 
 
 def test_densest_gaussian():
-    """Two wide ones at one place beat a lone one; a needle beats both."""
+    """Two wide Gaussians together beat one; a narrow one beats both."""
     wide, needle = [0.5, 0.5, -1.0, -1.0], [0.9, 0.9, -5.0, -5.0]
     lone = [0.1, 0.1, -1.0, -1.0]
     mixtures = torch.tensor([[lone, wide, wide], [lone, needle, wide]])
     assert densest(mixtures).tolist() == torch.tensor([wide, needle]).tolist()
 
 
-def test_targets_of_directions():
+def test_direction_targets():
     codec = LimbDirectionHeatmap(
         limbs=[(0, 1), (1, 0), (1, 2), (2, 3)],
         input_size=(64, 64),
@@ -377,13 +377,13 @@ def test_targets_of_directions():
     encoded = codec.encode(keypoints, np.ones((1, 4), np.float32))
     right, left, down, _ = encoded['limb_directions'][0]
     np.testing.assert_allclose([right, left, down], [[1, 0], [-1, 0], [0, 1]])
-    # From (2, 5) to (10, 5), and what is not farther than 1.
+    # From (2, 5) to (10, 5), and everything within distance 1.
     masks = encoded['limb_masks']
     rows, columns = np.nonzero(masks[0])
     assert set(rows) == {4, 5, 6} and masks[0].sum() == 3 * 9 + 2
     assert columns.min() == 1 and columns.max() == 11
     np.testing.assert_array_equal(masks[0], masks[1])
-    # Both ends at one place; then one end is not visible.
+    # Coinciding ends; then one invisible end.
     assert masks[3].sum() == 0 < masks[2].sum()
     encoded = codec.encode(keypoints, np.array([[1, 1, 0, 1.]]))
     assert [mask.any() for mask in encoded['limb_masks']] == [1, 1, 0, 0]

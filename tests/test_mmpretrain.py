@@ -1,4 +1,4 @@
-"""Classifiers of mmpretrain find the losses by name, too."""
+"""Losses resolve by name in mmpretrain's classifiers."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,7 @@ def test_classifier(loss, smoothing):
                     num_classes=5,
                     in_channels=512,
                     loss=loss))))
-    model.eval()  # the same statistics twice
+    model.eval()  # fixed statistics
     inputs, labels = torch.rand(3, 3, 32, 32), torch.tensor([0, 4, 2])
     samples = [DataSample().set_gt_label(label) for label in labels]
     got = model.loss(inputs, samples)['loss']

@@ -31,13 +31,13 @@ def mixture(batch, components, n, seed=0):
 
 
 def density(mean, std):
-    """The density of an equal mixture, as a function of a point."""
+    """The density of a mixture with equal weights."""
     mean, std = mean.numpy(), std.numpy()
     return lambda *x: norm.pdf(np.array(x), mean, std).prod(-1).mean()
 
 
-def seed_loss(mean, std, target, sigma):
-    """The formula of the seed in plain Python, with variances in G and H."""
+def tutorial_loss(mean, std, target, sigma):
+    """The tutorial's formula in plain Python, with variances in G and H."""
     components, n = len(mean), len(target)
 
     def g(mean_1, var_1, mean_2, var_2):
@@ -66,7 +66,7 @@ def seed_loss(mean, std, target, sigma):
 
 @pytest.mark.parametrize('sigma', [0.3, 1.0])
 @pytest.mark.parametrize('components', [1, 2])
-def test_quadrature_in_one_dimension(components, sigma):
+def test_matches_quadrature_in_one_dimension(components, sigma):
     mean, std, target = mixture(1, components, 1)
     f = density(target, target.new_tensor([sigma]))
     g = density(mean[0], std[0])
@@ -84,12 +84,12 @@ def test_quadrature_in_one_dimension(components, sigma):
     assert got.item() == pytest.approx(-math.log(2 * fg / (ff + gg)), rel=1e-8)
 
 
-def test_quadrature_in_two_dimensions():
+def test_matches_quadrature_in_two_dimensions():
     mean = torch.tensor([[[0.3, -0.2], [-0.1, 0.4]]], dtype=torch.float64)
     std = torch.tensor([[[0.7, 0.5], [0.4, 0.6]]], dtype=torch.float64)
     target = torch.tensor([[0.1, 0.2]], dtype=torch.float64)
     sigma = [0.5, 0.8]
-    # On a grid: the trapezoidal rule is exact to rounding for Gaussians.
+    # On a grid the trapezoidal rule is exact to rounding for Gaussians.
     x, step = np.linspace(-6, 6, 601, retstep=True)
     grid = np.stack(np.meshgrid(x, x, indexing='ij'), -1)[..., None, :]
     f = norm.pdf(grid, target.numpy(), sigma).prod(-1).mean(-1)
@@ -97,7 +97,7 @@ def test_quadrature_in_two_dimensions():
     fg, ff, gg = [(a * b).sum() * step**2 for a, b in ((f, g), (f, f), (g, g))]
     got = propel_loss(torch.cat([mean, std], -1), target, sigma)
     assert got.item() == pytest.approx(-math.log(2 * fg / (ff + gg)), rel=1e-9)
-    # The grid itself, for one integral, by adaptive quadrature.
+    # Validate the grid for one integral by adaptive quadrature.
     f, g = density(target, torch.tensor(sigma)), density(mean[0], std[0])
     adaptive, _ = dblquad(
         lambda y, x: f(x, y) * g(x, y), -4, 4, -4, 4, epsabs=1e-5)
@@ -106,18 +106,18 @@ def test_quadrature_in_two_dimensions():
 
 @pytest.mark.parametrize('n', [1, 2, 3, 6])
 @pytest.mark.parametrize('components', [1, 2, 5])
-def test_number_of_the_seed(components, n):
+def test_matches_tutorial_formula(components, n):
     mean, std, target = mixture(4, components, n)
     sigma = [0.3 + 0.1 * d for d in range(n)]
     got = propel_loss(torch.cat([mean, std], -1), target, sigma)
     for b in range(4):
-        expected = seed_loss(mean[b].tolist(), std[b].tolist(),
-                             target[b].tolist(), sigma)
+        expected = tutorial_loss(mean[b].tolist(), std[b].tolist(),
+                                 target[b].tolist(), sigma)
         assert got[b].item() == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize('scale', RAW)
-def test_scales_are_ways_to_write_deviations(scale):
+def test_scales_parametrise_deviations(scale):
     mean, std, target = mixture(4, 3, 2)
     expected = propel_loss(torch.cat([mean, std], -1), target, 0.3)
     got = propel_loss(
@@ -125,7 +125,7 @@ def test_scales_are_ways_to_write_deviations(scale):
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=0)
 
 
-def test_sign_of_a_deviation_does_not_count():
+def test_deviation_sign_is_ignored():
     mean, std, target = mixture(4, 3, 2)
     got, expected = [
         PROPELLoss()(torch.cat([mean, sign * std], -1), target)
@@ -134,7 +134,7 @@ def test_sign_of_a_deviation_does_not_count():
     torch.testing.assert_close(got, expected)
 
 
-def test_one_sigma_is_that_of_each_dimension():
+def test_scalar_sigma_applies_to_each_dimension():
     mean, std, target = mixture(4, 3, 2)
     pred = torch.cat([mean, std], -1)
     expected = PROPELLoss(0.3)(pred, target)
@@ -184,7 +184,7 @@ def test_upstream_learns_the_wrong_deviation(n, sigma, upstream):
 
 @pytest.mark.parametrize('n', [1, 2, 3])
 @pytest.mark.parametrize('components', [2, 3, 5])
-def test_compat_is_the_published_package(components, n):
+def test_compat_matches_torchpropel(components, n):
     propel = pytest.importorskip('torchpropel.propel')
     mean, std, target = mixture(4, components, n)
     pred = torch.cat([mean, std], -1).requires_grad_()
@@ -199,7 +199,7 @@ def test_compat_is_the_published_package(components, n):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
 
 
-def test_published_package_fails_for_one_component_and_far_targets():
+def test_torchpropel_fails_for_one_component_and_far_targets():
     propel = pytest.importorskip('torchpropel.propel')
     pred = torch.tensor([[[0.0, 0.2]]])
     with pytest.raises((RuntimeError, IndexError)):
@@ -210,7 +210,7 @@ def test_published_package_fails_for_one_component_and_far_targets():
     assert torch.isfinite(PROPELLoss(0.2)(pred, far))
 
 
-def test_compat_for_one_dimension_is_the_loss_in_another_base():
+def test_compat_in_one_dimension_rescales_the_loss():
     mean, std, target = mixture(4, 3, 1)
     pred = torch.cat([mean, std], -1)
     torch.testing.assert_close(
@@ -221,7 +221,7 @@ def test_compat_for_one_dimension_is_the_loss_in_another_base():
 @pytest.mark.parametrize('scale', RAW)
 @pytest.mark.parametrize('distance', [1, 100, 1000])
 def test_far_targets_are_finite_in_float32(distance, scale):
-    """In units of sigma; upstream is inf from 12.5 on."""
+    """In units of sigma; torchpropel gives inf from 12.5 on."""
     std = torch.full((1, 2, 3), 0.1)
     mean = torch.zeros(1, 2, 3)
     mean[:, 1] = 0.01
@@ -230,7 +230,7 @@ def test_far_targets_are_finite_in_float32(distance, scale):
     got = PROPELLoss(0.1, scale)(pred, target)
     got.backward()
     assert torch.isfinite(got) and torch.isfinite(pred.grad).all()
-    # The exponent of a product of two Gaussians, but for a constant.
+    # The exponent of a product of two Gaussians, up to a constant.
     if distance > 1:
         assert got.item() == pytest.approx(
             3 * distance**2 / 4, rel=0.1 if distance == 100 else 0.01)
@@ -251,7 +251,7 @@ def test_any_raw_scale_is_finite(raw, scale):
 @pytest.mark.parametrize('std', [0.0, 1e-12, 1e15, 1e25])
 @pytest.mark.parametrize('distance', [1e3, 1e8, 1e14])
 def test_far_components_are_finite_in_float32(distance, std):
-    """A pair whose overlap is nothing has no gradient, not 0 times inf."""
+    """A pair without overlap has gradient 0, not 0 times inf."""
     mean = torch.tensor([[[0.01], [1.0]]]) * torch.tensor([1, distance])[:,
                                                                          None]
     pred = torch.cat([mean, torch.full_like(mean, std)], -1).requires_grad_()
@@ -271,7 +271,7 @@ def test_far_components_are_finite_in_float32(distance, std):
 
 @pytest.mark.parametrize('components', [2, 3, 4, 7])
 def test_every_pair_counts_once(components):
-    """Against all ordered pairs, the own ones included."""
+    """Against a sum over all ordered pairs, including i = j."""
     mean, std, target = mixture(1, components, 2)
     f = torch.distributions.Normal
     between = f(mean[0, :, None],
@@ -285,8 +285,8 @@ def test_every_pair_counts_once(components):
     torch.testing.assert_close(got[0], expected, rtol=1e-10, atol=0)
 
 
-def test_deviations_shrinking_to_zero():
-    """The loss rises to that of the least deviation, and stays there."""
+def test_tiny_deviations():
+    """The loss rises to that of the smallest deviation and stays there."""
     std = torch.logspace(-8, 0, 9)
     pred = torch.stack([torch.zeros(9), 0.1 * std], -1)[:, None]
     got = PROPELLoss(reduction='none')(pred, torch.zeros(9, 1))
@@ -307,7 +307,7 @@ def test_properties(components, n, sigma, factor, shift, seed):
     pred = torch.cat([mean, std], -1)
     got = propel_loss(pred, target, sigma)
     assert (got >= -1e-12).all()
-    # Neither the order of the components counts nor the origin or the unit.
+    # Invariant to the order of components, the origin and the unit.
     for other, other_target, other_sigma in ((pred.flip(1), target, sigma),
                                              (torch.cat([mean + shift, std],
                                                         -1), target + shift,
@@ -318,7 +318,7 @@ def test_properties(components, n, sigma, factor, shift, seed):
                                                           1), target, sigma)):
         torch.testing.assert_close(
             propel_loss(other, other_target, other_sigma), got)
-    # Swapping a single Gaussian with the target changes nothing.
+    # Symmetric in a single Gaussian and the target.
     if components == 1:
         swapped = [
             propel_loss(
@@ -330,8 +330,8 @@ def test_properties(components, n, sigma, factor, shift, seed):
         torch.testing.assert_close(torch.cat(swapped), got)
 
 
-def test_training_finds_the_target():
-    """Upstream's own check: 1000 steps at sigma 0.2, loss below 0.3."""
+def test_training_converges():
+    """torchpropel's own check: 1000 steps at sigma 0.2, loss below 0.3."""
     generator = torch.Generator().manual_seed(0)
     target = torch.rand(2, 3, generator=generator)
     pred = torch.rand(2, 2, 6, generator=generator).requires_grad_()
@@ -357,7 +357,7 @@ def test_keypoints_are_single_gaussians():
         torch.testing.assert_close(got[:, k], expected)
 
 
-def test_call_of_the_rle_head():
+def test_rle_head_call():
     """Positional, with slices of one output and weights (N, K, 1)."""
     stock = pytest.importorskip('mmpose.models.heads')
     head = stock.RLEHead(
@@ -391,7 +391,7 @@ def test_scales_compile_to_one_graph(scale):
     torch.testing.assert_close(compiled(pred, target), loss(pred, target))
 
 
-def test_softplus_is_of_the_deviation():
+def test_softplus_gives_the_deviation():
     pred = torch.tensor([[[0.3, -1.0]]])
     target = torch.zeros(1, 1)
     expected = PROPELLoss()(torch.stack(
@@ -400,7 +400,7 @@ def test_softplus_is_of_the_deviation():
         PROPELLoss(scale='softplus')(pred, target), expected)
 
 
-def test_nothing_to_learn_but_the_network():
+def test_loss_has_no_parameters():
     loss = PROPELLoss([0.1, 0.2])
     assert not list(loss.parameters()) and not loss.state_dict()
 

@@ -1,8 +1,8 @@
-"""What holds for every loss, whatever it is called with.
+"""Properties of every loss, for any arguments.
 
-Hypothesis draws the arguments of the loss, the batch, its dtype and numbers,
-the weight and the reduction. ``--hypothesis-profile=thorough`` tries far more
-of them.
+Hypothesis draws the arguments of the loss, the batch, its dtype and values,
+the weight and the reduction. ``--hypothesis-profile=thorough`` runs many more
+examples.
 """
 import dataclasses
 import functools
@@ -15,17 +15,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmlosses import losses
+from mmlosses.core.reduction import EPS
+from mmlosses.core.tensors import compute_dtype, map_tensors
 from mmlosses.losses import BaseLoss
-from mmlosses.losses.reduction import EPS, compute_dtype, map_tensors
 from mmlosses.testing import LossCase
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# Those in which two ways to compute a number can be compared.
+# Dtypes precise enough to compare two computations.
 EXACT_DTYPES = DTYPES[2:]
 WEIGHT_DTYPES = (*DTYPES, torch.int64, torch.bool)
 REDUCTIONS = ('mean', 'sum', 'none')
 
-# Built once: they keep no state in evaluation mode, and seeding is slow.
+# Built once: stateless in evaluation mode, and seeding is slow.
 LOSSES = {}
 
 
@@ -37,20 +38,20 @@ def build(case, kwargs, dtype=torch.float32):
 
 
 def arguments(case, exclude):
-    """The arguments of a loss: the default ones, or one of them another."""
+    """The arguments of a loss, with at most one non-default."""
     both = [kwargs for pair in case.arguments.values() for kwargs in pair]
     return [
         kwargs for kwargs in [{}, *both] if not exclude(build(case, kwargs))
     ]
 
 
-def nothing(loss):
-    """Excluded where a property holds for all losses."""
+def no_exclusion(loss):
+    """No exceptions: the property holds for all losses."""
     return None
 
 
-def drawn(exclude=nothing, cases=CASES):
-    """Draw the rest of a test, an eighth as often as other tests do."""
+def drawn(exclude=no_exclusion, cases=CASES):
+    """Run a test with an eighth of the usual examples."""
     few = settings(
         max_examples=max(settings.default.max_examples // 8, 1), deadline=None)
 
@@ -63,11 +64,11 @@ def drawn(exclude=nothing, cases=CASES):
     return decorate
 
 
-# What a property does not hold for, by what the formula says.
+# The reasons why a formula lacks a property.
 
 
 def couples_samples(loss):
-    """Why the loss of a sample depends on the other samples of the batch."""
+    """Why the loss of a sample depends on the rest of the batch."""
     if isinstance(loss, losses.BalancedBCELoss):
         return 'negatives are mined among those of the whole batch'
     if isinstance(loss, losses.CornerNetLoss):
@@ -78,7 +79,7 @@ def couples_samples(loss):
 
 
 def mean_grows_with_batch(loss):
-    """Why the mean changes where each sample is there twice."""
+    """Why repeating each sample changes the mean."""
     if isinstance(loss,
                   (losses.AssociativeEmbeddingLoss, losses.CornerNetLoss)):
         return 'adds the pull and push of the images, as CornerNet does'
@@ -93,7 +94,7 @@ def mean_grows_with_batch(loss):
 
 
 def may_be_negative(loss):
-    """Why the loss has no lower bound of 0."""
+    """Why the loss may be negative."""
     if isinstance(loss, losses.PROPELLoss) and loss.compat is not None:
         return 'torchpropel takes the target for one-dimensional'
     if isinstance(loss, losses.IoULoss) and loss.eps > 1:
@@ -104,14 +105,14 @@ def may_be_negative(loss):
 
 
 def target_has_no_gradient(loss):
-    """Why the gradient of the target need not be finite."""
+    """Why the target gradient need not be finite."""
     if isinstance(loss, losses.BalancedBCELoss) and not loss.use_sigmoid:
         return "torch's own, log(1 - p) - log p, is infinite for p = 0 and 1"
     return None
 
 
 def takes_probabilities(loss):
-    """Whether predictions are probabilities, and not free numbers."""
+    """True if predictions are probabilities."""
     if getattr(loss, 'activated', False):
         return True
     of_maps = (losses.GaussianFocalLoss, losses.BalancedBCELoss,
@@ -122,7 +123,7 @@ def takes_probabilities(loss):
 
 
 def takes_any_target(loss):
-    """Whether targets are numbers without bounds."""
+    """True if targets are unbounded."""
     regression = (losses.L1Loss, losses.MSELoss, losses.SmoothL1Loss,
                   losses.AngularLoss, losses.PROPELLoss)
     return isinstance(loss, regression) or hasattr(loss, 'box_loss')
@@ -130,7 +131,7 @@ def takes_any_target(loss):
 
 @dataclasses.dataclass
 class Call:
-    """A loss and what it is called with."""
+    """A loss and the arguments of a call."""
     case: LossCase = dataclasses.field(repr=False)
     kwargs: dict
     dtype: torch.dtype
@@ -158,13 +159,13 @@ class Call:
 
     @functools.cached_property
     def shape(self):
-        """Of the unreduced loss, which arguments of the loss may change."""
+        """Shape of the unreduced loss, which arguments may change."""
         with torch.no_grad():
             return tuple(self().shape)
 
 
 def seed_with(number):
-    """As ``torch.manual_seed``, which takes longer than most losses."""
+    """A fast ``torch.manual_seed``."""
     torch.default_generator.manual_seed(number)
 
 
@@ -177,7 +178,7 @@ def floating(tensors) -> List[torch.Tensor]:
 
 
 def gradients(value, tensors):
-    """The gradients of a value, 0 where it does not depend on a tensor."""
+    """The gradients of a value, 0 for unused tensors."""
     got = torch.autograd.grad(value.sum(), tensors, allow_unused=True)
     return [
         torch.zeros_like(x) if grad is None else grad
@@ -194,15 +195,15 @@ def leaf(tensors):
     return map_floats(lambda x: x.detach().clone().requires_grad_(), tensors)
 
 
-def same(got, expected, exact=False, rtol=None):
-    """Compare numbers, up to the rounding of their dtype or to the bit."""
+def assert_same(got, expected, exact=False, rtol=None):
+    """Compare up to rounding of the dtype, or exactly."""
     double = got.dtype == torch.float64
     rtol = rtol or (1e-9 if double else 1e-4)
     if exact:
-        # Also where half precision cannot hold a gradient.
+        # Half precision may be unable to hold a gradient.
         torch.testing.assert_close(got, expected, rtol=0, atol=0)
         return
-    # Terms cancel: small numbers are the differences of greater ones.
+    # Cancellation: small values are differences of large ones.
     atol = rtol * max(1.0, float(
         expected.detach().abs().max())) if expected.numel() else 0
     torch.testing.assert_close(got, expected, rtol=rtol, atol=atol)
@@ -212,11 +213,11 @@ def same(got, expected, exact=False, rtol=None):
 def calls(draw,
           case,
           dtypes=DTYPES,
-          exclude=nothing,
+          exclude=no_exclusion,
           least=0,
           extreme=False,
           **kwargs):
-    """A call of a loss, with one of its arguments other than the default."""
+    """A call of a loss with at most one non-default argument."""
     kwargs = {**draw(st.sampled_from(arguments(case, exclude))), **kwargs}
     dtype = draw(st.sampled_from(dtypes))
     batch = draw(st.integers(least, 7))
@@ -247,7 +248,7 @@ def calls(draw,
     return Call(case, kwargs, dtype, pred, target)
 
 
-# Whatever half precision holds, and what the square of still is a number.
+# Representable in half precision, with a finite square.
 extremes = st.one_of(
     st.floats(width=16, allow_nan=False, allow_infinity=False),
     st.sampled_from([0.0, 1e-7, 1e-20, 1e-38, 1e9, -1e9]))
@@ -255,7 +256,7 @@ extremes = st.one_of(
 
 @st.composite
 def weights(draw, shape, least=0.0, dtypes=WEIGHT_DTYPES):
-    """A weight of any shape that is broadcast, and the same written out."""
+    """A weight of any broadcastable shape, and the same expanded."""
     axes = list(shape[:draw(st.integers(0, len(shape)))])
     axes = [size if draw(st.booleans()) else 1 for size in axes]
     axes += [1] * draw(st.integers(0, 2))
@@ -279,7 +280,7 @@ def factors(number):
 
 
 @drawn()
-def test_a_weight_multiplies_the_elements(case, data):
+def test_weight_multiplies_the_elements(case, data):
     """Of any shape and dtype; so does its gradient; 0 removes."""
     call = data.draw(calls(case, EXACT_DTYPES))
     least = 0.1 if couples_samples(call.loss) else 0.0
@@ -289,16 +290,16 @@ def test_a_weight_multiplies_the_elements(case, data):
     elements, got = call(pred=pred), call(weight, pred=pred)
     assert elements.shape == got.shape == call.shape
     expected = elements * full.to(elements.dtype)
-    same(got, expected)
+    assert_same(got, expected)
     for one, other in zip(
             gradients(got, as_list(pred)), gradients(expected, as_list(pred))):
-        same(one, other)
-    same(call(weight, pred=pred, reduction='sum'), expected.sum())
+        assert_same(one, other)
+    assert_same(call(weight, pred=pred, reduction='sum'), expected.sum())
 
 
 @drawn()
 def test_linear_in_the_weight(case, data):
-    """For every reduction, as long as no weight is 0."""
+    """For every reduction, if no weight is 0."""
     call = data.draw(calls(case, EXACT_DTYPES))
     reduction = data.draw(st.sampled_from(REDUCTIONS))
     (_, one), (_, other) = [
@@ -308,15 +309,15 @@ def test_linear_in_the_weight(case, data):
     got = call(2 * one + 3 * other, pred=pred, reduction=reduction)
     expected = (2 * call(one, pred=pred, reduction=reduction) +
                 3 * call(other, pred=pred, reduction=reduction))
-    same(got, expected)
+    assert_same(got, expected)
     for a, b in zip(
             gradients(got, as_list(pred)), gradients(expected, as_list(pred))):
-        same(a, b)
+        assert_same(a, b)
 
 
 @drawn()
-def test_samples_in_another_order(case, data):
-    """The elements and gradients move with them, the mean stays."""
+def test_permutation_equivariance(case, data):
+    """Elements and gradients are permuted, the mean is unchanged."""
     call = data.draw(calls(case, EXACT_DTYPES, least=2))
     order = torch.tensor(data.draw(st.permutations(range(call.batch))))
     weight, full = data.draw(weights(call.shape, 0.1, [call.dtype]))
@@ -328,18 +329,18 @@ def test_samples_in_another_order(case, data):
     moved = leaf(moved)
     elements = call(full, pred=pred)
     got = call(full[order], pred=moved, target=target)
-    same(got, elements[order])
+    assert_same(got, elements[order])
     for one, other in zip(
             gradients(got, as_list(moved)), gradients(elements,
                                                       as_list(pred))):
-        same(one, other[order])
-    same(
+        assert_same(one, other[order])
+    assert_same(
         call(full[order], pred=moved, target=target, reduction='mean'),
         call(full, pred=pred, reduction='mean'))
 
 
 @drawn(exclude=mean_grows_with_batch)
-def test_the_mean_of_a_batch_that_is_repeated(case, data):
+def test_mean_of_a_repeated_batch(case, data):
     call = data.draw(calls(case, EXACT_DTYPES, mean_grows_with_batch, least=1))
     times = data.draw(st.integers(2, 3))
     _, weight = data.draw(weights(call.shape, 0.1, [call.dtype]))
@@ -352,16 +353,16 @@ def test_the_mean_of_a_batch_that_is_repeated(case, data):
         pred=pred,
         target=target,
         reduction='mean')
-    # Beside the number of what is not ignored there is mmdet's epsilon.
-    same(
+    # mmdet adds an epsilon to the number of non-ignored elements.
+    assert_same(
         got,
         call(weight, reduction='mean'),
         rtol=1e-4 if got.dtype == torch.float32 else EPS)
 
 
 @drawn(exclude=couples_samples)
-def test_a_sample_alone(case, data):
-    """An element does not depend on the samples beside it."""
+def test_samples_are_independent(case, data):
+    """An element does not depend on the other samples."""
     call = data.draw(calls(case, EXACT_DTYPES, couples_samples, least=1))
     elements = call()
     for i in range(call.batch):
@@ -369,7 +370,7 @@ def test_a_sample_alone(case, data):
             map_tensors(lambda x: x[i:i + 1], x)
             for x in (call.pred, call.target)
         ]
-        same(call(pred=pred, target=target), elements[i:i + 1])
+        assert_same(call(pred=pred, target=target), elements[i:i + 1])
 
 
 @drawn(may_be_negative, [case for case in CASES if case.non_negative])
@@ -379,7 +380,7 @@ def test_never_negative(case, data):
             case, exclude=may_be_negative, extreme=True,
             **case.perfect_kwargs))
     got = call()
-    # Rounding, of numbers up to 1 that are subtracted.
+    # Rounding of subtracted values up to 1.
     assert (got >= -1e-6).all(), got
 
 
@@ -399,11 +400,11 @@ def test_zero_at_the_optimum(case, data):
 
 
 @drawn()
-def test_everything_is_finite(case, data):
-    """The value and all gradients, for any numbers and any weight."""
+def test_value_and_gradients_are_finite(case, data):
+    """Value and gradients, for any prediction and weight."""
     call = data.draw(calls(case, extreme=True))
     reduction = data.draw(st.sampled_from(REDUCTIONS))
-    # Numbers of half precision, whose gradients may be more than it holds.
+    # Half-precision values, whose gradients may exceed its range.
     dtype = compute_dtype(call.dtype)
     weight, _ = data.draw(weights(call.shape, dtypes=[dtype]))
     if data.draw(st.booleans()):
@@ -426,7 +427,7 @@ def test_everything_is_finite(case, data):
 
 @drawn()
 def test_half_precision_is_computed_in_float32(case, data):
-    """To the bit, under autocast too; float64 stays."""
+    """Bit-exact, also under autocast; float64 is kept."""
     call = data.draw(calls(case))
     dtype = compute_dtype(call.dtype)
     pred, target = [
@@ -437,7 +438,7 @@ def test_half_precision_is_computed_in_float32(case, data):
             'cpu', dtype=torch.bfloat16, enabled=data.draw(st.booleans())):
         got = call()
     assert got.dtype == dtype
-    same(got, expected, exact=True)
+    assert_same(got, expected, exact=True)
 
 
 @drawn()
@@ -448,11 +449,11 @@ def test_any_kind_of_avg_factor(case, data):
     factor = data.draw(factors(number))
     got = call(weight, factor, reduction='mean')
     assert got.ndim == 0
-    same(got, call(weight, reduction='sum') / (number + EPS))
+    assert_same(got, call(weight, reduction='sum') / (number + EPS))
 
 
 @drawn()
-def test_calls_repeat_to_the_bit_and_change_no_input(case, data):
+def test_calls_are_deterministic_and_pure(case, data):
     call = data.draw(calls(case, extreme=True))
     weight, _ = data.draw(weights(call.shape))
     number = data.draw(st.integers(1, 100))
@@ -473,8 +474,8 @@ def test_calls_repeat_to_the_bit_and_change_no_input(case, data):
         assert torch.equal(one, other.detach()), 'an input was modified'
 
 
-def poison(tensors, removed, number):
-    """Put a number for what is removed, and no class for its label."""
+def fill_removed(tensors, removed, number):
+    """Fill removed elements with a value, and their labels out of range."""
 
     def poisoned(x):
         x = x.detach().clone()
@@ -487,10 +488,10 @@ def poison(tensors, removed, number):
 
 
 @drawn()
-def test_weight_zero_removes_whatever_is_there(case, data):
-    """NaN and infinity, and labels of no class."""
+def test_weight_zero_removes_anything(case, data):
+    """NaN, infinity and labels out of range."""
     call = data.draw(calls(case, least=1))
-    # Parts of a sample, where they are the leading axes of the prediction.
+    # Parts of a sample, if they are leading axes of the prediction.
     ndim = 1
     lead = [
         x.shape[:len(call.shape)] == call.shape for x in as_list(call.pred)
@@ -507,18 +508,18 @@ def test_weight_zero_removes_whatever_is_there(case, data):
     target = call.target
     which = data.draw(st.sampled_from(['pred', 'target', 'both']))
     if which != 'target':
-        bad_pred = poison(call.pred, removed, number)
+        bad_pred = fill_removed(call.pred, removed, number)
     if which != 'pred':
-        target = poison(call.target, removed, number)
+        target = fill_removed(call.target, removed, number)
     bad_pred = leaf(bad_pred)
     expected = call(weight, pred=pred)
     got = call(weight, pred=bad_pred, target=target)
     assert (got[removed] == 0).all()
-    same(got, expected, exact=True)
+    assert_same(got, expected, exact=True)
     for one, other in zip(
             gradients(got, as_list(bad_pred)),
             gradients(expected, as_list(pred))):
-        same(one, other, exact=True)
+        assert_same(one, other, exact=True)
 
 
 def interleaved(x):
@@ -542,7 +543,7 @@ LAYOUTS = [interleaved, transposed, shifted, expanded]
 
 
 @drawn()
-def test_any_layout_of_memory(case, data):
+def test_any_memory_layout(case, data):
     call = data.draw(calls(case))
     _, weight = data.draw(weights(call.shape, dtypes=[torch.float32]))
 
@@ -557,17 +558,17 @@ def test_any_layout_of_memory(case, data):
         weight.contiguous(),
         pred=plain,
         target=map_tensors(torch.Tensor.contiguous, target))
-    same(got, expected)
+    assert_same(got, expected)
     rtol = {torch.float16: 1e-2, torch.bfloat16: 1e-1}.get(call.dtype)
     for one, other in zip(
             gradients(got, as_list(pred)), gradients(expected,
                                                      as_list(plain))):
-        same(one, other, rtol=rtol)
+        assert_same(one, other, rtol=rtol)
 
 
 @drawn(exclude=target_has_no_gradient)
-def test_gradients_asked_of_any_input(case, data):
-    """The same value and gradients, whoever else asks for one."""
+def test_any_inputs_require_grad(case, data):
+    """Value and gradients do not depend on which inputs require grad."""
     call = data.draw(calls(case, EXACT_DTYPES, target_has_no_gradient))
     weight, _ = data.draw(weights(call.shape, 0.1, [call.dtype]))
     reduction = data.draw(st.sampled_from(REDUCTIONS))
@@ -587,14 +588,14 @@ def test_gradients_asked_of_any_input(case, data):
     expected, all_grads = run((True, True, True))
     asked = tuple([data.draw(st.booleans()) for _ in range(3)])
     got, grads = run(asked)
-    same(got, expected)
+    assert_same(got, expected)
     for ask, some, every in zip(asked, grads, all_grads):
         for one, other in zip(some, every):
-            same(one, other)
+            assert_same(one, other)
 
 
 @drawn()
-def test_a_weight_of_a_wrong_shape_is_refused(case, data):
+def test_misshaped_weight_is_refused(case, data):
     call = data.draw(calls(case, least=1))
     shape = data.draw(
         st.lists(st.integers(0, 8), min_size=1, max_size=4).map(tuple))

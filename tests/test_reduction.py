@@ -1,19 +1,20 @@
-"""The helpers that every loss shares."""
+"""Weight alignment, upcasting and the base class."""
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmlosses.core.reduction import align_weight
+from mmlosses.core.tensors import autocast_off, upcast
 from mmlosses.losses import BaseLoss
-from mmlosses.losses.reduction import align_weight, autocast_off, upcast
 
 
 @given(
     shape=st.lists(st.integers(0, 4), min_size=0, max_size=4),
     weight=st.lists(st.integers(0, 4), min_size=0, max_size=5))
 def test_align_weight_pads_on_the_right(shape, weight):
-    """NumPy decides: pad or drop trailing ones, then broadcast."""
+    """NumPy as reference: pad or drop trailing axes, then broadcast."""
     padded = list(weight)
     while len(padded) > len(shape) and padded[-1] == 1:
         padded.pop()

@@ -1,4 +1,4 @@
-"""Found by name: what a user's process sees, so each runs in its own."""
+"""Resolution by name, each case in a fresh interpreter."""
 import subprocess
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def run(code, *flags):
-    """Run code in a fresh interpreter, away from the repository."""
+    """Run code in a fresh interpreter outside the repository."""
     return subprocess.run([sys.executable, *flags, '-c', code],
                           stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT,
@@ -20,7 +20,7 @@ def check(code):
     return done.stdout
 
 
-def test_resolves_without_an_import():
+def test_resolves_without_import():
     check('''
 from mmengine.registry import MODELS
 loss = MODELS.build(dict(type='mmlosses.KLDiscretLoss', beta=2.0))
@@ -30,7 +30,7 @@ assert loss.beta == 2.0
 
 
 def test_resolves_from_another_project():
-    """Within the scope and default scope of some other library."""
+    """Within the scope and default scope of another library."""
     check('''
 from mmengine.registry import DefaultScope, MODELS, Registry
 theirs = Registry('model', parent=MODELS, scope='theirs')
@@ -120,7 +120,7 @@ import {module}
 
 
 def test_installing_requires_no_mmengine_distribution():
-    """Else pip would install `mmengine` over `onedl-mmengine`."""
+    """Otherwise pip would install `mmengine` over `onedl-mmengine`."""
     from importlib.metadata import requires
     hard = [line for line in requires('mmlosses') if 'extra ==' not in line]
     assert hard == ['torch>=2.0']

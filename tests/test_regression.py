@@ -24,8 +24,8 @@ def sample():
     ] + [torch.rand(6, 4, generator=generator, dtype=torch.float64)]
 
 
-def seed_smooth_l1(pred, target, beta):
-    """The formula of the seed, with a beta: 0.5 d^2 / beta or d - beta / 2."""
+def tutorial_smooth_l1(pred, target, beta):
+    """The tutorial's formula with a beta: 0.5 d^2 / beta or d - beta / 2."""
     losses = []
     for p, t in zip(pred.flatten().tolist(), target.flatten().tolist()):
         d = abs(p - t)
@@ -34,15 +34,15 @@ def seed_smooth_l1(pred, target, beta):
 
 
 @pytest.mark.parametrize('beta', [0.1, 1 / 9, 1, 3.0])
-def test_smooth_l1_is_the_formula_of_the_seed(sample, beta):
+def test_smooth_l1_matches_tutorial_formula(sample, beta):
     pred, target, _ = sample
     got = smooth_l1_loss(pred, target, beta)
-    torch.testing.assert_close(got, seed_smooth_l1(pred, target, beta))
+    torch.testing.assert_close(got, tutorial_smooth_l1(pred, target, beta))
     torch.testing.assert_close(
         got, F.smooth_l1_loss(pred, target, reduction='none', beta=beta))
 
 
-def test_l1_and_mse_are_those_of_torch(sample):
+def test_l1_and_mse_match_torch(sample):
     pred, target, _ = sample
     for got, expected in ((l1_loss, F.l1_loss), (mse_loss, F.mse_loss)):
         torch.testing.assert_close(
@@ -58,14 +58,14 @@ def test_beta_zero_is_l1(sample):
         torch.testing.assert_close(
             SmoothL1Loss(beta)(pred, target, weight),
             L1Loss()(pred, target, weight))
-    # And what small betas tend to.
+    # The limit of small betas.
     torch.testing.assert_close(
         SmoothL1Loss(1e-12)(pred, target),
         L1Loss()(pred, target))
 
 
 def test_far_target_in_half_precision():
-    """The mask form of the seed is 0 * inf: NaN; here 999.5, gradient 1."""
+    """The tutorial's masks give 0 * inf = NaN; here 999.5, gradient 1."""
     pred = torch.tensor([1000.0], dtype=torch.float16, requires_grad=True)
     target = torch.zeros(1, dtype=torch.float16)
     distance = pred.detach()
@@ -109,12 +109,12 @@ def test_properties_of_smooth_l1(distance, centre, beta):
 @pytest.mark.parametrize('loss, kwargs', PAIRS)
 @pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
 @pytest.mark.parametrize('avg_factor', [None, 5, torch.tensor(5)])
-def test_number_of_mmdet(sample, loss, kwargs, reduction, avg_factor):
+def test_matches_mmdet(sample, loss, kwargs, reduction, avg_factor):
     stock = pytest.importorskip('mmdet.models.losses')
     if avg_factor is not None and reduction == 'sum':
         pytest.skip('an error in both')
     stock = getattr(stock, loss.__name__)(**kwargs, loss_weight=0.7)
-    # mmdet makes a tensor of an int float32, in float64 too.
+    # mmdet converts an int to float32, even for float64 inputs.
     rtol = 1e-7 if isinstance(avg_factor, torch.Tensor) else 1e-12
     for weight in (None, sample[2], (sample[2] > 0.5).double()):
         got, expected = [
@@ -124,15 +124,15 @@ def test_number_of_mmdet(sample, loss, kwargs, reduction, avg_factor):
         torch.testing.assert_close(got, expected, rtol=rtol, atol=1e-12)
 
 
-def test_positional_arguments_are_those_of_mmdet():
+def test_positional_arguments_match_mmdet():
     loss = SmoothL1Loss(0.5, 'sum', 2.0)
     assert (loss.beta, loss.reduction, loss.loss_weight) == (0.5, 'sum', 2.0)
 
 
 @pytest.mark.parametrize('supervise_empty', [False, True])
 @pytest.mark.parametrize('empty', [False, True])
-def test_supervise_empty_is_that_of_mmpose(supervise_empty, empty):
-    """The displacement of DEKR: weights above 0 only near a person."""
+def test_supervise_empty_matches_mmpose(supervise_empty, empty):
+    """DEKR's displacements: weights above 0 only near a person."""
     stock = pytest.importorskip('mmpose.models.losses')
     kwargs = dict(
         use_target_weight=True,
@@ -154,7 +154,7 @@ def test_supervise_empty_is_that_of_mmpose(supervise_empty, empty):
 
 
 def test_supervise_empty_counts_broadcast_weights():
-    """mmpose's number doubles when the same weight is spelled (N, K, 1)."""
+    """mmpose's value doubles for the same weight as (N, K, 1)."""
     pred, target = torch.ones(2, 3, 2), torch.zeros(2, 3, 2)
     weight = torch.ones(2, 3, 1)
     weight[0] = 0
@@ -178,7 +178,7 @@ def test_supervise_empty_compiles_to_one_graph(sample):
 
 
 def test_weight_multiplies_the_loss():
-    """mmpose multiplies the inputs: it squares the weight, or moves beta."""
+    """mmpose weights the inputs, which squares the weight or shifts beta."""
     pred, target = torch.full((1, 2, 2), 2.0), torch.zeros(1, 2, 2)
     weight = torch.full((1, 2, 1), 0.5)
     assert MSELoss()(pred, target, weight) == 2.0
@@ -192,7 +192,7 @@ def test_weight_multiplies_the_loss():
 @pytest.mark.parametrize('loss, shape', [(L1Loss, (2, 3, 2)),
                                          (MSELoss, (2, 3, 2)),
                                          (SmoothL1Loss, (2, 3, 2))])
-def test_number_of_mmpose_for_weights_of_zero_and_one(loss, shape):
+def test_matches_mmpose_for_weights_zero_and_one(loss, shape):
     stock = pytest.importorskip('mmpose.models.losses')
     stock = getattr(stock, loss.__name__)(use_target_weight=True)
     generator = torch.Generator().manual_seed(0)
@@ -203,7 +203,7 @@ def test_number_of_mmpose_for_weights_of_zero_and_one(loss, shape):
         stock(pred, target, weight))
 
 
-def test_mse_is_the_heatmap_loss_of_mmpose():
+def test_mse_matches_mmpose_heatmap_loss():
     stock = pytest.importorskip('mmpose.models.losses')
     generator = torch.Generator().manual_seed(0)
     pred, target = [
@@ -219,7 +219,7 @@ def test_mse_is_the_heatmap_loss_of_mmpose():
 @pytest.mark.parametrize('shape', [(2, ), (2, 3), (2, 1, 4, 5), (2, 1, 4),
                                    (2, 3, 4, 5), (2, 3, 1, 1)])
 def test_weights_of_maps(loss, kwargs, shape):
-    """Of samples, channels or pixels, with all axes of the map or fewer."""
+    """Per sample, channel or pixel, with all axes of the map or fewer."""
     generator = torch.Generator().manual_seed(0)
     pred, target = [
         torch.randn(2, 3, 4, 5, generator=generator) for _ in range(2)
@@ -248,7 +248,7 @@ def test_nan_at_weight_zero(loss, kwargs):
 
 @pytest.mark.parametrize('loss, kwargs', PAIRS)
 def test_stages_may_be_added_in_place(loss, kwargs, sample):
-    """CPM and MSPN heads add later stages to the loss of the first."""
+    """CPM and MSPN heads add later stages to the first loss in place."""
     pred, target = sample[0].requires_grad_(), sample[1]
     total = loss(**kwargs)(pred, target)
     total += loss(**kwargs)(2 * pred, target)
@@ -256,7 +256,7 @@ def test_stages_may_be_added_in_place(loss, kwargs, sample):
     assert torch.isfinite(pred.grad).all()
 
 
-def test_two_names_of_mse():
+def test_mse_alias():
     from mmlosses.registry import MODELS
     assert MODELS.get('mmlosses.L2Loss') is MSELoss
 

@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 import torch
-from cases.inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 from cases.composite import CASES
+from cases.inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 from helpers import needs_dynamo
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import MMDistributedDataParallel
@@ -19,8 +19,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmlosses import losses
-from mmlosses.losses import SumLoss
 from mmlosses.core.device_history import MOST_WAITING, DeviceHistory
+from mmlosses.losses import SumLoss
 from mmlosses.testing import CONTRACT
 
 CASE, = CASES
@@ -100,7 +100,7 @@ def boxes(count=5, seed=0):
     (('weight', ), dict(avg_factor=7.0, reduction_override=None)),
     ((), dict(target_weight='weight')),
 ])
-def test_is_the_sum_of_its_losses(args, kwargs):
+def test_value_is_the_sum(args, kwargs):
     pred, target, weight = boxes()
     args = [weight for _ in args]
     kwargs = {k: weight if v == 'weight' else v for k, v in kwargs.items()}
@@ -127,7 +127,7 @@ def test_parts_do_not_share_memory_with_the_loss():
     torch.testing.assert_close(loss.parts['L1Loss'] + 1, got.detach())
 
 
-def test_names_are_unique_and_losses_nest():
+def test_unique_names_and_nesting():
     inner = dict(type=SumLoss, losses=[MSE, GIOU])
     loss = SumLoss([L1, dict(type=losses.L1Loss), L1, inner])
     assert loss.names == ['L1Loss', 'L1Loss_2', 'L1Loss_3', 'SumLoss']
@@ -166,7 +166,7 @@ def test_other_calls_of_heads():
     torch.testing.assert_close(got, 2 * one)
 
 
-class Bare(nn.Module):
+class MinimalLoss(nn.Module):
     """A loss like mmpose's: another name for the weight, nothing more."""
 
     def __init__(self, answer=None):
@@ -181,12 +181,13 @@ class Bare(nn.Module):
         return error.mean() if self.answer is None else self.answer
 
 
-def test_calls_what_a_loss_accepts():
+def test_passes_accepted_arguments():
     pred, target, weight = boxes()
-    loss = SumLoss([L1, dict(type=Bare)])
+    loss = SumLoss([L1, dict(type=MinimalLoss)])
     got = loss(pred, target, weight=weight, avg_factor=None)
     torch.testing.assert_close(got, 2 * losses.L1Loss()(pred, target, weight))
-    with pytest.raises(TypeError, match='Bare, in a SumLoss, takes no avg_f'):
+    with pytest.raises(
+            TypeError, match='MinimalLoss, in a SumLoss, takes no avg_f'):
         loss(pred, target, weight, avg_factor=7.0)
 
 
@@ -194,7 +195,7 @@ def test_calls_what_a_loss_accepts():
     'answer', [(torch.ones(()), torch.ones(())),
                dict(loss=torch.ones(())), 1.0, None],
     ids=lambda answer: type(answer).__name__)
-def test_refuses_what_is_no_tensor(answer):
+def test_refuses_non_tensors(answer):
     pred, target, _ = boxes()
     if answer is None:
         tags = [torch.rand(1, 2, 1)] * 2
@@ -203,16 +204,16 @@ def test_refuses_what_is_no_tensor(answer):
             loss(*tags, torch.ones(1, 2).bool())
         return
     with pytest.raises(TypeError, match=f'returned a {type(answer).__name__}'):
-        SumLoss([L1, dict(type=Bare, answer=answer)])(pred, target)
+        SumLoss([L1, dict(type=MinimalLoss, answer=answer)])(pred, target)
 
 
-def test_refuses_several_shapes():
+def test_refuses_mixed_shapes():
     pred, target, _ = boxes()
     loss = SumLoss([L1, GIOU])
     with pytest.raises(ValueError, match=r'\(5, 4\) of L1.*\(5,\) of GIoU'):
         loss(pred, target, reduction_override='none')
     # With an empty mask mmdet's losses return a scalar for 'none'.
-    number = SumLoss([L1, dict(type=Bare, answer=torch.zeros(()))])
+    number = SumLoss([L1, dict(type=MinimalLoss, answer=torch.zeros(()))])
     assert number(pred, target).ndim == 0
 
 
@@ -235,15 +236,15 @@ def test_refuses_several_shapes():
      'none of the losses of this SumLoss takes class_weight: L1Loss, MSELoss'),
     (dict(losses=[L1, dict(MSE, reduction='sum')]), ValueError,
      "'mean' and its MSELoss 'sum'"),
-    (dict(losses=[L1, dict(type=Bare)],
-          reduction='sum'), ValueError, "'sum' and its Bare 'mean'"),
+    (dict(losses=[L1, dict(type=MinimalLoss)],
+          reduction='sum'), ValueError, "'sum' and its MinimalLoss 'mean'"),
 ])
-def test_errors_say_what_was_got(kwargs, error, text):
+def test_error_messages(kwargs, error, text):
     with pytest.raises(error, match=text):
         SumLoss(**kwargs)
 
 
-class Divided(nn.Module):
+class AvgFactorShapedLoss(nn.Module):
     """A loss whose result takes the shape of avg_factor, as mmdet's do."""
     reduction = 'mean'
 
@@ -252,16 +253,16 @@ class Divided(nn.Module):
         return (pred - target).abs().sum() / avg_factor
 
 
-def test_result_of_a_factor_of_shape_1_is_a_number(hub):
+def test_avg_factor_of_shape_1_gives_a_scalar(hub):
     pred, target, _ = boxes()
-    loss = SumLoss([L1, dict(type=Divided)])
+    loss = SumLoss([L1, dict(type=AvgFactorShapedLoss)])
     got = loss(pred, target, avg_factor=torch.tensor([4.0]))
-    assert got.shape == () and loss.parts['Divided'].shape == ()
+    assert got.shape == () and loss.parts['AvgFactorShapedLoss'].shape == ()
     torch.testing.assert_close(*loss.parts.values())
-    assert 'train/sum_loss.Divided' in hub.log_scalars
+    assert 'train/sum_loss.AvgFactorShapedLoss' in hub.log_scalars
 
 
-class Seesaw(nn.Module):
+class CustomChannelsLoss(nn.Module):
     """The methods that a box head calls on a loss with custom channels."""
     custom_cls_channels = custom_activation = custom_accuracy = True
     use_sigmoid = False
@@ -283,7 +284,7 @@ class Seesaw(nn.Module):
         return pred.mean()
 
 
-def test_what_heads_read():
+def test_attributes_for_heads():
     loss = SumLoss([
         dict(CE, ignore_index=255, class_weight=[1.0, 2.0]),
         dict(CE, ignore_index=255, class_weight=[1.0, 3.0])
@@ -304,21 +305,23 @@ def test_what_heads_read():
         loss.no_such_thing
 
 
-def test_channels_of_their_own():
-    loss = SumLoss([dict(type=Seesaw), dict(type=Seesaw)])
+def test_custom_channels():
+    loss = SumLoss(
+        [dict(type=CustomChannelsLoss),
+         dict(type=CustomChannelsLoss)])
     assert loss.custom_cls_channels and loss.get_cls_channels(3) == 5
     assert loss.custom_activation and loss.custom_accuracy
     scores = torch.randn(2, 5)
     assert loss.get_activation(scores) is scores
     assert loss.get_accuracy(scores, None)['acc_classes'] == 1
     with pytest.raises(ValueError, match='custom_cls_channels'):
-        SumLoss([dict(type=Seesaw), CE])
+        SumLoss([dict(type=CustomChannelsLoss), CE])
 
 
 @pytest.mark.parametrize('flags, expected', [((True, False), True),
                                              ((None, False), False),
                                              ((None, None), None)])
-def test_use_target_weight_is_true_where_one_needs_it(flags, expected):
+def test_use_target_weight_is_true_if_any_loss_needs_it(flags, expected):
     """Heads pass a weight if it is True."""
     configs = [dict(L1, use_target_weight=flag) for flag in flags]
     assert SumLoss(configs).use_target_weight is expected
@@ -328,10 +331,11 @@ def test_use_target_weight_is_true_where_one_needs_it(flags, expected):
     torch.testing.assert_close(got, sum(x(pred, target, weight) for x in each))
 
 
-def test_shared_arguments_go_to_those_that_say_nothing():
-    loss = SumLoss([CE, dict(CE, class_weight=[1.0, 2.0]),
-                    dict(type=Bare)],
-                   class_weight=[3.0, 4.0])
+def test_shared_arguments_are_defaults():
+    loss = SumLoss(
+        [CE, dict(CE, class_weight=[1.0, 2.0]),
+         dict(type=MinimalLoss)],
+        class_weight=[3.0, 4.0])
     assert [x.class_weight for x in loss.losses[:2]] == [[3.0, 4.0],
                                                          [1.0, 2.0]]
     # As DETRHead expands a number: one tensor for all losses.
@@ -343,7 +347,7 @@ def test_shared_arguments_go_to_those_that_say_nothing():
 # Learned weights
 
 
-def test_uncertainty_is_the_formula():
+def test_uncertainty_matches_formula():
     pred, target, weight = boxes()
     loss = SumLoss([L1, GIOU], 'uncertainty', initial_log_var=[0.5, -1.0])
     got = loss(pred, target, weight)
@@ -395,7 +399,7 @@ def test_uncertainty_gradients():
             (log_vars.requires_grad_(), pred.requires_grad_()))
 
 
-def test_uncertainty_of_elements():
+def test_uncertainty_per_element():
     """Each element has the term, except those of weight 0."""
     pred, target, weight = boxes()
     weight = weight.clone()
@@ -409,7 +413,7 @@ def test_uncertainty_of_elements():
 
 
 @pytest.mark.parametrize('count', [0, 3])
-def test_nothing_teaches_no_weight(count):
+def test_empty_batch_trains_no_weight(count):
     """A batch without objects has gradient 0, not None."""
     pred, target, weight = boxes(count)
     loss = SumLoss([L1, GIOU], 'uncertainty', initial_log_var=1.0)
@@ -419,7 +423,7 @@ def test_nothing_teaches_no_weight(count):
     assert (loss.log_vars.grad == 0).all() and (pred.grad == 0).all()
 
 
-def test_optimizer_finds_them_and_leaves_out_the_decay():
+def test_optimizer_excludes_weight_decay():
     """With the line from the page."""
     model = nn.Module()
     model.layer = nn.Linear(2, 2)
@@ -476,7 +480,7 @@ def test_ranks_without_boxes(tmp_path):
 # The log
 
 
-def test_makes_no_log_where_there_is_none():
+def test_creates_no_message_hub():
     before = dict(MessageHub._instance_dict)
     MessageHub._instance_dict.clear()
     try:
@@ -486,7 +490,7 @@ def test_makes_no_log_where_there_is_none():
         MessageHub._instance_dict.update(before)
 
 
-def test_logs_nothing_of_fake_tensors(hub):
+def test_does_not_log_fake_tensors(hub):
     loss = SumLoss([L1])
     loss(torch.ones(2, 4), torch.zeros(2, 4))
     with FakeTensorMode():
@@ -498,7 +502,7 @@ def logged(hub, name):
     return hub.get_scalar(f'train/{name}').data[0].tolist()
 
 
-def test_terms_are_logged_once_an_iteration(hub):
+def test_terms_are_logged_once_per_iteration(hub):
     """Terms of several levels are summed, as mmengine sums losses."""
     loss = SumLoss([L1, GIOU], loss_weight=0.5)
     expected = []
@@ -519,7 +523,7 @@ def test_terms_are_logged_once_an_iteration(hub):
             assert not scalar.waiting
 
 
-def test_statistics_are_those_of_a_plain_buffer():
+def test_statistics_match_a_plain_history_buffer():
     values = torch.randn(20)
     device, plain = DeviceHistory(), HistoryBuffer()
     for index, value in enumerate(values):
@@ -536,7 +540,7 @@ def test_statistics_are_those_of_a_plain_buffer():
                 window)
 
 
-def test_only_what_is_learnt_is_logged(hub):
+def test_logs_in_training_only(hub):
     loss = SumLoss([L1])
     with torch.no_grad():
         loss(*boxes())
@@ -583,7 +587,7 @@ def test_checkpoints_hold_plain_buffers(hub):
     assert len(hub.get_scalar('train/sum_loss.L1Loss').data[0]) == 1
 
 
-def test_logging_does_not_wait_for_the_device(hub):
+def test_logging_does_not_synchronise(hub):
     """Reading the log does, which shows that the test can detect it."""
     loss = SumLoss([L1, GIOU], 'uncertainty').to(DEVICE)
     pred, target, weight = [x.detach().to(DEVICE) for x in boxes()]
@@ -600,7 +604,7 @@ def test_logging_does_not_wait_for_the_device(hub):
         scalar.mean()
 
 
-def test_a_log_that_nobody_reads_stays_small():
+def test_unread_log_stays_small():
     scalar = DeviceHistory()
     for index in range(2 * MOST_WAITING + 1):
         scalar.add(torch.ones(()), index)
@@ -608,7 +612,7 @@ def test_a_log_that_nobody_reads_stays_small():
     assert scalar.data[0].sum() == 2 * MOST_WAITING + 1
 
 
-def test_gradients_of_single_samples_are_not_logged(hub):
+def test_per_sample_gradients_are_not_logged(hub):
     """There, one value stands for a batch of values."""
     loss = SumLoss([L1])
     pred, target, _ = [x.detach() for x in boxes()]

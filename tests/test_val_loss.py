@@ -1,4 +1,4 @@
-"""ValLossHook, in a small training and in those of real models."""
+"""ValLossHook, in toy and real trainings."""
 import copy
 import json
 import random
@@ -17,7 +17,7 @@ from trainings import (assert_same_weights, skip_without_openmmlab,
 
 HOOK = dict(type='mmlosses.ValLossHook')
 
-# Without this, mmengine sleeps at the end of an epoch.
+# Otherwise mmengine sleeps at the end of an epoch.
 ENDLESS = dict(sampler=dict(type='InfiniteSampler'))
 
 
@@ -26,7 +26,7 @@ def history(runner, name='val/loss'):
 
 
 def batch_losses(model, numbers):
-    """What the small model has for a loss, in evaluation of its layers."""
+    """The losses of the toy model, with its layers in evaluation mode."""
     model = copy.deepcopy(model).train()
     model.norm.eval()
     model.drop.eval()
@@ -45,7 +45,7 @@ def oracle(model, batches):
     return {key: value / sum(map(len, batches)) for key, value in sums.items()}
 
 
-def test_mean_over_samples_of_the_loss_of_their_batch(tmp_path):
+def test_mean_over_samples(tmp_path):
     runner = toy_runner(tmp_path, [HOOK])
     runner.train()
     want = oracle(runner.model, [[1, 2], [3, 4], [5]])
@@ -62,7 +62,7 @@ def test_mean_over_samples_of_the_loss_of_their_batch(tmp_path):
     assert 'val/count' not in runner.message_hub.log_scalars
 
 
-def test_training_goes_on_as_without_the_hook(tmp_path):
+def test_training_is_bit_identical(tmp_path):
     ends = []
     for hooks in ([], [HOOK]):
         runner = toy_runner(tmp_path, hooks)
@@ -76,8 +76,8 @@ def test_training_goes_on_as_without_the_hook(tmp_path):
     assert float(one['loss_box.mean_iou_loss']) != 1.0
 
 
-def test_state_of_the_model_is_kept(tmp_path):
-    """Modes, statistics, and the lists that modules keep."""
+def test_model_state_is_restored(tmp_path):
+    """Modes, statistics, and lists of modules."""
     runner = toy_runner(tmp_path, [HOOK])
     runner.train()
     hook = next(x for x in runner.hooks if type(x).__name__ == 'ValLossHook')
@@ -90,7 +90,7 @@ def test_state_of_the_model_is_kept(tmp_path):
         lambda module, args, output: calls.append(
             (torch.is_grad_enabled(), runner.model.modes[-1])))
     hook.compute(runner)
-    # The model as in training, its layers and losses not.
+    # The model is in training mode, its layers and losses are not.
     assert calls == 3 * [(False, (True, False, False, False))]
     assert_same_weights(before, weights(runner))
     assert runner.model.seen == seen
@@ -98,12 +98,12 @@ def test_state_of_the_model_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_noise_is_the_same_each_time(tmp_path, workers):
-    """With the same weights, whatever the process that draws it."""
+def test_random_transforms_repeat(tmp_path, workers):
+    """For the same weights, with any number of workers."""
     data = dict(
         batch_size=2,
         num_workers=workers,
-        dataset=dict(type='Numbers', length=5, noise=1.0))
+        dataset=dict(type='ToyDataset', length=5, noise=1.0))
     runner = toy_runner(tmp_path, [dict(HOOK, dataloader=data)],
                         **{'optim_wrapper.optimizer.lr': 0.0})
     runner.train()
@@ -117,7 +117,7 @@ def test_noise_is_the_same_each_time(tmp_path, workers):
         3 * [want['loss_mean']], rel=1e-6)
 
 
-def test_weights_are_those_that_the_validation_uses(tmp_path):
+def test_uses_the_weights_of_the_validation(tmp_path):
     ema = dict(type='EMAHook', momentum=0.9, priority=49)
     for hooks in ([HOOK, ema], [ema, HOOK]):
         runner = toy_runner(tmp_path, hooks)
@@ -153,8 +153,8 @@ def test_best_checkpoint_and_early_stopping(tmp_path):
     assert len(list(tmp_path.rglob('*loss_epoch_*.pth'))) == 1
 
 
-def test_every_second_validation(tmp_path):
-    """What was logged last is not logged again."""
+def test_interval(tmp_path):
+    """The last value is not logged again."""
     runner = toy_runner(
         tmp_path, [dict(HOOK, interval=2)], **{
             'train_cfg.max_epochs': 5,
@@ -170,14 +170,14 @@ def test_every_second_validation(tmp_path):
 
 
 def test_resumed_from_the_best_checkpoint(tmp_path):
-    """It was saved while the logger had other names for the losses."""
+    """It was saved while the losses had other keys in the logger."""
     saver = dict(
         checkpoint=dict(
             type='CheckpointHook', save_best='val/loss', rule='less'))
     runner = toy_runner(tmp_path, [HOOK], default_hooks=saver)
     runner.train()
     best, = tmp_path.rglob('*loss_epoch_*.pth')
-    # Of mmengine's own, which torch does not load without being asked.
+    # mmengine's objects, which torch does not load by default.
     resumed = toy_runner(
         tmp_path, [HOOK],
         load_from=str(best),
@@ -202,12 +202,12 @@ def test_best_checkpoint_needs_each_validation(tmp_path):
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
-def test_without_a_validation(tmp_path, by_epoch):
-    """When the training would validate, with the averaged weights."""
+def test_without_validation_loop(tmp_path, by_epoch):
+    """When a validation would run, with the averaged weights."""
     loop = (
         dict(by_epoch=True, max_epochs=3, val_interval=2)
         if by_epoch else dict(by_epoch=False, max_iters=5, val_interval=2))
-    data = dict(batch_size=2, dataset=dict(type='Numbers', length=5))
+    data = dict(batch_size=2, dataset=dict(type='ToyDataset', length=5))
     runner = toy_runner(
         tmp_path,
         [dict(HOOK, dataloader=data),
@@ -225,7 +225,7 @@ def test_without_a_validation(tmp_path, by_epoch):
         want['loss_mean'], rel=1e-6)
 
 
-def test_iterations_and_a_validation(tmp_path):
+def test_iteration_based_validation(tmp_path):
     runner = toy_runner(
         tmp_path, [HOOK],
         train_cfg=dict(
@@ -237,13 +237,13 @@ def test_iterations_and_a_validation(tmp_path):
 
 @OPTIM_WRAPPERS.register_module()
 class Bfloat16(OptimWrapper):
-    """AmpOptimWrapper as it would be on a CPU."""
+    """AmpOptimWrapper for the CPU."""
 
     def optim_context(self, model):
         return torch.autocast('cpu', dtype=torch.bfloat16)
 
 
-def test_precision_is_that_of_the_training(tmp_path):
+def test_uses_the_precision_of_the_training(tmp_path):
     runner = toy_runner(tmp_path, [HOOK], **{'optim_wrapper.type': 'Bfloat16'})
     dtypes = []
     hook = HOOKS.build(HOOK)
@@ -254,7 +254,7 @@ def test_precision_is_that_of_the_training(tmp_path):
     assert dtypes == 3 * [torch.bfloat16]
 
 
-def test_alone(tmp_path):
+def test_standalone_validation(tmp_path):
     """`runner.val()` of a runner that does not train."""
     runner = toy_runner(tmp_path, [HOOK])
     metrics = runner.val()
@@ -271,12 +271,12 @@ def test_alone(tmp_path):
     (dict(dataloader=dict(dataset=1),
           pipeline=[]), ValueError, 'put it into the dataset'),
 ])
-def test_mistakes(settings, error, words):
+def test_invalid_arguments(settings, error, words):
     with pytest.raises(error, match=words):
         HOOKS.build(dict(HOOK, **settings))
 
 
-def test_nothing_to_validate(tmp_path):
+def test_no_validation_data(tmp_path):
     runner = toy_runner(
         tmp_path, [HOOK],
         val_dataloader=None,
@@ -286,8 +286,8 @@ def test_nothing_to_validate(tmp_path):
         runner.train()
 
 
-def test_data_that_give_no_loss_are_noticed_at_once(tmp_path):
-    data = dict(dataset=dict(type='Numbers', length=2, noise='none'))
+def test_data_without_loss_fail_at_start(tmp_path):
+    data = dict(dataset=dict(type='ToyDataset', length=2, noise='none'))
     runner = toy_runner(tmp_path, [dict(HOOK, dataloader=data)])
     with pytest.raises(RuntimeError, match='no loss of the first batch'):
         runner.train()
@@ -305,13 +305,13 @@ def compare_ranks(rank, folder, want):
         runner.model = MMDistributedDataParallel(
             runner.model, find_unused_parameters=True)
         runner.train()
-        runner.model = None  # the threads of a wrapped one end with it
+        runner.model = None  # ends the threads of DDP
         got, = history(runner, 'val/loss_mean')
         assert abs(got - want[length]) < 1e-5, (length, got, want)
 
 
 def across_ranks(length):
-    """A model that exchanges numbers in its loss, as many heads do."""
+    """A model whose loss reduces across ranks, as many heads do."""
     return {
         'model.across_ranks': True,
         'optim_wrapper.optimizer.lr': 0.0,
@@ -324,8 +324,8 @@ def across_ranks(length):
 @needs_ranks
 @pytest.mark.slow
 @pytest.mark.parametrize('ranks', [2, 3])
-def test_ranks_have_the_mean_of_one_process(tmp_path, ranks):
-    """Whatever is left over: ranks that wait for one another all go on."""
+def test_ranks_match_one_process(tmp_path, ranks):
+    """For any remainder; no rank waits for ever."""
     want = {}
     for length in LEFT_OVER:
         runner = toy_runner(tmp_path, [HOOK], **across_ranks(length))
@@ -338,7 +338,7 @@ def test_ranks_have_the_mean_of_one_process(tmp_path, ranks):
     run_ranks(compare_ranks, str(tmp_path), want, ranks=ranks)
 
 
-# Real models on real pictures
+# Real models on real images
 
 
 def pose_pipeline(codec):
@@ -359,8 +359,8 @@ DETECTION = [
 ]
 
 
-def plain_loop(runner, batch_size=2):
-    """The loss of a model, over the pictures in their order."""
+def loss_by_loop(runner, batch_size=2):
+    """The loss of a model over the images in order."""
     model = copy.deepcopy(runner.model).train()
     for module in model.modules():
         if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.Dropout)):
@@ -385,7 +385,7 @@ def plain_loop(runner, batch_size=2):
             dataset[i]
             for i in range(begin, min(begin + batch_size, len(dataset)))
         ]
-        torch.manual_seed(begin)  # Faster R-CNN draws proposals
+        torch.manual_seed(begin)  # Faster R-CNN samples proposals
         data = model.data_preprocessor(pseudo_collate(samples))
         with torch.no_grad():
             losses = model.loss(data['inputs'], data['data_samples'])
@@ -398,21 +398,21 @@ def plain_loop(runner, batch_size=2):
     return {name: value / count for name, value in sums.items()}
 
 
-def vfnet_like(cfg):
-    """FCOS whose boxes are in units of the stride, in training only."""
+def strided_fcos(cfg):
+    """FCOS with boxes in units of the stride in training only."""
     cfg.model.bbox_head.update(norm_on_bbox=True, centerness_on_reg=True)
 
 
-def dropout(cfg):
-    """Something that would be noise."""
+def add_dropout(cfg):
+    """A source of noise."""
     cfg.model.backbone.norm_cfg = dict(type='BN', requires_grad=True)
     cfg.model.backbone.norm_eval = False
 
 
 CASES = {
-    'retinanet': dropout,
-    'fcos': vfnet_like,
-    'faster-rcnn': dropout,
+    'retinanet': add_dropout,
+    'fcos': strided_fcos,
+    'faster-rcnn': add_dropout,
     'simcc': None,
     'heatmap': None
 }
@@ -422,7 +422,7 @@ CASES = {
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', CASES)
 def test_stock_models(coco, tmp_path, kind):
-    """The loss of a plain loop; and the training never notices."""
+    """The loss of a plain loop; training is unaffected."""
     skip_without_openmmlab()
     ends = []
     for hooks in ([], [HOOK]):
@@ -431,7 +431,7 @@ def test_stock_models(coco, tmp_path, kind):
         ends.append((weights(runner), history(runner, 'train/loss')))
     assert_same_weights(ends[0][0], ends[1][0])
     assert ends[0][1] == ends[1][1]
-    want = plain_loop(runner)
+    want = loss_by_loop(runner)
     assert want
     for name, value in want.items():
         got, = history(runner, f'val/{name}')
@@ -442,8 +442,8 @@ def test_stock_models(coco, tmp_path, kind):
 
 @pytest.mark.openmmlab
 @pytest.mark.slow
-def test_thresholds_of_dynamic_rcnn_are_kept(coco, tmp_path):
-    """They move by what its head has seen, and are no buffers."""
+def test_dynamic_rcnn_thresholds_are_restored(coco, tmp_path):
+    """They adapt to the data of the head and are not buffers."""
     skip_without_openmmlab()
 
     def dynamic(cfg):
@@ -470,8 +470,8 @@ def test_thresholds_of_dynamic_rcnn_are_kept(coco, tmp_path):
 
 @pytest.mark.openmmlab
 @pytest.mark.slow
-def test_pipeline_of_ones_own(coco, tmp_path):
-    """With a random flip, which is the same each time."""
+def test_custom_pipeline(coco, tmp_path):
+    """With a random flip that is the same each time."""
     skip_without_openmmlab()
     pipeline = [
         *DETECTION[:3],

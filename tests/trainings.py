@@ -1,4 +1,4 @@
-"""Short trainings, of a model of two numbers and of stock models."""
+"""Short trainings of a toy model and of stock models."""
 import sys
 from pathlib import Path
 
@@ -22,7 +22,7 @@ finally:
 
 
 def skip_without_openmmlab():
-    """Skip where there is no real mmdet and mmpose."""
+    """Skip without a real mmdet and mmpose."""
     try:
         import mmdet.models  # noqa: F401
         import mmpose.models  # noqa: F401
@@ -31,8 +31,8 @@ def skip_without_openmmlab():
         pytest.skip(f'needs mmcv, mmdet and mmpose: {error}')
 
 
-def few_proposals(cfg):
-    """A quick Faster R-CNN."""
+def speed_up_faster_rcnn(cfg):
+    """Speed up Faster R-CNN."""
     if 'roi_head' in cfg.model:
         cfg.model.train_cfg.rpn_proposal.max_per_img = 20
         cfg.model.test_cfg.rpn.max_per_img = 20
@@ -40,9 +40,9 @@ def few_proposals(cfg):
 
 
 def stock_runner(kind, coco, work_dir, hooks=(), change=None, epochs=1):
-    """A runner of a stock model on the pictures, before it trains."""
+    """A runner of a stock model on the images, before training."""
     cfg = training_config(kind, coco, work_dir, epochs=epochs)
-    few_proposals(cfg)
+    speed_up_faster_rcnn(cfg)
     cfg.custom_hooks = list(hooks)
     if change is not None:
         change(cfg)
@@ -50,7 +50,7 @@ def stock_runner(kind, coco, work_dir, hooks=(), change=None, epochs=1):
 
 
 def start(cfg):
-    """A runner with a name of its own."""
+    """Build a runner with a unique name."""
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{len(RUNNERS)}'
     RUNNERS.append(cfg.experiment_name)
     return Runner.from_cfg(cfg)
@@ -60,8 +60,8 @@ RUNNERS = []
 
 
 @DATASETS.register_module()
-class Numbers(Dataset):
-    """Sample i is i + 1, and no more than that where there is no noise."""
+class ToyDataset(Dataset):
+    """Sample i is i + 1, plus optional noise."""
 
     def __init__(self, length, noise=0.0):
         self.length = length
@@ -78,8 +78,8 @@ class Numbers(Dataset):
 
 
 @MODELS.register_module()
-class TwoNumbers(BaseModel):
-    """Learns one number, with a layer and a loss that keep statistics."""
+class ToyModel(BaseModel):
+    """A toy model whose layer and loss keep statistics."""
 
     def __init__(self, loss=None, across_ranks=False):
         super().__init__()
@@ -117,7 +117,7 @@ class TwoNumbers(BaseModel):
 
 @METRICS.register_module()
 class NoMetric(BaseMetric):
-    """Something for the evaluator."""
+    """A placeholder for the evaluator."""
 
     def process(self, data_batch, data_samples):
         self.results.append(0)
@@ -127,29 +127,29 @@ class NoMetric(BaseMetric):
 
 
 def toy_config(work_dir, hooks=(), **settings):
-    """Three epochs of the model of two numbers, with a validation each."""
+    """Three epochs of the toy model, each with a validation."""
     cfg = Config(
         dict(
-            model=dict(type='TwoNumbers'),
+            model=dict(type='ToyModel'),
             work_dir=str(work_dir),
             train_dataloader=dict(
                 batch_size=2,
                 num_workers=0,
                 sampler=dict(type='DefaultSampler', shuffle=True),
-                dataset=dict(type='Numbers', length=6, noise=0.1)),
+                dataset=dict(type='ToyDataset', length=6, noise=0.1)),
             train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
             val_dataloader=dict(
                 batch_size=1,
                 num_workers=0,
                 sampler=dict(type='DefaultSampler', shuffle=False),
-                dataset=dict(type='Numbers', length=5)),
+                dataset=dict(type='ToyDataset', length=5)),
             val_cfg=dict(),
             val_evaluator=dict(type='NoMetric'),
             custom_hooks=list(hooks),
             visualizer=dict(type='Visualizer'),
             randomness=dict(seed=0),
-            # mmengine 0.7 needs it.
+            # Required by mmengine 0.7.
             env_cfg=dict(dist_cfg=dict(backend='gloo')),
             log_level='ERROR'))
     cfg.merge_from_dict(settings)
@@ -157,12 +157,12 @@ def toy_config(work_dir, hooks=(), **settings):
 
 
 def toy_runner(work_dir, hooks=(), **settings):
-    """A runner of the model of two numbers."""
+    """A runner of the toy model."""
     return start(toy_config(work_dir, hooks, **settings))
 
 
 def weights(runner):
-    """What a model has learnt, and its buffers."""
+    """Parameters and buffers."""
     model = runner.model
     return {
         name: value.clone()
@@ -172,7 +172,7 @@ def weights(runner):
 
 
 def assert_same_weights(one, other):
-    """To the bit."""
+    """Compare bit by bit."""
     assert set(one) == set(other)
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
