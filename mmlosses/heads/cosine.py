@@ -4,9 +4,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmlosses.core.checks import check_number
 from mmlosses.core.numeric import unit_vectors
 from mmlosses.core.tensors import autocast_off, upcast
-from mmlosses.losses.margin import check_scale, cosine_logits
+from mmlosses.losses.margin import cosine_logits
 
 
 class WeightNormLinear(nn.Linear):
@@ -111,7 +112,7 @@ class CosineLinear(WeightNormLinear):
                  out_features: int,
                  scale: float = 32.0) -> None:
         super().__init__(in_features, out_features)
-        check_scale(scale)
+        check_number('scale', scale, above=0)
         self.scale = scale
 
     def similarity(self, features: Tensor, class_vectors: Tensor) -> Tensor:

@@ -25,14 +25,8 @@ def soft_cross_entropy(log_prob: Tensor,
     .. math::
         -\sum_c w_c t_c \log p_c, \qquad 0 \cdot \infty = 0
 
-    Args:
-        log_prob (Tensor): Log-probabilities (N, C, \*).
-        target (Tensor): Target probabilities (N, C, \*).
-        class_weight (Tensor, optional): Weight of each class, broadcastable to
-            ``target``.
-
-    Returns:
-        Tensor: (N, \*).
+    Log-probabilities p and probabilities t are (N, C, \*), the result (N, \*).
+    ``class_weight`` w broadcasts to ``target``.
     """
     # A class masked by a logit of -inf may have target 0.
     impossible = (target == 0) & torch.isinf(log_prob)
@@ -51,11 +45,8 @@ def smooth_labels(target: Tensor, smoothing: float, distribute: str,
         \qquad
         \text{'uniform'}: (1 - \epsilon) t + \frac{\epsilon}{K}
 
-    Args:
-        target (Tensor): Target probabilities t.
-        smoothing (float): Share :math:`\epsilon`.
-        distribute (str): ``'others'`` or ``'uniform'``.
-        num_classes (int): Number K of alternatives.
+    with the target probabilities t, the share :math:`\epsilon`, and the number
+    K of classes, for ``distribute`` ``'others'`` or ``'uniform'``.
     """
     if distribute == 'uniform':
         return (1 - smoothing) * target + smoothing / num_classes
@@ -68,10 +59,9 @@ def smooth_cross_entropy(log_prob: Tensor,
                          smoothing: float,
                          distribute: str,
                          class_weight: Tensor | None = None) -> Tensor:
-    r"""Cross entropy of smoothed labels, without materialising them.
+    r"""Cross entropy of smoothed labels (N, \*), without materialising them.
 
-    Args: see :func:`soft_cross_entropy` and :func:`smooth_labels`, but with
-    labels (N, \*).
+    Args: see :func:`soft_cross_entropy` and :func:`smooth_labels`.
     """
     if class_weight is not None:
         log_prob = log_prob * class_weight
@@ -108,12 +98,12 @@ class CrossEntropyLoss(ClassificationLoss):
             negative for every class: with one channel, label 0 is foreground.
             Negative labels and targets are ignored, as in mmdet.
             Default: False.
-        use_mask (bool): If True, the third argument holds the class of each
-            RoI, and that channel of ``pred`` is compared with the mask by
-            sigmoid; pass weights as ``target_weight``. Default: False.
-        class_weight (list[float] | Tensor, optional): Weight of each class. It
-            multiplies the loss of its samples with a softmax, of its RoIs with
-            ``use_mask``, and of its positives with a sigmoid. Default: None.
+        use_mask (bool): If True, the third argument is the class of each RoI,
+            whose channel of ``pred`` is compared with the mask by sigmoid;
+            pass weights as ``target_weight``. Default: False.
+        class_weight (list[float] | Tensor, optional): Weight of each class:
+            with a softmax of its samples, with ``use_mask`` of its RoIs, with
+            a sigmoid of its positives. Default: None.
         ignore_index (int, optional): Label to ignore; ``None`` is -100.
             Default: -100.
         avg_non_ignore (bool): If True, ``'mean'`` without ``avg_factor``
@@ -124,21 +114,18 @@ class CrossEntropyLoss(ClassificationLoss):
         - pred: logits (N, C, \*), with a sigmoid any shape.
         - target: integer labels (N, \*), or of the shape of ``pred``; with
           ``use_mask`` (N, \*).
-        - weight: (N, \*); with ``use_mask`` the integer class (N,) of each
-          RoI.
+        - weight: (N, \*); with ``use_mask`` the integer RoI classes (N,).
         - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
           ``pred``.
 
     Differs from upstream:
         - With ``use_mask`` mmdet returns the shape (1,) and rejects
           ``avg_factor`` and every reduction but ``'mean'``; its
-          ``class_weight`` multiplies columns of pixels. Here it applies to the
-          RoI.
+          ``class_weight`` multiplies columns of pixels instead of RoIs.
         - A row that is ignored, or of weight 0, has no gradient even where its
           logits are NaN or its label is out of range.
-        - For soft labels, mmdet's ``avg_non_ignore`` divides by the number of
-          entries, here by that of samples.
-        - mmdet's ``avg_non_ignore`` synchronises with the host.
+        - mmdet's ``avg_non_ignore`` synchronises with the host, and for soft
+          labels divides by the number of entries instead of samples.
     """
 
     info = LossInfo(
@@ -171,9 +158,8 @@ class CrossEntropyLoss(ClassificationLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, class or pixel."""
-        class_weight = None
-        if not self.use_mask:
-            class_weight = self.weight_of_classes(pred, target)
+        class_weight = None if self.use_mask else self.weight_of_classes(
+            pred, target)
         if self.binary:
             return F.binary_cross_entropy_with_logits(
                 pred,
@@ -206,11 +192,7 @@ class CrossEntropyLoss(ClassificationLoss):
                 *args: Any,
                 target_weight: Tensor | None = None,
                 **kwargs: Any) -> Tensor:
-        """Compute the loss, see :meth:`BaseLoss.forward`.
-
-        With ``use_mask``, ``weight`` is the class of each RoI, and
-        ``target_weight`` the weight.
-        """
+        """With ``use_mask``, ``weight`` is the class of each RoI."""
         if self.use_mask:
             check_index(weight, 'with use_mask, the third argument')
             kwargs['_mask_labels'], weight = weight, target_weight
@@ -222,15 +204,14 @@ class CrossEntropyLoss(ClassificationLoss):
                 pred: Tensor,
                 target: Tensor,
                 weight: Tensor | None,
-                avg_factor: float | Tensor | None,
-                *,
+                *args: Any,
                 _mask_labels: Tensor | None = None,
                 **options: Any) -> Inputs:
         """With ``use_mask``, select the channel of each RoI's class."""
         if _mask_labels is not None:
             pred, weight = self.masks_of_labels(pred, target, _mask_labels,
                                                 weight)
-        return super().prepare(pred, target, weight, avg_factor, **options)
+        return super().prepare(pred, target, weight, *args, **options)
 
     def masks_of_labels(self, pred: Tensor, target: Tensor, labels: Tensor,
                         weight: Tensor | None) -> Tuple[Tensor, Tensor | None]:
@@ -285,11 +266,9 @@ class LabelSmoothLoss(ClassificationLoss):
         ignore_index (int, optional): Label to ignore. Default: -100.
 
     Differs from upstream:
-        - A logit of -inf for a class without a share of the label gives no
-          NaN.
+        - A logit of -inf for a class without a share of the label is no NaN.
         - Ignored labels and class weights work. ``'mean'`` divides by the
-          number of all labels, torch's by the weights of those that are not
-          ignored.
+          number of all labels, torch's by the weights of those not ignored.
         - With one class the loss is 0 instead of a division by zero.
     """
 
@@ -316,21 +295,19 @@ class LabelSmoothLoss(ClassificationLoss):
         super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
         check_number('smoothing', smoothing, least=0, below=1)
         check_choice('distribute', distribute, ('others', 'uniform'))
-        self.smoothing = smoothing
-        self.distribute = distribute
+        self.smoothing, self.distribute = smoothing, distribute
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, or of each class with a sigmoid."""
         class_weight = self.weight_of_classes(pred, target)
+        settings = self.smoothing, self.distribute
         if not self.use_sigmoid and target.ndim < pred.ndim:
             self.check_labels(pred, target)
             return smooth_cross_entropy(
-                F.log_softmax(pred, dim=1), target, self.smoothing,
-                self.distribute, class_weight)
-        classes = 2 if self.use_sigmoid else pred.shape[1]
+                F.log_softmax(pred, dim=1), target, *settings, class_weight)
         target = smooth_labels(
-            self.dense_target(pred, target), self.smoothing, self.distribute,
-            classes)
+            self.dense_target(pred, target), *settings,
+            2 if self.use_sigmoid else pred.shape[1])
         if self.use_sigmoid:
             return F.binary_cross_entropy_with_logits(
                 pred, target, pos_weight=class_weight, reduction='none')

@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments
 from mmlosses.core.checks import (check_choice, check_label_range,
-                                  check_sample_labels, check_softmax)
+                                  check_number, check_sample_labels,
+                                  check_softmax)
 from mmlosses.core.features import ClassVectorArguments, ClassVectorLoss
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.numeric import safe_sqrt, unit_vectors
@@ -22,19 +23,11 @@ BOUNDARIES = ('keep', 'continuous', 'easy', 'none')
 def cosine_logits(features: Tensor,
                   class_vectors: Tensor,
                   scale: float = 1.0) -> Tensor:
-    r"""Scaled cosine of each feature to each class vector.
+    r"""Scaled cosines of features x (N, D) to class vectors w (C, D): (N, C).
 
     .. math::
         z_{nj} = s \cos\theta_{nj}
         = s \frac{x_n \cdot w_j}{\|x_n\| \, \|w_j\|}
-
-    Args:
-        features (Tensor): Features x (N, D).
-        class_vectors (Tensor): Class vectors w (C, D).
-        scale (float): Scale s of the cosine.
-
-    Returns:
-        Tensor: Logits (N, C).
     """
     return scale * (unit_vectors(features) @ unit_vectors(class_vectors).T)
 
@@ -42,23 +35,17 @@ def cosine_logits(features: Tensor,
 def angular_margin(cosine: Tensor,
                    margin: float,
                    boundary: str = 'keep') -> Tensor:
-    r"""Add a margin to an angle, given its cosine.
+    r"""Add a margin m, in radians, to an angle, given its cosine.
 
     .. math::
         \phi = \cos(\theta + m) = \cos\theta \cos m - \sin\theta \sin m
 
-    Beyond :math:`\theta = \pi - m`, where the cosine would rise again,
-    ``boundary`` defines the value.
-
-    Args:
-        cosine (Tensor): Cosine of the angle.
-        margin (float): Margin m in radians.
-        boundary (str): See :class:`ArcFaceLoss`.
+    ``boundary``, see :class:`ArcFaceLoss`, defines the value beyond
+    :math:`\theta = \pi - m`, where the cosine would rise again.
     """
     # By the angle sum identity: acos has an infinite gradient at 0 and pi.
     # Rounding can take the cosine past 1, and the square below 0.
-    square = (1 - cosine) * (1 + cosine)
-    sine = safe_sqrt(square)
+    sine = safe_sqrt((1 - cosine) * (1 + cosine))
     moved = cosine * math.cos(margin) - sine * math.sin(margin)
     if boundary == 'easy':
         return torch.where(cosine > 0, moved, cosine)
@@ -90,14 +77,8 @@ def arcface_logits(logits: Tensor,
 
     with :math:`\phi` of :func:`angular_margin`.
 
-    Args:
-        logits (Tensor): ``scale`` times the cosines to the class vectors
-            (N, C).
-        labels (Tensor): Class y of each sample (N,).
-        scale (float): Scale s of the cosines in ``logits``.
-        margin (float): Margin m in radians.
-        boundary (str): See :class:`ArcFaceLoss`.
-        background (bool): If True, the last class gets no margin.
+    Args: see :class:`ArcFaceLogitLoss`; ``logits`` are (N, C), ``labels``
+    (N,).
     """
     index = labels.unsqueeze(1)
     target = logits.gather(1, index)
@@ -115,12 +96,6 @@ def check_margin(margin: float, boundary: str) -> None:
     check_choice('boundary', boundary, BOUNDARIES)
 
 
-def check_scale(scale: float) -> None:
-    """Raise a ``ValueError`` unless the scale is positive."""
-    if not scale > 0:
-        raise ValueError(f'scale must be positive, got {scale}')
-
-
 @MODELS.register_module()
 class ModifiedSoftmaxLoss(ClassVectorLoss):
     r"""Softmax cross entropy with class vectors of length 1 and no bias.
@@ -131,7 +106,7 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         {\sum_j e^{\|x_n\| \cos\theta_{nj}}}, \qquad
         \|x_n\| \cos\theta_{nj} = x_n \cdot \frac{w_j}{\|w_j\|}
 
-    Only the angles to the class vectors :math:`w` decide. The length of the
+    Only the angles to the class vectors :math:`w` decide; the length of the
     features is free.
 
     Differs from upstream:
@@ -164,18 +139,18 @@ class NormFaceLoss(ClassVectorLoss):
         L = -\frac{1}{N} \sum_n \log
         \frac{e^{s \cos\theta_{n y_n}}}{\sum_j e^{s \cos\theta_{nj}}}
 
-    Features and class vectors are normalised, so that only the angle between
-    them counts. The minimum for C classes is
-    :math:`\log(1 + (C - 1) e^{-s C / (C - 1)})`, reached by a regular simplex:
-    1.38 for 10 classes with s = 1, so the scale must be larger.
+    Only the angles count, as features and class vectors are normalised. The
+    minimum for C classes is :math:`\log(1 + (C - 1) e^{-s C / (C - 1)})`,
+    reached by a regular simplex: 1.38 for 10 classes with s = 1, so the scale
+    must be larger.
 
     Args:
         scale (float): Scale s of the cosine. Default: 16.0.
 
     Differs from upstream:
         - A zero feature, as a dead ReLU emits it, has cosine 0 to every class
-          and an ordinary gradient. With ``F.normalize`` the gradient is about
-          1e12, and NaN in half precision.
+          and an ordinary gradient: with ``F.normalize`` it is about 1e12, and
+          NaN in half precision.
     """
 
     info = LossInfo(
@@ -193,7 +168,7 @@ class NormFaceLoss(ClassVectorLoss):
                  scale: float = 16.0,
                  **kwargs: Unpack[ClassVectorArguments]) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
-        check_scale(scale)
+        check_number('scale', scale, above=0)
         self.scale = scale
 
     def queries(self, features: Tensor) -> Tensor:
@@ -227,14 +202,12 @@ class ArcFaceLoss(NormFaceLoss):
 
     Differs from upstream:
         - mmpretrain takes the ``acos`` of the cosine: NaN where rounding takes
-          it past 1, an infinite gradient at 1. Here there is no ``acos``, and
-          a feature along its class vector has the exact value and a finite
-          gradient.
+          it past 1, an infinite gradient at 1. Here a feature along its class
+          vector has the exact value and a finite gradient.
         - insightface adds the margin outside the graph: the loss is the
-          paper's, the gradient is not. Here the gradient is that of the loss.
+          paper's, the gradient is not. Here it is that of the loss.
         - ``ArcMarginProduct`` as published in tutorials returns the logits
-          with the loss, and has no boundary: ``boundary='none'`` gives its
-          values.
+          with the loss, and its values are those of ``boundary='none'``.
         - A zero feature has an ordinary gradient, not one of 1e12.
     """
 
@@ -257,8 +230,7 @@ class ArcFaceLoss(NormFaceLoss):
                  **kwargs: Unpack[ClassVectorArguments]) -> None:
         super().__init__(num_classes, in_channels, scale, **kwargs)
         check_margin(margin, boundary)
-        self.margin = margin
-        self.boundary = boundary
+        self.margin, self.boundary = margin, boundary
 
     def with_margin(self, logits: Tensor) -> Tensor:
         """Apply the margin to the scaled cosine of the label."""
@@ -285,11 +257,10 @@ class ArcFaceLogitLoss(BaseLoss):
             ``NormedLinear``, which the fork of mmdet spells ``temperature``.
             Default: 32.0.
         margin (float): Margin m in radians. Default: 0.5.
-        boundary (str): ``'keep'``, ``'continuous'``, ``'easy'`` or ``'none'``,
-            see :class:`ArcFaceLoss`. Default: ``'keep'``.
+        boundary (str): See :class:`ArcFaceLoss`. Default: ``'keep'``.
         background (bool): If True, the last column is the background, as in
-            mmdet's ``BBoxHead``, and its samples get no margin. A head without
-            a background column must pass False: the scores do not tell.
+            mmdet's ``BBoxHead``, and its samples get no margin. Heads without
+            a background must pass False: the scores do not tell.
             Default: True.
         use_sigmoid (bool): Kept for heads that read it; only False.
             Default: False.
@@ -312,10 +283,7 @@ class ArcFaceLogitLoss(BaseLoss):
         slots="``loss_cls`` of mmdet's RoI heads after "
         '``mmlosses.heads.cosine.CosineLinear``',
         expects='scaled cosines',
-        paper=Paper(
-            'Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou',
-            'ArcFace: Additive Angular Margin Loss for Deep Face Recognition',
-            'CVPR', 2019, '1801.07698'))
+        paper=ArcFaceLoss.info.paper)
 
     pred_name = 'cls_score'
 
@@ -327,12 +295,11 @@ class ArcFaceLogitLoss(BaseLoss):
                  use_sigmoid: bool = False,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        check_scale(scale)
+        check_number('scale', scale, above=0)
         check_margin(margin, boundary)
         check_softmax(use_sigmoid)
         self.scale = scale
-        self.margin = margin
-        self.boundary = boundary
+        self.margin, self.boundary = margin, boundary
         self.background = background
         self.use_sigmoid = use_sigmoid
 
