@@ -25,12 +25,13 @@ PAGE = FOLDER / 'README.md'
 HEAD = """\
 # Trainings on handwritten digits
 
-Scenes of the 1,797 digits that scikit-learn carries; training and validation
-scenes use different pictures. Chance guesses the same for every scene, such as
-the mean of each keypoint. PCK counts a keypoint as right within 5 % of the
-longer side of the digit's box, about 1.5 pixels; angles are in degrees.
+Short trainings on scenes composed of the 1,797 handwritten digits that scikit-learn
+ships. Training and validation scenes use different digits. Chance is the best
+constant guess, such as the mean of each keypoint. PCK counts a keypoint as correct
+within 5 % of the longer side of the digit's box, about 1.5 pixels; angles are in
+degrees.
 
-Written by `python tools/digits_table.py`; the time is that of the whole
+`python tools/dev/digits_table.py` writes this table. The time is that of the whole
 command `python tools/train.py CONFIG`, on the CPU of the machine it ran on.
 
 | config | losses | metric | chance | bar | reached | seconds |
