@@ -71,10 +71,9 @@ class CCSLoss(BaseLoss):
         detach_weight (bool): If True, the classifier gets no gradient from
             this loss, as in the paper. Default: True.
         iou_thresholds (dict, optional): An anchor belongs to a box if its IoU
-            exceeds ``'object'``. ``'background'``, the threshold of background
-            anchors, is accepted so that an assigner's thresholds can be passed
-            unchanged; it has no effect. Default: ``dict(background=0.4,
-            object=0.5)``.
+            exceeds ``'object'``. ``'background'`` has no effect; it is
+            accepted so that an assigner's thresholds fit.
+            Default: ``dict(background=0.4, object=0.5)``.
 
     Shape:
         - embeddings: (N, D).
@@ -117,16 +116,14 @@ class CCSLoss(BaseLoss):
                  iou_thresholds: Dict[str, float] | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        thresholds = {'background': 0.4, 'object': 0.5}
         given = {} if iou_thresholds is None else dict(iou_thresholds)
-        thresholds.update(given)
+        thresholds = {'background': 0.4, 'object': 0.5, **given}
         low, high = thresholds['background'], thresholds['object']
-        if set(given) - {'background', 'object'} or not 0 <= low <= high <= 1:
+        if len(thresholds) > 2 or not 0 <= low <= high <= 1:
             raise ValueError(
                 'iou_thresholds must be dict(background=low, object=high) '
                 f'with 0 <= low <= high <= 1, got {iou_thresholds}')
-        self.soft = soft
-        self.detach_weight = detach_weight
+        self.soft, self.detach_weight = soft, detach_weight
         self.iou_thresholds = thresholds
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
@@ -134,20 +131,13 @@ class CCSLoss(BaseLoss):
         return pred.shape[:1]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each embedding: (N,)."""
         return ccs_loss(pred, target)
 
     def forward(self, embeddings: Tensor, class_weights: Tensor,
                 labels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute the loss of embeddings with labels.
+        """Compute the loss of embeddings with labels, see Shape.
 
-        Args:
-            embeddings (Tensor): Embeddings (N, D).
-            class_weights (Tensor): Weight vectors (C, D) of the classifier.
-            labels (Tensor): Labels (N,).
-            args: The other arguments of :meth:`BaseLoss.forward`; the weight
-                (N,) may be the IoU of each anchor.
-            kwargs: The same by name.
+        The weight (N,) may be the IoU of each anchor.
         """
         check_floating('class_weights', class_weights)
         return super().forward(
@@ -156,9 +146,7 @@ class CCSLoss(BaseLoss):
     def prepare(self,
                 pred: Tensor,
                 target: Tensor,
-                weight: Tensor | None,
-                avg_factor: float | Tensor | None,
-                *,
+                *args: Any,
                 class_weights: Tensor | None = None) -> Inputs:
         """Check the shapes and look up the class vector of each embedding."""
         assert class_weights is not None
@@ -169,7 +157,7 @@ class CCSLoss(BaseLoss):
                 f'(C, D), got {tuple(pred.shape)} and '
                 f'{tuple(class_weights.shape)}')
         check_sample_labels(target, len(pred))
-        inputs = super().prepare(pred, target, weight, avg_factor)
+        inputs = super().prepare(pred, target, *args)
         labels = target.long()
         if inputs.removed is not None:
             # A removed sample may have any label.
@@ -190,7 +178,7 @@ class CCSLoss(BaseLoss):
 
         An anchor belongs to the box of the greatest IoU, if that exceeds
         ``iou_thresholds['object']``. The loss of an image is the mean over
-        those anchors, 0 without any.
+        those anchors, 0 without any; ``reduction`` is over the images.
 
         Args:
             anchors (Tensor): Boxes (B, A, 4), xyxy.
@@ -198,12 +186,7 @@ class CCSLoss(BaseLoss):
             class_weights (Tensor): Weight vectors (C, D) of the classifier.
             annotations (Tensor): Boxes (B, G, 5), xyxy and label; padding rows
                 hold -1.
-            reduction_override (str, optional): Overrides ``reduction`` for
-                this call.
-
-        Returns:
-            Tensor: ``'mean'`` or ``'sum'`` over the images, or (B,) for
-                ``'none'``.
+            reduction_override (str, optional): Overrides ``reduction``.
         """
         for name, tensor in (('anchors', anchors), ('embeddings', embeddings),
                              ('annotations', annotations)):
@@ -238,18 +221,16 @@ class CCSLoss(BaseLoss):
             parts = [part.sum() for part in loss.split(counts.tolist())]
             loss = torch.stack(parts) if parts else loss
         else:
-            weight = torch.where(objects,
-                                 iou if self.soft else torch.ones_like(iou),
-                                 torch.zeros_like(iou))
+            weight = iou if self.soft else torch.ones_like(iou)
             loss = self(
                 embeddings,
                 class_weights,
                 labels,
-                weight.flatten(),
+                weight.masked_fill(~objects, 0).flatten(),
                 reduction_override='none')
             loss = loss.reshape(images, number).sum(dim=1)
-        loss = loss / counts.clamp(min=1)
-        return reduce_loss(loss, reduction, max(images, 1))
+        return reduce_loss(loss / counts.clamp(min=1), reduction,
+                           max(images, 1))
 
     @staticmethod
     def assign(anchors: Tensor, annotations: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,6 +241,5 @@ class CCSLoss(BaseLoss):
         with autocast_off(anchors.device.type):
             iou = pairwise_iou(annotations[..., :4], anchors)
         padding = annotations[..., 4] == -1
-        iou = iou.masked_fill_(padding.unsqueeze(2), -1)
-        best, index = iou.max(dim=1)
+        best, index = iou.masked_fill_(padding.unsqueeze(2), -1).max(dim=1)
         return best, annotations[..., 4].long().gather(1, index)

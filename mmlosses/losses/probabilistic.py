@@ -1,7 +1,7 @@
 """Overlap of a predicted mixture of Gaussians with a Gaussian target."""
 from __future__ import annotations
 import math
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -25,30 +25,25 @@ LEAST_STD, GREATEST_STD = 1e-4, 1e18
 
 def variances(raw: Tensor, sigma: Tensor, scale: str) -> Tensor:
     """Return predicted variances, in units of the target's variance."""
-    least, greatest = LEAST_STD, GREATEST_STD
     if scale == 'log_var':
         # Clamped before the exponential, whose gradient would be infinite.
         return torch.clamp(
             raw - 2 * sigma.log(),
-            min=2 * math.log(least),
-            max=2 * math.log(greatest)).exp()
+            min=2 * math.log(LEAST_STD),
+            max=2 * math.log(GREATEST_STD)).exp()
     if scale == 'softplus':
         raw = F.softplus(raw)
     elif scale == 'sigmoid':
         raw = torch.sigmoid(raw)
     variance = raw / sigma**2 if scale == 'var' else (raw / sigma)**2
-    return variance.clamp(min=least**2, max=greatest**2)
+    return variance.clamp(min=LEAST_STD**2, max=GREATEST_STD**2)
 
 
 def log_overlap(distance: Tensor, variance: Tensor) -> Tensor:
-    r"""Log of the integral of the product of two Gaussians, up to a constant.
+    r"""Log of the integral of the product of two Gaussians: (\*).
 
-    Args:
-        distance (Tensor): Difference of their means (n, \*).
-        variance (Tensor): Sum of their variances (n, \*).
-
-    Returns:
-        Tensor: (\*), without the constant ``-n / 2 * log(2 pi)``.
+    From the difference of their means and the sum of their variances, (n, \*),
+    without the constant ``-n / 2 * log(2 pi)``.
     """
     # Divided by the deviation and then squared: dividing by the variance has
     # an infinite gradient far away.
@@ -57,15 +52,10 @@ def log_overlap(distance: Tensor, variance: Tensor) -> Tensor:
 
 
 def log_self_overlap(mean: Tensor, variance: Tensor) -> Tensor:
-    r"""Logs of the terms of the integral of a squared sum of Gaussians.
+    r"""Logs of the terms of the integral of a squared sum of I Gaussians.
 
-    Args:
-        mean (Tensor): Means (n, I, \*) of I Gaussians.
-        variance (Tensor): Their variances (n, I, \*).
-
-    Returns:
-        Tensor: (T, \*), in units of the integral of the square of a Gaussian
-            of variance 1.
+    Means and variances are (n, I, \*), the result (T, \*), in units of the
+    integral of the square of a Gaussian of variance 1.
     """
     n, components = mean.shape[:2]
     own = -0.5 * variance.log().sum(dim=0)
@@ -101,15 +91,12 @@ def propel_loss(pred: Tensor,
 def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
                  sigma: float | Sequence[float], scale: str,
                  compat: str | None) -> Tensor:
-    r"""Return :func:`propel_loss` with the coordinates first.
-
-    Means and scales are (n, I, \*), targets (n, \*).
-    """
+    r""":func:`propel_loss` of means, scales (n, I, \*) and targets (n, \*)."""
     n, components = mean.shape[:2]
     sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma]
     # Filled on the device: a tensor made of a list would be copied there.
-    deviation = torch.stack([mean.new_full((), s) for s in sigmas])
-    deviation = pad_right(deviation, mean.ndim)
+    deviation = pad_right(
+        torch.stack([mean.new_full((), s) for s in sigmas]), mean.ndim)
     # In units of the target's deviation, which the loss does not depend on.
     mean = (mean - target.unsqueeze(1)) / deviation
     variance = variances(raw, deviation, scale)
@@ -140,8 +127,8 @@ class PROPELLoss(BaseLoss):
     with the density :math:`f` of a Gaussian at the target and that of the
     predicted mixture, :math:`g = \frac{1}{I} \sum_i P_i`, of I Gaussians with
     diagonal covariance. The integrals have a closed form. The loss is 0 where
-    both densities are equal and positive elsewhere. It is computed in log
-    space, so it is finite at any distance. Also registered as ``PROPEL``.
+    both densities are equal and positive elsewhere. Computed in log space, it
+    is finite at any distance. Also registered as ``PROPEL``.
 
     Args:
         sigma (float | list[float]): Standard deviation of the target, in its
@@ -155,7 +142,7 @@ class PROPELLoss(BaseLoss):
             are clamped to 0.0001 to 1e18 times sigma, without a gradient
             beyond. Default: ``'std'``.
         compat (str, optional): ``'torchpropel'`` gives the values of that
-            package, errors included: see below. Default: None.
+            package, with the first two errors below. Default: None.
 
     Shape:
         - pred: (B, I, 2n): for each of I components of n dimensions, first n
@@ -177,8 +164,6 @@ class PROPELLoss(BaseLoss):
         - returns (1, B) for ``'none'``;
         - takes standard deviations, where its documentation says variances,
           and vice versa.
-
-        ``compat='torchpropel'`` gives its values, with the first two.
     """
 
     info = LossInfo(
@@ -197,21 +182,17 @@ class PROPELLoss(BaseLoss):
                  compat: str | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        sigmas: List[Any] = (
-            list(sigma) if isinstance(sigma, (list, tuple)) else [sigma])
-        for value in sigmas:
+        several = isinstance(sigma, (list, tuple))
+        for value in sigma if several else (sigma, ):  # type: ignore
             check_number('sigma', value, above=0, below=math.inf)
         check_choice('scale', scale, SCALES)
         check_choice('compat', compat, (None, 'torchpropel'))
-        if compat is not None and len(sigmas) > 1:
+        if compat is not None and several and len(sigma) > 1:  # type: ignore
             raise ValueError('torchpropel has one sigma for all dimensions, '
                              f'got {sigma}')
-        self.sigma = sigma
-        self.scale = scale
-        self.compat = compat
+        self.sigma, self.scale, self.compat = sigma, scale, compat
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return propel_loss(pred, target, self.sigma, self.scale, self.compat)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
@@ -245,17 +226,14 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
         {\langle f_{nk}, f_{nk} \rangle + \langle g_{nk}, g_{nk} \rangle}
 
     with one predicted Gaussian :math:`g` for each of K keypoints, and the
-    Gaussian :math:`f` at its target: see :class:`PROPELLoss`. Each element is
-    one keypoint.
+    Gaussian :math:`f` at its target. Each element is one keypoint.
 
     Args:
-        sigma (float | list[float]): Standard deviation of the target: one
-            number, or one for each dimension. Keypoints of mmpose's regression
-            heads are in [0, 1]. Default: 0.1.
+        sigma (float | list[float]): See :class:`PROPELLoss`. Keypoints of
+            mmpose's regression heads are in [0, 1]. Default: 0.1.
         scale (str): Meaning of the head's ``sigma``, see :class:`PROPELLoss`.
             ``RLEHead`` applies a sigmoid for prediction, and derives the
             keypoint scores from it: ``'sigmoid'`` fits. Default: ``'std'``.
-        compat (str, optional): See :class:`PROPELLoss`. Default: None.
 
     Shape:
         - mu, sigma, target: (N, K, n).
@@ -273,29 +251,16 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
         purpose='keypoint regression with a predicted deviation',
         slots="``loss`` of mmpose's ``RLEHead``",
         expects='mixture',
-        paper=Paper(
-            'Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, '
-            'Greg Slabaugh',
-            'PROPEL: Probabilistic Parametric Regression Loss for '
-            'Convolutional Neural Networks', 'ICPR', 2020, '1807.10937'),
+        paper=PROPELLoss.info.paper,
         source='The call is that of ``mmpose.RLELoss``.')
 
     def forward(self, mu: Tensor, sigma: Tensor, target: Tensor, *args: Any,
                 **kwargs: Any) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            mu (Tensor): Predicted means (N, K, n).
-            sigma (Tensor): Predicted scales (N, K, n).
-            target (Tensor): Coordinates of the keypoints (N, K, n).
-            args: The other arguments of :meth:`BaseLoss.forward`.
-            kwargs: The same by name.
-        """
+        """Compute the loss from the means, scales and targets of keypoints."""
         return super().forward((mu, sigma), target, *args, **kwargs)
 
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
-        """Return the loss of each keypoint."""
         mean, raw, target = [coordinates_first(x) for x in (*pred, target)]
         return mixture_loss(
             mean.unsqueeze(1), raw.unsqueeze(1), target, self.sigma,

@@ -24,15 +24,11 @@ def associative_embedding_loss(tag0: Tensor,
                                eps: float = 0.0) -> Tuple[Tensor, Tensor]:
     """Return pull and push of each image, (B,) each.
 
-    See :class:`AssociativeEmbeddingLoss`. Without an object the pull is 0,
-    with fewer than two the push.
+    Without an object the pull is 0, with fewer than two the push.
 
-    Args:
-        tag0 (Tensor): Tag a of each object (B, N, E).
-        tag1 (Tensor): Tag b of each object (B, N, E).
-        mask (Tensor): Bool mask (B, N), False for padding.
-        margin (float): Distance at which two objects do not repel.
-        eps (float): Added to N in the pull.
+    Args: see :class:`AssociativeEmbeddingLoss`; the tags are (B, N, E), the
+    bool ``mask`` (B, N) is False for padding, ``eps`` is added to N in the
+    pull.
     """
     padding = ~mask.unsqueeze(-1)
     tag0 = tag0.masked_fill(padding, 0)
@@ -56,10 +52,8 @@ def check_tags(tag0: Tensor, tag1: Tensor, mask: Tensor) -> None:
     if mask.is_floating_point():
         raise TypeError('mask must have a bool or integer dtype, got '
                         f'{mask.dtype}')
-    fits = (
-        tag0.ndim == 3 and tag0.shape == tag1.shape
-        and tag0.shape[:2] == mask.shape)
-    if not fits:
+    if (tag0.ndim != 3 or tag0.shape != tag1.shape
+            or tag0.shape[:2] != mask.shape):
         raise ValueError(
             'the tags must have the shape (B, N, E) both and the mask '
             f'(B, N), got {tuple(tag0.shape)}, {tuple(tag1.shape)} and '
@@ -70,19 +64,9 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
                 match: Match) -> Tuple[Tensor, Tensor, Tensor]:
     """Gather the tags of each object from two maps (B, E, H, W).
 
-    Args:
-        tag0 (Tensor): Map of the tags of the first corner.
-        tag1 (Tensor): Map of the tags of the second corner.
-        match (list): For each image a list with the positions
-            ``[[y0, x0], [y1, x1]]`` of each object.
-
-    Returns:
-        tuple[Tensor]: Tags (B, N, E) twice and a mask (B, N), False for
-        padding, with N the largest number of objects of an image.
-
-    Raises:
-        ValueError: If the shapes or numbers of images differ, or a position is
-            outside the map.
+    ``match`` is that of :class:`AssociativeEmbeddingLoss`. Returns tags
+    (B, N, E) twice and a bool mask (B, N), False for padding, with N the
+    largest number of objects of an image.
     """
     if tag0.ndim != 4 or tag0.shape != tag1.shape:
         raise ValueError(
@@ -115,12 +99,12 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
     index = index.reshape(*size, 2)
     images = torch.arange(len(tag0), device=device).unsqueeze(1)
     # Unlike gather, indexing does not keep the maps for the backward pass.
-    tags = [
+    tags0, tags1 = [
         tag.flatten(2)[images, :, index[..., i]]
         for i, tag in enumerate((tag0, tag1))
     ]
     present = torch.tensor(mask, dtype=torch.bool, device=device)
-    return tags[0], tags[1], present.reshape(size)
+    return tags0, tags1, present.reshape(size)
 
 
 @MODELS.register_module()
@@ -137,10 +121,10 @@ class AssociativeEmbeddingLoss(TermsLoss):
     their mean m. Each element is one image.
 
     Args:
-        pull_weight (float): Factor :math:`\alpha` of the pull. CornerNet's
-            paper uses 0.1. Default: 0.25.
-        push_weight (float): Factor :math:`\beta` of the push. CornerNet's
-            paper uses 0.1. Default: 0.25.
+        pull_weight (float): Factor :math:`\alpha` of the pull; the paper of
+            CornerNet uses 0.1. Default: 0.25.
+        push_weight (float): Factor :math:`\beta` of the push; the paper uses
+            0.1. Default: 0.25.
         margin (float): Distance, in units of the tags, at which two objects no
             longer repel. The paper uses 1. Default: 1.0.
 
@@ -181,8 +165,7 @@ class AssociativeEmbeddingLoss(TermsLoss):
                  margin: float = 1.0,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        self.pull_weight = pull_weight
-        self.push_weight = push_weight
+        self.pull_weight, self.push_weight = pull_weight, push_weight
         self.margin = margin
 
     def elementwise(self, pred: Tuple[Tensor, Tensor],
@@ -201,18 +184,10 @@ class AssociativeEmbeddingLoss(TermsLoss):
 
     def forward(self, pred: Tensor, target: Tensor, match: Match | Tensor,
                 *args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
-        """Return the weighted pull and push.
-
-        Args:
-            pred (Tensor): Tags, or map of tags, of the first corner.
-            target (Tensor): Those of the second corner.
-            match (list | Tensor): Positions on the maps, or mask of the tags.
-            args: The other arguments of :meth:`BaseLoss.forward`.
-            kwargs: The same by name.
-        """
+        """Return pull and push of two tensors of tags, see Shape."""
         check_floating('tags', (pred, target))
         if not isinstance(match, Tensor):
             pred, target, match = gather_tags(pred, target, match)
-        pull, push = super().forward((pred, target), match, *args,
-                                     **kwargs).unbind(-1)
+        terms = super().forward((pred, target), match, *args, **kwargs)
+        pull, push = terms.unbind(-1)
         return pull, push

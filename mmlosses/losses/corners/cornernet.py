@@ -35,9 +35,8 @@ def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
     with the number P of peaks, :math:`y = 1`, in the whole batch, at least 1.
     Logits and target have the shape (B, \*), the result (B,).
     """
-    peak = target == 1
     loss = gaussian_focal_loss(logits, target, use_sigmoid=True)
-    return loss.flatten(1).sum(dim=1) / peak.sum().clamp(min=1)
+    return loss.flatten(1).sum(dim=1) / (target == 1).sum().clamp(min=1)
 
 
 def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -46,15 +45,8 @@ def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     .. math::
         L = \frac{1}{N + 10^{-4}} \sum_k \mathrm{SmoothL1}(pred_k - target_k)
 
-    with the number N of objects in the whole batch.
-
-    Args:
-        pred (Tensor): Offsets (x, y) of each object, (B, N, 2).
-        target (Tensor): Their targets, (B, N, 2).
-        mask (Tensor): Bool mask (B, N), False for padding.
-
-    Returns:
-        Tensor: The loss of each image: (B,).
+    with the number N of objects in the whole batch. The offsets are (B, N, 2),
+    the bool ``mask`` (B, N) is False for padding, and the result is (B,).
     """
     padding = ~mask.unsqueeze(-1)
     loss = F.smooth_l1_loss(
@@ -78,11 +70,11 @@ class CornerNetLoss(TermsLoss):
     the images. Each element is one image.
 
     Args:
-        pull_weight (float): Factor :math:`\alpha` of the pull. The paper uses
+        pull_weight (float): Factor :math:`\alpha` of the pull; the paper uses
             0.1. Default: 1.0.
-        push_weight (float): Factor :math:`\beta` of the push. The paper uses
+        push_weight (float): Factor :math:`\beta` of the push; the paper uses
             0.1. Default: 1.0.
-        regr_weight (float): Factor :math:`\gamma` of the offsets. The paper
+        regr_weight (float): Factor :math:`\gamma` of the offsets; the paper
             uses 1. Default: 1.0.
 
     Shape:
@@ -122,8 +114,7 @@ class CornerNetLoss(TermsLoss):
                  regr_weight: float = 1.0,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        self.pull_weight = pull_weight
-        self.push_weight = push_weight
+        self.pull_weight, self.push_weight = pull_weight, push_weight
         self.regr_weight = regr_weight
 
     def elementwise(self, pred: Sequence[Tensor],
@@ -177,14 +168,7 @@ class CornerNetLoss(TermsLoss):
 
     def forward(self, outs: List[Tensor], targets: List[Tensor], *args: Any,
                 **kwargs: Any) -> Dict[str, Tensor]:
-        """Return the four terms by name.
-
-        Args:
-            outs (Sequence[Tensor]): Six tensors for each stack.
-            targets (Sequence[Tensor]): Five tensors.
-            args: The other arguments of :meth:`BaseLoss.forward`.
-            kwargs: The same by name.
-        """
+        """Return the four terms by name."""
         for name, tensors in (('outs', outs), ('targets', targets)):
             if not isinstance(tensors, (tuple, list)):
                 raise TypeError(f'{name} must be a list of tensors, got '
@@ -194,11 +178,6 @@ class CornerNetLoss(TermsLoss):
                 f'outs must hold {STACK} tensors for each stack and targets '
                 f'5, got {len(outs)} and {len(targets)}')
         terms = super().forward(outs, targets, *args, **kwargs)
-        focal, pull, push, regr = terms.unbind(-1)
+        names = ('focal_loss', 'pull_loss', 'push_loss', 'regr_loss')
         # Braces: torch 2.0 does not compile a call of dict.
-        return {
-            'focal_loss': focal,
-            'pull_loss': pull,
-            'push_loss': push,
-            'regr_loss': regr
-        }
+        return {name: term for name, term in zip(names, terms.unbind(-1))}
