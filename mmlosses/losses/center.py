@@ -24,18 +24,6 @@ def center_loss(features: Tensor, centers: Tensor) -> Tensor:
     return 0.5 * (features - centers).square().sum(dim=-1)
 
 
-def center_step(centers: Tensor, sums: Tensor, counts: Tensor) -> Tensor:
-    """Return the step of :class:`CenterLoss`'s centres, without the rate.
-
-    Args:
-        centers (Tensor): Centres (C, D).
-        sums (Tensor): Sum of the features of each class (C, D).
-        counts (Tensor): Number of features of each class (C,).
-    """
-    counts = counts.unsqueeze(1)
-    return (counts * centers - sums) / (1 + counts)
-
-
 @MODELS.register_module()
 class CenterLoss(FeatureLoss):
     r"""Half the squared distance of features to the centre of their class.
@@ -60,8 +48,8 @@ class CenterLoss(FeatureLoss):
             no effect. Default: False.
 
     Differs from upstream:
-        - The paper sums over the batch, which ``reduction='sum'`` gives. The
-          authors' code divides by the batch size, as the default here.
+        - The paper sums over the batch, as ``reduction='sum'``. The authors'
+          code divides by the batch size, as the default here.
         - A common PyTorch version takes the unsquared distance of the whole
           batch. Its gradient does not grow with the distance.
         - Another one expands the square, which gives 0 for close points far
@@ -88,8 +76,7 @@ class CenterLoss(FeatureLoss):
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         check_number('alpha', alpha, least=0, most=1)
-        self.alpha = alpha
-        self.learn_centers = learn_centers
+        self.alpha, self.learn_centers = alpha, learn_centers
         if learn_centers:
             self.centers = nn.Parameter(torch.randn(num_classes, in_channels))
         else:
@@ -97,7 +84,6 @@ class CenterLoss(FeatureLoss):
                                  torch.zeros(num_classes, in_channels))
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return half the squared distance of each sample: (N,)."""
         check_label_range(target, self.num_classes)
         centers = self.centers.to(pred.dtype).index_select(0, target)
         return center_loss(pred, centers)
@@ -110,10 +96,8 @@ class CenterLoss(FeatureLoss):
                 self.move_centers(inputs.pred, inputs.target, inputs.removed)
         return loss
 
-    def move_centers(self,
-                     features: Tensor,
-                     labels: Tensor,
-                     removed: Tensor | None = None) -> None:
+    def move_centers(self, features: Tensor, labels: Tensor,
+                     removed: Tensor | None) -> None:
         """Update the centres with features (N, D) that are not removed."""
         # An overflow of mixed precision would stay in the centres for ever,
         # while the gradient scaler skips the step.
@@ -128,8 +112,9 @@ class CenterLoss(FeatureLoss):
         total = total.index_add(0, labels, torch.cat([features, ones], 1))
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(total)
+        counts = total[:, -1:]
         centers = self.centers.to(total.dtype)
-        step = center_step(centers, total[:, :-1], total[:, -1])
+        step = (counts * centers - total[:, :-1]) / (1 + counts)
         set_buffer(self, 'centers', centers - self.alpha * step)
 
 
@@ -149,8 +134,6 @@ class CenterSoftmaxLoss(CenterLoss):
     Args:
         center_weight (float): Weight :math:`\lambda` of the centre loss.
             Default: 0.2.
-        alpha (float): See :class:`CenterLoss`. Default: 0.5.
-        learn_centers (bool): See :class:`CenterLoss`. Default: False.
         use_sigmoid (bool): Kept for heads that read it; only False.
             Default: False.
 
@@ -166,10 +149,7 @@ class CenterSoftmaxLoss(CenterLoss):
         purpose='a linear classifier combined with :class:`CenterLoss`',
         slots='heads that pass features and labels, as ``LinearReIDHead``',
         expects='features',
-        paper=Paper(
-            'Yandong Wen, Kaipeng Zhang, Zhifeng Li, Yu Qiao',
-            'A Discriminative Feature Learning Approach for Deep Face '
-            'Recognition', 'ECCV', 2016))
+        paper=CenterLoss.info.paper)
 
     def __init__(self,
                  num_classes: int,
@@ -192,11 +172,9 @@ class CenterSoftmaxLoss(CenterLoss):
         check_features(features, self.in_channels)
         features = upcast(features)
         with autocast_off(features.device.type):
-            logits = features @ self.weight.to(features.dtype).T
-        return logits
+            return features @ self.weight.to(features.dtype).T
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return cross entropy plus centre loss of each sample: (N,)."""
         center = super().elementwise(pred, target)
         entropy = fast_class_entropy(pred, self.weight.to(pred.dtype), target)
         return entropy + self.center_weight * center

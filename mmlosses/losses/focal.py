@@ -61,10 +61,8 @@ def softmax_focal_loss(pred: Tensor,
         p = \mathrm{softmax}(pred)
 
     Args: see :class:`FocalLoss`; ``pred`` and ``target``, probabilities, have
-    the shape (N, C, \*), to which ``class_weight`` broadcasts.
-
-    Returns:
-        Tensor: (N, \*).
+    the shape (N, C, \*), to which ``class_weight`` broadcasts; the result is
+    (N, \*).
     """
     if activated:
         log_prob, _ = logs_of_probability(pred)
@@ -102,8 +100,7 @@ class FocalLoss(ClassificationLoss):
             weighted by ``alpha``. The paper uses 2. Default: 2.0.
         alpha (float, optional): Weight of positives, with 1 - alpha for
             negatives; with a softmax, the weight of all samples. ``None`` or a
-            negative number means no weighting. The paper uses 0.25.
-            Default: 0.25.
+            negative number: no weights. The paper uses 0.25. Default: 0.25.
         activated (bool): If True, ``pred`` holds probabilities.
             Default: False.
         class_weight (list[float] | Tensor, optional): Weight of each class,
@@ -148,9 +145,7 @@ class FocalLoss(ClassificationLoss):
         if use_sigmoid and alpha is not None and alpha > 1:
             raise ValueError('alpha must be at most 1 with a sigmoid, got '
                              f'{alpha}')
-        self.gamma = gamma
-        self.alpha = alpha
-        self.activated = activated
+        self.gamma, self.alpha, self.activated = gamma, alpha, activated
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each class, or of each sample with a softmax."""

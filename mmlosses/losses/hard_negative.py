@@ -23,11 +23,8 @@ def binary_cross_entropy(pred: Tensor,
     .. math::
         L = -t \log p - (1 - t) \log(1 - p)
 
-    Args:
-        pred (Tensor): Logits, or probabilities p without ``use_sigmoid``.
-        target (Tensor): Labels t in [0, 1], of the shape of ``pred``.
-        use_sigmoid (bool): If True, p is the sigmoid of ``pred``. If False,
-            ``pred`` is clamped to [0, 1] and each logarithm to -100.
+    With ``use_sigmoid``, p is the sigmoid of ``pred``; without, ``pred`` is
+    clamped to [0, 1] and each logarithm to -100. Targets t are in [0, 1].
     """
     if use_sigmoid:
         return F.binary_cross_entropy_with_logits(
@@ -44,8 +41,7 @@ def binary_cross_entropy(pred: Tensor,
 def log_from(least: float, value: Tensor) -> Tensor:
     """Return the logarithm, or ``least`` where it is not finite."""
     tiny = torch.finfo(value.dtype).tiny
-    log = value.clamp(min=tiny).log()
-    return log.masked_fill(value < tiny, least)
+    return value.clamp(min=tiny).log().masked_fill(value < tiny, least)
 
 
 @MODELS.register_module(name=['BalancedBCELoss', 'BalanceCrossEntropyLoss'])
@@ -57,9 +53,8 @@ class BalancedBCELoss(BaseLoss):
         \left(-t_i \log p_i - (1 - t_i) \log(1 - p_i)\right),
         \qquad |H| = \min(|N|, \lfloor ratio \cdot |P| \rfloor)
 
-    with the positives P, the negatives N and the negatives H with the greatest
-    loss. An element is one number of the prediction; ``reduction='none'``
-    gives 0 for negatives outside H.
+    with the positives P, the negatives N, and H, those with the greatest loss.
+    ``reduction='none'`` gives 0 for negatives outside H.
 
     Args:
         use_sigmoid (bool): If True, predictions are logits, if False,
@@ -79,9 +74,8 @@ class BalancedBCELoss(BaseLoss):
         - target: the same, of any dtype, in [0, 1]; or labels (N,) of an
           integer dtype for a prediction (N, C), where C is the background.
           With one class, as in mmdet's RPN, 0 is the foreground.
-        - weight: padded on the right and broadcast to the prediction. An
-          element of weight 0 is neither mined nor counted; other weights do
-          not change the mining.
+        - weight: as pred, or without trailing axes. An element of weight 0 is
+          neither mined nor counted; other weights do not change the mining.
         - returns: 0-dim, or the shape of the prediction for ``'none'``.
 
     Differs from upstream:
@@ -90,8 +84,7 @@ class BalancedBCELoss(BaseLoss):
           everywhere its loss is 1.4e8.
         - It takes probabilities, so that a saturated sigmoid has no gradient.
         - It counts on the host, which synchronises twice.
-        - Without a positive its loss is 0, and the image is ignored.
-          ``fallback='none'`` does the same.
+        - Without a positive its loss is 0, as with ``fallback='none'``.
     """
 
     info = LossInfo(
@@ -128,8 +121,7 @@ class BalancedBCELoss(BaseLoss):
         self.negative_ratio = negative_ratio
         self.fallback = fallback
         self.most_without_positive = most
-        self.per_image = per_image
-        self.pos_threshold = pos_threshold
+        self.per_image, self.pos_threshold = per_image, pos_threshold
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the cross entropy of each element, before mining."""
@@ -152,9 +144,7 @@ class BalancedBCELoss(BaseLoss):
 
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
         """A label is removed if all elements of its sample are."""
-        if elements.ndim > tensor.ndim:
-            return elements.all(dim=1)
-        return elements
+        return elements.all(dim=1) if elements.ndim > tensor.ndim else elements
 
     def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
         """Drop the easy negatives; the mean is over the kept elements."""

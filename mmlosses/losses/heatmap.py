@@ -87,7 +87,8 @@ class GaussianFocalLoss(KeypointLoss):
 
     Shape:
         - pred, target: any shape, with ``pos_inds`` (N, C).
-        - pos_inds, pos_labels: integers (P,), row and column of positives.
+        - pos_inds, pos_labels: integers (P,), row and column of positives,
+          instead of the targets of 1.
         - returns: 0-dim, or the shape of ``pred`` for ``'none'``.
 
     Differs from upstream:
@@ -123,63 +124,38 @@ class GaussianFocalLoss(KeypointLoss):
                  neg_weight: float = 1.0,
                  **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(**kwargs)
-        self.alpha = alpha
-        self.gamma = gamma
+        self.alpha, self.gamma = alpha, gamma
         self.use_sigmoid = use_sigmoid
-        self.pos_weight = pos_weight
-        self.neg_weight = neg_weight
+        self.pos_weight, self.neg_weight = pos_weight, neg_weight
 
     def elementwise(self,
                     pred: Tensor,
                     target: Tensor,
                     positives: Tensor | None = None) -> Tensor:
-        """Return the loss of each element of the heatmap."""
         return gaussian_focal_loss(pred, target.to(pred.dtype), positives,
                                    self.alpha, self.gamma, self.pos_weight,
                                    self.neg_weight, self.use_sigmoid)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Check that the heatmap has a floating-point dtype too."""
         check_floating('target', target)
         return super().element_shape(pred, target)
 
     def prepare(self,
                 pred: Tensor,
                 target: Tensor,
-                weight: Tensor | None,
-                avg_factor: float | Tensor | None,
-                *,
+                *args: Any,
                 pos_inds: Tensor | None = None,
                 pos_labels: Tensor | None = None) -> Inputs:
-        """Count how many times each element is a positive.
-
-        Args:
-            pred (Tensor): Probabilities, or logits with ``use_sigmoid``.
-            target (Tensor): Heatmap from 0 to 1.
-            weight (Tensor, optional): See :meth:`BaseLoss.forward`.
-            avg_factor (float | Tensor, optional): See
-                :meth:`BaseLoss.forward`.
-            pos_inds (Tensor, optional): Rows of the positives, instead of the
-                targets of 1.
-            pos_labels (Tensor, optional): Columns of the positives.
-        """
-        inputs = super().prepare(pred, target, weight, avg_factor)
-        positives = self._positives(target, pos_inds, pos_labels)
-        if positives is not None:
-            inputs.extras = (positives.to(pred.dtype), )
-        return inputs
-
-    def _positives(self, target: Tensor, pos_inds: Any,
-                   pos_labels: Any) -> Tensor | None:
-        """Return the count of positives, None to derive it from the target."""
+        """Count how many times each element is a positive."""
+        inputs = super().prepare(pred, target, *args)
         if pos_inds is None and pos_labels is None:
-            return None
-        for name, index in (('pos_inds', pos_inds), ('pos_labels',
-                                                     pos_labels)):
-            if index is None:
-                raise ValueError('pos_inds and pos_labels belong together, '
-                                 f'got no {name}')
-            check_index(index, name)
+            return inputs
+        if pos_inds is None or pos_labels is None:
+            name = 'pos_inds' if pos_inds is None else 'pos_labels'
+            raise ValueError(
+                'pos_inds and pos_labels belong together, got no ' + name)
+        check_index(pos_inds, 'pos_inds')
+        check_index(pos_labels, 'pos_labels')
         if (target.ndim != 2 or pos_inds.ndim != 1
                 or pos_inds.shape != pos_labels.shape):
             raise ValueError(
@@ -188,8 +164,10 @@ class GaussianFocalLoss(KeypointLoss):
                 f'{tuple(pos_inds.shape)} and {tuple(pos_labels.shape)}')
         check_label_range(pos_inds, target.shape[0], 'pos_inds')
         check_label_range(pos_labels, target.shape[1], 'pos_labels')
-        positives = torch.zeros_like(target, dtype=torch.float32)
-        one = torch.ones((), device=target.device)
-        return positives.index_put((pos_inds.long(), pos_labels.long()),
-                                   one,
-                                   accumulate=True)
+        positives = torch.zeros_like(
+            target, dtype=torch.float32).index_put(
+                (pos_inds.long(), pos_labels.long()),
+                torch.ones((), device=target.device),
+                accumulate=True)
+        inputs.extras = (positives.to(pred.dtype), )
+        return inputs

@@ -1,6 +1,6 @@
 """Dice loss: the overlap of masks."""
 from __future__ import annotations
-from typing import Sequence
+from typing import Any, Sequence
 
 from torch import Tensor
 from typing_extensions import Unpack
@@ -99,26 +99,23 @@ class DiceLoss(BaseLoss):
                  batch: bool = False,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        self.use_sigmoid = use_sigmoid
-        self.activate = activate
-        self.naive_dice = naive_dice
-        self.eps = eps
+        self.use_sigmoid, self.activate = use_sigmoid, activate
+        self.naive_dice, self.eps = naive_dice, eps
         self.batch = batch
 
     def elementwise(self,
                     pred: Tensor,
                     target: Tensor,
                     kept: Tensor | None = None) -> Tensor:
-        """Return the loss of each sample: (N,)."""
         target = target.to(pred.dtype)
         if self.activate and self.use_sigmoid:
             pred = pred.sigmoid()
+        settings = self.naive_dice, self.eps
         if kept is None:
-            return dice_loss(pred, target, self.naive_dice, self.eps)
+            return dice_loss(pred, target, *settings)
         pred = (pred.flatten(1) * kept.unsqueeze(-1)).reshape(1, -1)
-        loss = dice_loss(pred, target.reshape(1, -1), self.naive_dice,
-                         self.eps)
-        return loss.expand(len(target))
+        return dice_loss(pred, target.reshape(1, -1),
+                         *settings).expand(len(target))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         """Return (N,) after checking that there are masks."""
@@ -128,14 +125,12 @@ class DiceLoss(BaseLoss):
                              f'two axes, got {tuple(pred.shape)}')
         return pred.shape[:1]
 
-    def prepare(self, pred: Tensor, target: Tensor, weight: Tensor | None,
-                avg_factor: float | Tensor | None) -> Inputs:
+    def prepare(self, pred: Tensor, *args: Any) -> Inputs:
         """Mark the samples that are not removed, for sums over the batch.
 
-        The masked logit of a removed sample is 0, which is not an empty
-        prediction.
+        The masked logit of a removed sample is 0: not an empty prediction.
         """
-        inputs = super().prepare(pred, target, weight, avg_factor)
+        inputs = super().prepare(pred, *args)
         if self.batch:
             inputs.extras = (pred.new_ones(pred.shape[:1]), )
         return inputs
