@@ -114,7 +114,6 @@ class BoxLoss(BaseLoss):
         - weight: (N,), or (N, 4), which is averaged over the coordinates.
         - returns: 0-dim, or (N,) for ``'none'``.
 
-
     Differs from upstream:
         - mmdet's box losses synchronise with the host to look for a positive
           weight.

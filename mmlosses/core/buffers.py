@@ -10,14 +10,11 @@ from .tensors import is_compiling
 
 
 def set_buffer(module: BaseLoss, name: str, value: Tensor) -> None:
-    """Update a buffer, after its old value was used in the loss.
-
-    It is written in place, so that other references see the value. With a
-    compiled formula it gets a new tensor: the backward pass may read the
-    buffer again and would find the new value
-    (https://github.com/pytorch/pytorch/pull/197039).
-    """
+    """Update a buffer, after its old value was used in the loss."""
     buffer = getattr(module, name)
+    # In place, so that other references see the value; but the backward pass
+    # of a compiled formula may read the buffer again
+    # (https://github.com/pytorch/pytorch/pull/197039).
     if module.is_compiled or is_compiling():
         setattr(module, name, value.to(buffer.dtype))
     else:
@@ -31,9 +28,6 @@ def register_weights(module: BaseLoss, name: str,
 
     The buffer is on the device, so that no call copies them there, and in no
     checkpoint.
-
-    Raises:
-        TypeError: If they are not a list of numbers.
     """
     buffer = None
     if weights is not None:

@@ -1,6 +1,7 @@
 """Checks of arguments and inputs, with messages that name both sides."""
 from __future__ import annotations
 import math
+import operator
 from numbers import Real
 from typing import Any, Sequence
 
@@ -32,23 +33,17 @@ def check_number(name: str,
         raise TypeError(f'{name} must be a number, got '
                         f'{type(value).__name__} {value!r}')
     number = float(value)
-    expected = []
-    holds = True
-    if above is not None:
-        holds = holds and number > above
-        expected.append(f'above {above}' if above else 'positive')
-    if least is not None:
-        holds = holds and number >= least
-        expected.append(f'at least {least}')
-    if below is not None:
-        holds = holds and number < below
-        expected.append('finite' if below == math.inf else f'below {below}')
-    if most is not None:
-        holds = holds and number <= most
-        expected.append(f'at most {most}')
-    if not holds:
-        raise ValueError(
-            f'{name} must be {" and ".join(expected)}, got {value}')
+    bounds: Any = [
+        (above, operator.gt, f'above {above}' if above else 'positive'),
+        (least, operator.ge, f'at least {least}'),
+        (below, operator.lt,
+         f'below {below}' if below != math.inf else 'finite'),
+        (most, operator.le, f'at most {most}'),
+    ]
+    bounds = [bound for bound in bounds if bound[0] is not None]
+    if not all([holds(number, limit) for limit, holds, _ in bounds]):
+        expected = ' and '.join([text for *_, text in bounds])
+        raise ValueError(f'{name} must be {expected}, got {value}')
 
 
 def check_size(name: str, value: Any) -> None:
@@ -64,15 +59,19 @@ def check_softmax(use_sigmoid: bool) -> None:
                          f'be False, got {use_sigmoid!r}')
 
 
+def check_tensor(name: str, value: Any) -> None:
+    """Raise a ``TypeError`` unless a value is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
+
+
 def check_floating(name: str, tensors: Tensors) -> None:
     """Raise a ``TypeError`` unless every tensor has a floating-point dtype."""
-    several = isinstance(tensors, (tuple, list))
-    if several and len(tensors) == 0:
+    values: Any = tensors if isinstance(tensors, (tuple, list)) else [tensors]
+    if len(values) == 0:
         raise ValueError(f'{name} must hold at least one tensor, got none')
-    for tensor in tensors if several else (tensors, ):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f'{name} must be a tensor, got {type(tensor).__name__}')
+    for tensor in values:
+        check_tensor(name, tensor)
         if not tensor.is_floating_point():
             raise TypeError(f'{name} must have a floating-point dtype, '
                             f'got {tensor.dtype}')
@@ -87,9 +86,7 @@ def check_same_shape(pred: Tensor, target: Tensor) -> None:
 
 def check_index(labels: Any, name: str = 'target') -> None:
     """Raise a ``TypeError`` unless labels are an integer tensor."""
-    if not isinstance(labels, Tensor):
-        raise TypeError(
-            f'{name} must be a tensor, got {type(labels).__name__}')
+    check_tensor(name, labels)
     if labels.dtype not in INTEGERS:
         raise TypeError(f'{name} must have an integer dtype, got '
                         f'{labels.dtype} of shape {tuple(labels.shape)}')
@@ -112,9 +109,8 @@ def check_label_range(labels: Tensor,
     On an accelerator it would synchronise with the host, and a compiler cannot
     do it. There, torch's own indexing reports the label.
     """
-    if is_compiling() or type(labels) is not Tensor:
-        return
-    if labels.device.type != 'cpu' or labels.numel() == 0:
+    if (is_compiling() or type(labels) is not Tensor
+            or labels.device.type != 'cpu' or labels.numel() == 0):
         return
     try:
         low, high = int(labels.min()), int(labels.max())

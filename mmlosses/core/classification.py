@@ -49,7 +49,6 @@ class ClassificationLoss(BaseLoss):
         - weight: (N, \*).
         - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
           ``pred``.
-
     """
     _class_weight: Tensor | None
     avg_non_ignore = False
@@ -109,7 +108,7 @@ class ClassificationLoss(BaseLoss):
                 avg_factor: float | Tensor | None,
                 *,
                 ignore_index: int | None = None) -> Inputs:
-        """Also remove elements with ``ignore_index``, by default the loss's."""
+        """Also remove elements of ``ignore_index``, if given, or the own."""
         inputs = super().prepare(pred, target, weight, avg_factor)
         if target.ndim < pred.ndim:
             inputs.target = target.long()
