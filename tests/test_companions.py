@@ -247,7 +247,7 @@ def test_companion_cost(coco):
     """A short run of the tool."""
 
     def run(*args):
-        tool = ROOT / 'tools/companion_cost.py'
+        tool = ROOT / 'tools/dev/companion_cost.py'
         return subprocess.run(
             [sys.executable, str(tool), *map(str, args)],
             stdout=subprocess.PIPE,
