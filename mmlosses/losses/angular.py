@@ -24,14 +24,13 @@ def angular_loss(pred: Tensor,
 
     Args: see :class:`AngularLoss`; the result has no axis ``dim``.
     """
-    exponent, factor = 1 + delta, 0.5 if period == 'half' else 1.0
     return with_gradient(
         angle_power,
         angle_power_and_derivative,
         pred.movedim(dim, -1),
         target.movedim(dim, -1).to(pred.dtype),
-        exponent=exponent,
-        factor=factor)
+        exponent=1 + delta,
+        factor=0.5 if period == 'half' else 1.0)
 
 
 @MODELS.register_module(name=['AngularLoss', 'AngleDistanceLoss'])
@@ -45,9 +44,8 @@ class AngularLoss(BaseLoss):
     with the angle :math:`\theta` in radians between the predicted vector
     :math:`p = (\cos, \sin)` and the true one :math:`t`, both of any length.
     The gradient turns the prediction without stretching it, by
-    :math:`(1 + \delta) \theta^\delta / |p|`. A zero vector, which has no
-    direction, counts as 90 degrees off and has no gradient. Each element is
-    one vector.
+    :math:`(1 + \delta) \theta^\delta / |p|`. A zero vector counts as 90
+    degrees off and has no gradient. Each element is one vector.
 
     Args:
         delta (float): Added to the exponent 1, so that the gradient is 0 at
@@ -62,8 +60,8 @@ class AngularLoss(BaseLoss):
     Shape:
         - pred, target: the same, of size 2 along ``dim``, such as (N, 2) or,
           with ``dim=1``, (N, 2, H, W).
-        - weight: as the loss, such as (N,) or (N, H, W), or as pred with size
-          1 along ``dim``, such as (N, 1, H, W).
+        - weight: such as (N,) or (N, H, W), or with an axis ``dim`` of size 1,
+          such as (N, 1, H, W).
         - returns: 0-dim, or the shape of pred without ``dim`` for ``'none'``.
 
     Differs from upstream:
@@ -92,12 +90,9 @@ class AngularLoss(BaseLoss):
         if not isinstance(dim, int):
             raise TypeError(f'dim must be an int, got {type(dim).__name__}')
         check_choice('period', period, ('full', 'half'))
-        self.delta = delta
-        self.dim = dim
-        self.period = period
+        self.delta, self.dim, self.period = delta, dim, period
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each vector."""
         return angular_loss(pred, target, self.delta, self.dim, self.period)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:

@@ -53,7 +53,6 @@ class L1Loss(KeypointLoss):
         source='No paper; same name and values as :class:`torch.nn.L1Loss`.')
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the absolute error of each number."""
         return l1_loss(pred, target)
 
 
@@ -81,7 +80,6 @@ class MSELoss(KeypointLoss):
         source='No paper; same name and values as :class:`torch.nn.MSELoss`.')
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the squared error of each number."""
         return mse_loss(pred, target)
 
 
@@ -130,17 +128,14 @@ class SmoothL1Loss(KeypointLoss):
                  **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(*args, **kwargs)
         check_number('beta', beta, least=0)
-        self.beta = beta
-        self.supervise_empty = supervise_empty
+        self.beta, self.supervise_empty = beta, supervise_empty
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each number."""
         return smooth_l1_loss(pred, target, self.beta)
 
-    def prepare(self, pred: Tensor, target: Tensor, weight: Tensor | None,
-                avg_factor: float | Tensor | None) -> Inputs:
+    def prepare(self, *args: Any) -> Inputs:
         """Average over all numbers, or over those with a positive weight."""
-        inputs = super().prepare(pred, target, weight, avg_factor)
+        inputs = super().prepare(*args)
         if inputs.weight is not None and not self.supervise_empty:
             positive = (inputs.weight > 0).expand(inputs.shape)
             inputs.denominator = positive.sum().clamp(min=1)

@@ -1,6 +1,6 @@
 """KL divergence between distributions over coordinate bins (SimCC)."""
 from __future__ import annotations
-from typing import Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +27,8 @@ def kl_discret_loss(pred: Tensor,
         D(t \,\|\, p) = \sum_b t_b (\log t_b - \log p_b), \qquad
         p = \mathrm{softmax}(\beta \cdot pred), \qquad 0 \log 0 = 0
 
-    Args: see :class:`KLDiscretLoss`; ``pred`` and ``target`` are (\*, bins).
-
-    Returns:
-        Tensor: (\*); with ``bin_reduction='mean'`` divided by the number of
-            bins.
+    Args: see :class:`KLDiscretLoss`; ``pred`` and ``target`` are (\*, bins),
+    the result (\*); ``bin_reduction='mean'`` divides it by the number of bins.
     """
     if label_softmax:
         target = F.softmax(label_beta * target, dim=-1)
@@ -69,8 +66,8 @@ class KLDiscretLoss(KeypointLoss):
             Default: False.
         label_beta (float): Inverse temperature of that softmax. RTMPose uses
             10. Default: 10.0.
-        use_target_weight (bool, optional): ``True`` requires a weight,
-            ``False`` ignores it, ``None`` applies it if given. Default: True.
+        use_target_weight (bool, optional): See :class:`BaseLoss`.
+            Default: True.
         mask (list[int], optional): Indices of keypoints whose loss is
             multiplied by ``mask_weight``. Default: None.
         mask_weight (float): Weight of the keypoints in ``mask``. Default: 1.0.
@@ -124,24 +121,20 @@ class KLDiscretLoss(KeypointLoss):
             **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(use_target_weight=use_target_weight, **kwargs)
         check_choice('bin_reduction', bin_reduction, ('mean', 'sum'))
-        self.beta = beta
-        self.label_softmax = label_softmax
-        self.label_beta = label_beta
         self.set_mask(mask, mask_weight)
-        self.size_average = size_average
-        self.bin_reduction = bin_reduction
+        self.beta = beta
+        self.label_softmax, self.label_beta = label_softmax, label_beta
+        self.size_average, self.bin_reduction = size_average, bin_reduction
         self.normalize_target = normalize_target
 
     def elementwise(self, pred: Tuple[Tensor, ...],
                     target: Tuple[Tensor, ...]) -> Tensor:
         """Return the divergence of each keypoint, summed over axes: (N, K)."""
-        axes = [
-            kl_discret_loss(axis_pred, axis_target, self.beta,
-                            self.label_softmax, self.label_beta,
-                            self.normalize_target, self.bin_reduction)
-            for axis_pred, axis_target in zip(pred, target)
-        ]
-        return torch.stack(axes).sum(dim=0)
+        settings: Any = (self.beta, self.label_softmax, self.label_beta,
+                         self.normalize_target, self.bin_reduction)
+        return torch.stack([
+            kl_discret_loss(*axis, *settings) for axis in zip(pred, target)
+        ]).sum(dim=0)
 
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:
@@ -162,11 +155,9 @@ class KLDiscretLoss(KeypointLoss):
                     f'and K, got {[tuple(axis.shape) for axis in pred]}')
         return pred[0].shape[:2]
 
-    def prepare(self, pred: Tuple[Tensor, ...], target: Tuple[Tensor, ...],
-                weight: Tensor | None,
-                avg_factor: float | Tensor | None) -> Inputs:
+    def prepare(self, *args: Any) -> Inputs:
         """Average over N * K, or over K as in mmpose 1.x."""
-        inputs = super().prepare(pred, target, weight, avg_factor)
+        inputs = super().prepare(*args)
         if not self.size_average:
             inputs.denominator = max(inputs.shape[1], 1)
         return inputs

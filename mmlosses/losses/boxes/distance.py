@@ -1,10 +1,9 @@
 """Distances of centres and corners, relative to a diagonal."""
 from __future__ import annotations
 import math
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
-from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
@@ -40,7 +39,6 @@ class DIoULoss(BoxLoss):
         source='equation 7.')
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """The distance between the centres."""
         return diou_penalty(pair)
 
 
@@ -90,18 +88,15 @@ class CIoULoss(BoxLoss):
             'IEEE Transactions on Cybernetics', 2021, '2005.03572'))
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """The distance between the centres, and the aspect ratio."""
         return ciou_penalty(pair)
 
 
 def mpdiou_penalty(pair: BoxPair,
                    img_shape: Sequence[float] | None = None) -> Terms:
     """The two penalties of :class:`MPDIoULoss`."""
-    square: float | Tensor
-    if img_shape is None:
-        square = pair.squared_diagonal()
-    else:
-        square = img_shape[0]**2 + img_shape[1]**2
+    square: Any = (
+        pair.squared_diagonal() if img_shape is None else img_shape[0]**2 +
+        img_shape[1]**2)
     return (squared_length(pair.low_error) / square,
             squared_length(pair.high_error) / square)
 
@@ -143,5 +138,4 @@ class MPDIoULoss(BoxLoss):
         self.img_shape = img_shape
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """The distances of two corners."""
         return mpdiou_penalty(pair, self.img_shape)

@@ -64,11 +64,9 @@ class AlphaIoULoss(BoxLoss):
         super().__init__(**kwargs)
         check_number('alpha', alpha, above=0)
         check_choice('mode', mode, tuple(PENALTIES))
-        self.alpha = alpha
-        self.mode = mode
+        self.alpha, self.mode = alpha, mode
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """1 - alpha-IoU."""
         terms = PENALTIES[self.mode](pair)
         # For alpha >= 2, both derivatives of the power are finite at IoU 0.
         power = torch.pow if self.alpha >= 2 else safe_power
@@ -110,10 +108,8 @@ class InnerIoULoss(BoxLoss):
         super().__init__(**kwargs)
         check_number('ratio', ratio, above=0)
         check_choice('mode', mode, tuple(PENALTIES))
-        self.ratio = ratio
-        self.mode = mode
+        self.ratio, self.mode = ratio, mode
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """1 - Inner-IoU."""
         terms = PENALTIES[self.mode](pair)
         return add_terms(1 - pair.scaled(self.ratio).iou, terms)

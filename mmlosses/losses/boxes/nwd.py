@@ -48,7 +48,6 @@ class NWDLoss(BoxLoss):
         self.constant = constant
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """1 - NWD."""
         # Centres and half sides are half sums and half differences of the
         # corners, so W^2 is half the sum of the squared corner errors.
         error = pred - target.to(pred.dtype)

@@ -24,8 +24,7 @@ class IoULoss(BoxLoss):
     Args:
         mode (str): ``'log'``, ``'linear'`` or ``'square'``.
             Default: ``'log'``.
-        linear (bool): mmdet's deprecated name of ``mode='linear'``.
-            Default: False.
+        linear (bool): mmdet's deprecated ``mode='linear'``. Default: False.
 
     Differs from upstream:
         - mmdet's casts the IoU back to half precision before the logarithm.
@@ -50,7 +49,6 @@ class IoULoss(BoxLoss):
         self.linear = linear
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """-ln IoU, 1 - IoU or 1 - IoU^2."""
         iou = pair.iou.clamp(min=self.eps)
         if self.mode == 'log':
             return -iou.log()
@@ -74,8 +72,7 @@ class GIoULoss(BoxLoss):
     contains the other, it is 1 - IoU.
 
     Differs from upstream:
-        - mmdet's is negative infinity where both boxes are in half precision
-          and 600 pixels long.
+        - mmdet's is -inf for two boxes of 600 pixels in half precision.
     """
 
     info = LossInfo(
@@ -90,5 +87,4 @@ class GIoULoss(BoxLoss):
             'Bounding Box Regression', 'CVPR', 2019, '1902.09630'))
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """The empty share of the enclosing box."""
         return giou_penalty(pair)

@@ -140,11 +140,9 @@ class SIoULoss(BoxLoss):
         if not neg_gamma:
             raise ValueError('neg_gamma=False, the default of mmdet, pushes '
                              'boxes apart: leave it out')
-        self.theta = theta
-        self.neg_gamma = neg_gamma
+        self.theta, self.neg_gamma = theta, neg_gamma
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """The distance cost and the shape cost."""
         return siou_penalty(pair, self.theta)
 
 
@@ -154,9 +152,8 @@ def shape_iou_penalty(pair: BoxPair, scale: float = 0.0) -> Terms:
     share = torch.sigmoid(scale * (width / height).log())
     across = 2 * torch.stack([1 - share, share])  # h', w'
     distance = (across * pair.offset()**2).sum(dim=0)
-    distance = distance / pair.squared_diagonal()
     shape = (1 - torch.exp(-across * side_difference(pair)))**4
-    return distance, shape.sum(dim=0) / 2
+    return distance / pair.squared_diagonal(), shape.sum(dim=0) / 2
 
 
 @MODELS.register_module()
@@ -198,5 +195,4 @@ class ShapeIoULoss(BoxLoss):
         self.scale = scale
 
     def penalties(self, pair: BoxPair) -> Terms:
-        """Distance and shape cost, weighted by the shape of the target."""
         return shape_iou_penalty(pair, self.scale)

@@ -54,14 +54,12 @@ class WIoULoss(BoxLoss):
             slowly: 1e-4 for n = 30,000. Default: 1e-4.
 
     Differs from upstream:
-        - The authors' code updates the mean before using it, with the boxes of
-          one process, synchronises with the host for it, and lists the mean
-          among the parameters.
+        - The authors' code updates the mean before use, with the boxes of one
+          process, synchronises with the host, and makes it a parameter.
     """
 
     info = LossInfo(
-        purpose='box regression with labels that may be wrong; version 1: '
-        'also from far away',
+        purpose='boxes with wrong labels; version 1: also from far away',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
         paper=Paper(
@@ -84,9 +82,7 @@ class WIoULoss(BoxLoss):
         check_number('delta', delta, above=0)
         check_number('momentum', momentum, least=0, most=1)
         self.version = version
-        self.gamma = gamma
-        self.alpha = alpha
-        self.delta = delta
+        self.gamma, self.alpha, self.delta = gamma, alpha, delta
         self.momentum = momentum
         if version > 1:
             self.register_buffer('mean_iou_loss', torch.ones(()))
@@ -101,8 +97,8 @@ class WIoULoss(BoxLoss):
         outlier = (1 - pair.iou.detach()).clamp(min=0) / mean
         if self.version == 2:
             return outlier**self.gamma * loss
-        gain = outlier * self.alpha**(self.delta - outlier) / self.delta
-        return gain * loss
+        return (outlier * self.alpha**(self.delta - outlier) / self.delta *
+                loss)
 
     def loss_and_error(self, pred: Tensor,
                        target: Tensor) -> Tuple[Tensor, Tensor]:
@@ -118,7 +114,7 @@ class WIoULoss(BoxLoss):
             self.move_mean(error, inputs.removed)
         return loss
 
-    def move_mean(self, error: Tensor, removed: Tensor | None = None) -> None:
+    def move_mean(self, error: Tensor, removed: Tensor | None) -> None:
         """Update the running mean with 1 - IoU of the kept boxes."""
         # A non-finite prediction would stay in the mean for ever.
         counted = error.isfinite()
@@ -126,12 +122,10 @@ class WIoULoss(BoxLoss):
             counted = counted & ~removed
         total = torch.stack([
             error.masked_fill(~counted, 0).sum(),
-            counted.to(error.dtype).sum()
+            counted.sum().to(error.dtype)
         ])
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(total)
         mean = self.mean_iou_loss.to(error.dtype)
-        moved = mean + self.momentum * (
-            total[0] / total[1].clamp(min=1) - mean)
-        set_buffer(self, 'mean_iou_loss', torch.where(total[1] > 0, moved,
-                                                      mean))
+        step = self.momentum * (total[0] / total[1].clamp(min=1) - mean)
+        set_buffer(self, 'mean_iou_loss', mean + step * (total[1] > 0))
