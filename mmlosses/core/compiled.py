@@ -16,8 +16,7 @@ def call_compiled(formula: Callable, *args: Any) -> Any:
 
     ``formula`` is not a bound method: one graph serves all losses of a class.
     """
-    if is_transformed():
-        # The whole model is being compiled.
+    if is_transformed():  # the whole model is being compiled
         return formula(*args)
     try:
         if formula not in COMPILED:

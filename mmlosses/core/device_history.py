@@ -2,7 +2,7 @@
 from __future__ import annotations
 import itertools
 import weakref
-from typing import Any, Dict, List, MutableMapping, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -12,8 +12,7 @@ from torch import Tensor, nn
 MOST_WAITING = 1000
 
 # The module that logs under a name, for each log.
-OWNERS: MutableMapping[MessageHub, Dict[str, Any]] = (
-    weakref.WeakKeyDictionary())
+OWNERS: Any = weakref.WeakKeyDictionary()
 
 
 def read_first(name: str) -> property:
@@ -50,8 +49,7 @@ class DeviceHistory(HistoryBuffer):
 
         Heads call one loss for each level, and log the sum.
         """
-        if self.waiting and iteration is not None and (iteration
-                                                       == self.iteration):
+        if self.waiting and iteration == self.iteration is not None:
             self.waiting[-1] = self.waiting[-1] + value
             return
         if len(self.waiting) >= MOST_WAITING:
@@ -74,11 +72,7 @@ class DeviceHistory(HistoryBuffer):
 def log_values(owner: nn.Module, name: str, values: Dict[str, Tensor]) -> None:
     """Log tensors of one number beside the losses, as ``train/name.key``.
 
-    Args:
-        owner (nn.Module): The module that logs. A second owner of a name has
-            a number appended to it: ``train/name_2.key``.
-        name (str): The prefix of the names.
-        values (dict[str, Tensor]): The values, by name.
+    A second owner of a name has a number appended: ``train/name_2.key``.
     """
     # `get_current_instance` would make a hub where there is none.
     if not MessageHub._instance_dict:

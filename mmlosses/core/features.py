@@ -36,17 +36,16 @@ def make_class_vectors(num_classes: int,
                        shard: ClassShard | None = None) -> nn.Parameter:
     """Make the parameter (C, D) of an ``nn.Linear`` without bias.
 
-    Not the layer itself: mmengine would initialise it again with the
-    ``init_cfg`` of the head, which finds layers by their class. With ``shard``
-    it has the rows of this rank.
+    Not the layer, which mmengine would initialise again with the ``init_cfg``
+    of the head. With ``shard`` it has the rows of this rank.
     """
     if shard is None:
         parameter = nn.Parameter(torch.empty(num_classes, in_channels))
         nn.init.xavier_uniform_(parameter)
         return parameter
     # All ranks share one seed and would draw the same vectors.
-    generator = torch.Generator()
-    generator.manual_seed(int(torch.randint(2**31, ())) + shard.rank)
+    generator = torch.Generator().manual_seed(
+        int(torch.randint(2**31, ())) + shard.rank)
     weight = torch.empty(shard.end - shard.begin, in_channels)
     limit = math.sqrt(6 / (num_classes + in_channels))
     return nn.Parameter(weight.uniform_(-limit, limit, generator=generator))
@@ -73,15 +72,11 @@ class FeatureLoss(BaseLoss):
         super().__init__(**kwargs)
         check_size('num_classes', num_classes)
         check_size('in_channels', in_channels)
-        self.num_classes = num_classes
-        self.in_channels = in_channels
+        self.num_classes, self.in_channels = num_classes, in_channels
 
     def forward(self, features: Tensor, labels: Tensor, *args: Any,
                 **kwargs: Any) -> Tensor:
-        """Compute the loss of features (N, D) and labels (N,).
-
-        See :meth:`BaseLoss.forward` for the other arguments.
-        """
+        """Compute the loss, see :meth:`BaseLoss.forward`."""
         return super().forward(features, labels, *args, **kwargs)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
@@ -98,7 +93,6 @@ class FeatureLoss(BaseLoss):
         return inputs
 
     def extra_repr(self) -> str:
-        """Add the sizes."""
         return (f'num_classes={self.num_classes}, '
                 f'in_channels={self.in_channels}, {super().extra_repr()}')
 
@@ -139,11 +133,10 @@ class ClassVectorLoss(FeatureLoss):
                              f'{shard_classes!r}')
         self.use_sigmoid = use_sigmoid
         self.chunk_size = chunk_size
-        self.shard = None
+        self.shard = (
+            ClassShard.of_this_rank(num_classes) if shard_classes else None)
         # The vectors of all ranks, during validation and test.
         self.whole: Tensor | None = None
-        if shard_classes:
-            self.shard = ClassShard.of_this_rank(num_classes)
         self.weight = make_class_vectors(num_classes, in_channels, self.shard)
 
     def queries(self, features: Tensor) -> Tensor:
@@ -155,12 +148,10 @@ class ClassVectorLoss(FeatureLoss):
         return logits
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return the logits (N, C) of features (N, D), without any margin.
+        """Return the logits (N, C) for inference, without any margin.
 
-        For inference. With ``shard_classes`` they are those of the classes of
-        this rank; in validation and test,
-        :class:`mmlosses.distributed.hook.ShardedClassesHook` provides all
-        classes.
+        With ``shard_classes`` they are those of the classes of this rank, in
+        validation and test, by ``mmlosses.ShardedClassesHook``, of all.
         """
         check_floating('features', features)
         check_features(features, self.in_channels)
@@ -171,7 +162,6 @@ class ClassVectorLoss(FeatureLoss):
             return self.queries(features) @ vectors.T
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the cross entropy of each sample: (N,)."""
         check_label_range(target, self.num_classes)
         return fast_class_entropy(
             self.queries(pred),
@@ -186,7 +176,7 @@ class ClassVectorLoss(FeatureLoss):
                               *args: Any) -> None:
         """Load the vectors of this rank from those of all classes."""
         name, shard = f'{prefix}weight', self.shard
-        if shard is not None and len(state_dict.get(name,
-                                                    ())) == shard.classes:
-            state_dict[name] = state_dict[name][shard.begin:shard.end]
+        whole = state_dict.get(name, ())
+        if shard is not None and len(whole) == shard.classes:
+            state_dict[name] = whole[shard.begin:shard.end]
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,6 +1,6 @@
 """Base of the losses with a weight for each keypoint."""
 from __future__ import annotations
-from typing import Any, List, Sequence
+from typing import Any, Sequence
 
 import torch
 from torch import Tensor
@@ -22,9 +22,6 @@ class KeypointLoss(BaseLoss):
         keypoint_weight (Sequence[float] | Tensor, optional): Weight of each
             keypoint. It multiplies the loss, as the weight of a call does.
             Default: None.
-
-    Raises:
-        TypeError: If ``keypoint_weight`` is not a list of numbers.
     """
     _keypoint_weight: Tensor | None
     _mask_index: Tensor | None
@@ -39,39 +36,30 @@ class KeypointLoss(BaseLoss):
 
     def set_mask(self, mask: Sequence[int] | None, weight: float) -> None:
         """Assign one weight to the keypoints with the given indices."""
-        self.mask = mask
-        self.mask_weight = weight
+        self.mask, self.mask_weight = mask, weight
         # On the device of the model, so that no call copies it there.
-        self._mask_index = (None if mask is None else torch.tensor(
-            mask, dtype=torch.long))
+        self._mask_index = mask if mask is None else torch.tensor(
+            mask, dtype=torch.long)
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:
         """Multiply the weight of the call by those of the keypoints."""
         weight = super().element_weight(weight, shape, dtype)
-        for own in self.weights_of_keypoints(shape, dtype):
-            own = own.reshape((1, -1) + (1, ) * (len(shape) - 2))
-            weight = own if weight is None else weight * own
-        return weight
-
-    def weights_of_keypoints(self, shape: Sequence[int],
-                             dtype: torch.dtype) -> List[Tensor]:
-        """Return ``keypoint_weight`` and ``mask_weight``, where given."""
-        weights = []
+        own = []
         if self._keypoint_weight is not None:
             check_keypoints(self._keypoint_weight.numel(), shape)
-            weights.append(self._keypoint_weight.to(dtype))
+            own.append(self._keypoint_weight.to(dtype))
         if self._mask_index is not None:
-            number, mask = shape[1], self.mask or []
-            if any([not -number <= index < number for index in mask]):
+            number, mask, index = shape[1], self.mask or [], self._mask_index
+            if any([not -number <= each < number for each in mask]):
                 raise ValueError(f'mask must hold indices of {number} '
                                  f'keypoints, got {list(mask)}')
-            ones = torch.ones(
-                number, dtype=dtype, device=self._mask_index.device)
-            weights.append(
-                ones.index_fill(0, self._mask_index % number,
-                                self.mask_weight))
-        return weights
+            ones = torch.ones(number, dtype=dtype, device=index.device)
+            own.append(ones.index_fill(0, index % number, self.mask_weight))
+        for each in own:
+            each = each.reshape((1, -1) + (1, ) * (len(shape) - 2))
+            weight = each if weight is None else weight * each
+        return weight
 
 
 def check_keypoints(given: int, shape: Sequence[int]) -> None:

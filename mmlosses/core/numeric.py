@@ -18,10 +18,7 @@ MIN_NORM = 1e-6
 
 
 def coordinates_first(tensor: Tensor) -> Tensor:
-    """Copy the last axis to the front.
-
-    Contiguous coordinates make GIoU 1.4 times as fast as a strided view does.
-    """
+    """Copy the last axis to the front, which makes GIoU 1.4 times as fast."""
     return torch.stack(tensor.unbind(-1))
 
 
@@ -38,14 +35,10 @@ def safe_sqrt(square: Tensor) -> Tensor:
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:
-    r"""Normalise vectors on the last axis to length 1.
-
-    .. math::
-        u = x / \|x\|, \qquad u = x \text{ where } \|x\| \le 10^{-6}
+    """Normalise vectors on the last axis to length 1; tiny ones stay.
 
     The gradient at a zero vector, as a dead ReLU emits it, is that of the
-    identity. ``F.normalize`` instead divides by a small constant, which
-    multiplies the gradient by 1e12.
+    identity. ``F.normalize`` instead multiplies it by 1e12.
     """
     return vectors / safe_length(vectors)
 

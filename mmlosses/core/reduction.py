@@ -5,6 +5,8 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
+from .checks import check_tensor
+
 # mmdet adds the same to `avg_factor`, in every dtype.
 EPS = torch.finfo(torch.float32).eps
 
@@ -14,21 +16,14 @@ def align_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
 
     Singleton axes are added or dropped on the right, since heads pass the
     weights of N samples with K keypoints as (N,), (N, K) or (N, K, 1).
-
-    Raises:
-        TypeError: If the weight is not a tensor.
-        ValueError: If it does not broadcast to ``shape``.
     """
-    if not isinstance(weight, Tensor):
-        raise TypeError(
-            f'weight must be a tensor, got {type(weight).__name__}')
+    check_tensor('weight', weight)
     axes = list(weight.shape)
     while len(axes) > len(shape) and axes[-1] == 1:
         axes.pop()
     axes += [1] * (len(shape) - len(axes))
-    fits = len(axes) == len(shape) and all(
-        [axis == 1 or axis == size for axis, size in zip(axes, shape)])
-    if not fits:
+    fits = [axis in (1, size) for axis, size in zip(axes, shape)]
+    if len(axes) != len(shape) or not all(fits):
         raise ValueError(
             f'weight of shape {tuple(weight.shape)} does not broadcast to the '
             f'loss of shape {tuple(shape)}, even when padded on the right')
@@ -43,10 +38,6 @@ def reduce_loss(loss: Tensor,
 
     ``'mean'`` divides the sum by ``avg_factor``, a number or a tensor with one
     element, or without it by ``denominator``.
-
-    Raises:
-        ValueError: If a tensor ``avg_factor`` has not exactly one element, or
-            any is combined with ``'sum'``.
     """
     if reduction == 'none':
         return loss

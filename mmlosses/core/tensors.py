@@ -13,8 +13,6 @@ from torch import Tensor
 # A loss takes one tensor or, as SimCC does, one tensor per axis.
 Tensors = Union[Tensor, Tuple[Tensor, ...], List[Tensor]]
 
-HALF_DTYPES = (torch.float16, torch.bfloat16)
-
 # torch 2.0 has no `torch.compiler`.
 try:
     is_compiling = torch.compiler.is_compiling
@@ -30,11 +28,10 @@ def is_transformed() -> bool:
 def map_tensors(function: Callable[[Tensor], Tensor],
                 tensors: Tensors) -> Tensors:
     """Apply a function to a tensor, or to each of a sequence of tensors."""
-    if isinstance(tensors, list):
-        return [function(tensor) for tensor in tensors]
-    if isinstance(tensors, tuple):
-        return tuple([function(tensor) for tensor in tensors])
-    return function(tensors)
+    if not isinstance(tensors, (tuple, list)):
+        return function(tensors)
+    results = [function(tensor) for tensor in tensors]
+    return results if isinstance(tensors, list) else tuple(results)
 
 
 def first_tensor(tensors: Tensors) -> Tensor:
@@ -44,11 +41,12 @@ def first_tensor(tensors: Tensors) -> Tensor:
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return float32 for half precision, and any other dtype unchanged."""
-    return torch.float32 if dtype in HALF_DTYPES else dtype
+    half = dtype in (torch.float16, torch.bfloat16)
+    return torch.float32 if half else dtype
 
 
 def upcast(tensor: Tensor) -> Tensor:
-    """Return half precision as float32, and any other dtype unchanged."""
+    """Return half precision as float32, and any other tensor unchanged."""
     if not isinstance(tensor, Tensor):
         return tensor  # reported by the checks that follow
     return tensor.to(compute_dtype(tensor.dtype))

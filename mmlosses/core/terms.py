@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import BaseLoss, Inputs
-from .reduction import align_weight, reduce_loss
+from .reduction import reduce_loss
 
 
 class TermsLoss(BaseLoss):
@@ -20,17 +20,16 @@ class TermsLoss(BaseLoss):
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],
                        dtype: torch.dtype) -> Tensor | None:
         """Return the weight (B, 1) of each image."""
-        if weight is None:
-            return None
-        return align_weight(weight, shape[:1]).to(dtype).unsqueeze(-1)
+        weight = super().element_weight(weight, shape[:1], dtype)
+        return weight if weight is None else weight.unsqueeze(-1)
 
     def reduce(self, loss: Tensor, inputs: Inputs, reduction: str) -> Tensor:
         """Reduce each term: (T,), or (B, T) for ``'none'``."""
-        return torch.stack([
+        terms = [
             reduce_loss(term, reduction, 1, inputs.avg_factor)
             for term in loss.unbind(-1)
-        ],
-                           dim=-1)
+        ]
+        return torch.stack(terms, dim=-1)
 
 
 def add_terms(loss: Tensor, terms: Sequence[Tensor]) -> Tensor:
