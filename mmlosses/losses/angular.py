@@ -71,7 +71,6 @@ class AngularLoss(BaseLoss):
           the clip away. For unit vectors between 0.1 and 90 degrees the values
           are the same.
     """
-
     info = LossInfo(
         purpose='directions and orientations as (cos, sin)',
         slots="``loss_guiding_shift`` of mmdet's CentripetalNet; "
@@ -96,7 +95,6 @@ class AngularLoss(BaseLoss):
         return angular_loss(pred, target, self.delta, self.dim, self.period)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Return the shape without the axis of (cos, sin)."""
         check_same_shape(pred, target)
         shape = list(pred.shape)
         if not -len(shape) <= self.dim < len(shape) or shape[self.dim] != 2:

@@ -57,7 +57,6 @@ class CenterLoss(FeatureLoss):
         - In versions with centres as parameters, the gradient moves them,
           scaled by the loss weight: ``learn_centers=True``.
     """
-
     info = LossInfo(
         purpose='features close to the centre of their class',
         slots='heads that pass features and labels, beside a classifier',
@@ -144,7 +143,6 @@ class CenterSoftmaxLoss(CenterLoss):
           / 2N at any distance. Here it is the paper's.
         - There the centres are a parameter: ``learn_centers=True``.
     """
-
     info = LossInfo(
         purpose='a linear classifier combined with :class:`CenterLoss`',
         slots='heads that pass features and labels, as ``LinearReIDHead``',

@@ -88,7 +88,6 @@ class SumLoss(BaseLoss):
           losses that a head calls one by one, and ``MultipleLossWrapper``
           returns a list.
     """
-
     info = LossInfo(
         purpose='several losses in a slot that takes one',
         slots='any slot of mmdet or mmpose whose loss returns one tensor',

@@ -94,7 +94,6 @@ class CCSLoss(BaseLoss):
         - A batch without objects cannot be back-propagated there. Here the
           loss is a 0 attached to the graph.
     """
-
     info = LossInfo(
         purpose='embeddings aligned with the vector of their class',
         slots='``mmlosses.heads.ccs.CCSBBoxHead`` in Faster, Mask and '
@@ -107,7 +106,6 @@ class CCSLoss(BaseLoss):
             '', 2017, '1707.05574'),
         source="whose term is minus the cosine. The shift, the IoU and the "
         "anchors are torchsight's.")
-
     pred_name = 'embeddings'
 
     def __init__(self,
@@ -127,7 +125,6 @@ class CCSLoss(BaseLoss):
         self.iou_thresholds = thresholds
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Return (N,): each element is one embedding."""
         return pred.shape[:1]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:

@@ -127,14 +127,12 @@ class CrossEntropyLoss(ClassificationLoss):
         - mmdet's ``avg_non_ignore`` synchronises with the host, and for soft
           labels divides by the number of entries instead of samples.
     """
-
     info = LossInfo(
         purpose='classification by softmax or sigmoid, and RoI masks',
         slots="any ``loss_cls``; RPN; ``loss_mask`` of mmdet's FCN mask head",
         expects='scores',
         source='The losses of the same name of torch (softmax) and mmdet '
         '(calls and arguments).')
-
     masks_after_formula = True
 
     def __init__(self,
@@ -153,11 +151,9 @@ class CrossEntropyLoss(ClassificationLoss):
 
     @property
     def binary(self) -> bool:
-        """True if each element is one class of a sample, or a pixel."""
         return self.use_sigmoid or self.use_mask
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each sample, class or pixel."""
         class_weight = None if self.use_mask else self.weight_of_classes(
             pred, target)
         if self.binary:
@@ -271,7 +267,6 @@ class LabelSmoothLoss(ClassificationLoss):
           number of all labels, torch's by the weights of those not ignored.
         - With one class the loss is 0 instead of a division by zero.
     """
-
     info = LossInfo(
         purpose='classification with labels that may be wrong',
         slots='``loss_cls`` of softmax heads',
@@ -282,7 +277,6 @@ class LabelSmoothLoss(ClassificationLoss):
             'Rethinking the Inception Architecture for Computer Vision',
             'CVPR', 2016, '1512.00567'),
         source='It distributes uniformly.')
-
     masks_after_formula = True
 
     def __init__(self,
@@ -298,7 +292,6 @@ class LabelSmoothLoss(ClassificationLoss):
         self.smoothing, self.distribute = smoothing, distribute
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each sample, or of each class with a sigmoid."""
         class_weight = self.weight_of_classes(pred, target)
         settings = self.smoothing, self.distribute
         if not self.use_sigmoid and target.ndim < pred.ndim:

@@ -122,7 +122,6 @@ class FocalLoss(ClassificationLoss):
           instead of 100, and probabilities out of range raise no error.
         - The gradient is finite for every ``gamma``, also below 1.
     """
-
     info = LossInfo(
         purpose='classification with many easy negatives, sigmoid or softmax',
         slots='``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR',
@@ -148,7 +147,6 @@ class FocalLoss(ClassificationLoss):
         self.gamma, self.alpha, self.activated = gamma, alpha, activated
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each class, or of each sample with a softmax."""
         class_weight = self.weight_of_classes(pred, target)
         settings = self.gamma, self.alpha, self.activated
         if not self.use_sigmoid:

@@ -86,7 +86,6 @@ class BalancedBCELoss(BaseLoss):
         - It counts on the host, which synchronises twice.
         - Without a positive its loss is 0, as with ``fallback='none'``.
     """
-
     info = LossInfo(
         purpose='masks and proposals, with hard negative mining',
         slots="``loss_cls`` of mmdet's RPN; ``loss_obj`` of mmpose's "
@@ -124,12 +123,10 @@ class BalancedBCELoss(BaseLoss):
         self.per_image, self.pos_threshold = per_image, pos_threshold
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the cross entropy of each element, before mining."""
         return binary_cross_entropy(pred, dense_target(target, pred),
                                     self.use_sigmoid)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Check the target and return the shape of the prediction."""
         if is_index(pred, target):
             if len(pred) != len(target):
                 raise ValueError('pred and labels must be of the same number '

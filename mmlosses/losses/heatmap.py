@@ -105,7 +105,6 @@ class GaussianFocalLoss(KeypointLoss):
           elements. Here ``'mean'`` is over all elements.
         - With ``gamma=0``, mmdet counts positives as negatives too.
     """
-
     info = LossInfo(
         purpose='heatmaps with Gaussian peaks',
         slots="``loss_heatmap`` of CornerNet, ``loss_center_heatmap`` of "

@@ -114,7 +114,6 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
           class vectors shorter than 1e-5 unnormalised, and is 0.1 % off at
           length 1e-4. This class normalises every length above 1e-6.
     """
-
     info = LossInfo(
         purpose='a classifier with class vectors of length 1',
         slots='heads that pass features and labels, as ``LinearReIDHead``',
@@ -127,7 +126,6 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         source='where it is the loss without a margin.')
 
     def queries(self, features: Tensor) -> Tensor:
-        """Return the features unchanged."""
         return features
 
 
@@ -152,7 +150,6 @@ class NormFaceLoss(ClassVectorLoss):
           and an ordinary gradient: with ``F.normalize`` it is about 1e12, and
           NaN in half precision.
     """
-
     info = LossInfo(
         purpose='a classifier over cosines',
         slots='heads that pass features and labels, as ``LinearReIDHead``',
@@ -172,7 +169,6 @@ class NormFaceLoss(ClassVectorLoss):
         self.scale = scale
 
     def queries(self, features: Tensor) -> Tensor:
-        """Return the features, normalised to the length ``scale``."""
         return self.scale * unit_vectors(features)
 
 
@@ -210,7 +206,6 @@ class ArcFaceLoss(NormFaceLoss):
           with the loss, and its values are those of ``boundary='none'``.
         - A zero feature has an ordinary gradient, not one of 1e12.
     """
-
     info = LossInfo(
         purpose='features with an angular margin between classes',
         slots="``loss_triplet`` of mmdet's ``LinearReIDHead``; any head that "
@@ -233,7 +228,6 @@ class ArcFaceLoss(NormFaceLoss):
         self.margin, self.boundary = margin, boundary
 
     def with_margin(self, logits: Tensor) -> Tensor:
-        """Apply the margin to the scaled cosine of the label."""
         return scaled_margin(logits, self.scale, self.margin, self.boundary)
 
 
@@ -277,14 +271,12 @@ class ArcFaceLogitLoss(BaseLoss):
         - mmpretrain takes the ``acos`` of the cosine, insightface adds the
           margin outside the graph: see :class:`ArcFaceLoss`.
     """
-
     info = LossInfo(
         purpose='an angular margin in heads that own the class vectors',
         slots="``loss_cls`` of mmdet's RoI heads after "
         '``mmlosses.heads.cosine.CosineLinear``',
         expects='scaled cosines',
         paper=ArcFaceLoss.info.paper)
-
     pred_name = 'cls_score'
 
     def __init__(self,
@@ -304,7 +296,6 @@ class ArcFaceLogitLoss(BaseLoss):
         self.use_sigmoid = use_sigmoid
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Return (N,) after checking scores and labels."""
         if pred.ndim != 2 or pred.shape[1] == 0:
             raise ValueError('cls_score must have the shape (N, classes), got '
                              f'{tuple(pred.shape)}')
@@ -312,7 +303,6 @@ class ArcFaceLogitLoss(BaseLoss):
         return pred.shape[:1]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the cross entropy of each sample: (N,)."""
         check_label_range(target, pred.shape[1])
         target = target.long()
         logits = arcface_logits(pred, target, self.scale, self.margin,

@@ -79,7 +79,6 @@ class DiceLoss(BaseLoss):
           losses; mmdet has ``reduction_override`` there. Its heads pass both
           by name.
     """
-
     info = LossInfo(
         purpose='masks, also with a small foreground',
         slots='``loss_mask`` of SOLO, CondInst; ``loss_dice`` of Mask2Former',
@@ -118,7 +117,6 @@ class DiceLoss(BaseLoss):
                          *settings).expand(len(target))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Return (N,) after checking that there are masks."""
         check_same_shape(pred, target)
         if pred.ndim < 2:
             raise ValueError('pred must have the shape (N, *) with at least '

@@ -165,7 +165,6 @@ class PROPELLoss(BaseLoss):
         - takes standard deviations, where its documentation says variances,
           and vice versa.
     """
-
     info = LossInfo(
         purpose='regression with a predicted mixture of Gaussians',
         slots='``mmlosses.heads.rle.MixtureRLEHead`` for mmpose',
@@ -196,7 +195,6 @@ class PROPELLoss(BaseLoss):
         return propel_loss(pred, target, self.sigma, self.scale, self.compat)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Return (B,) after checking the numbers of samples and dimensions."""
         fits = (
             pred.ndim == 3 and target.ndim == 2
             and pred.shape[0] == target.shape[0] and pred.shape[1] > 0
@@ -246,7 +244,6 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
         - ``RLELoss`` is a different loss. It sums over the keypoints, where
           this averages: adjust ``loss_weight`` when you swap them.
     """
-
     info = LossInfo(
         purpose='keypoint regression with a predicted deviation',
         slots="``loss`` of mmpose's ``RLEHead``",
@@ -268,7 +265,6 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
 
     def element_shape(self, pred: Tuple[Tensor, Tensor],
                       target: Tensor) -> Sequence[int]:
-        """Return (N, K) after checking the shapes."""
         mu, sigma = pred
         if not mu.shape == sigma.shape == target.shape or mu.ndim != 3:
             raise ValueError(

@@ -44,7 +44,6 @@ class L1Loss(KeypointLoss):
         - mmdet returns a scalar for ``'none'`` where no weight is positive,
           and synchronises with the host to check.
     """
-
     info = LossInfo(
         purpose='any regression',
         slots="boxes, sizes and offsets of mmdet; ``loss`` of mmpose's "
@@ -71,7 +70,6 @@ class MSELoss(KeypointLoss):
         - mmdet's ``L2Loss`` is a different loss: it clamps the prediction to
           [0, 1], samples negatives, and writes to the target.
     """
-
     info = LossInfo(
         purpose='any regression, and heatmaps',
         slots="``loss`` of mmpose's heatmap and regression heads; "
@@ -113,7 +111,6 @@ class SmoothL1Loss(KeypointLoss):
           no weight is positive.
         - mmdet and mmpose return NaN where an element of weight 0 holds NaN.
     """
-
     info = LossInfo(
         purpose='any regression, robust to outliers',
         slots="``loss_bbox`` of mmdet; ``loss`` of mmpose's regression heads "

@@ -95,7 +95,6 @@ class KLDiscretLoss(KeypointLoss):
           weights of shape (N,), which its documentation allows.
         - mmpose returns NaN where a keypoint of weight 0 holds NaN.
     """
-
     info = LossInfo(
         purpose='coordinates as classification over bins',
         slots="``loss`` of mmpose's SimCC and RTMPose heads",
@@ -129,7 +128,6 @@ class KLDiscretLoss(KeypointLoss):
 
     def elementwise(self, pred: Tuple[Tensor, ...],
                     target: Tuple[Tensor, ...]) -> Tensor:
-        """Return the divergence of each keypoint, summed over axes: (N, K)."""
         settings: Any = (self.beta, self.label_softmax, self.label_beta,
                          self.normalize_target, self.bin_reduction)
         return torch.stack([
@@ -138,7 +136,6 @@ class KLDiscretLoss(KeypointLoss):
 
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:
-        """Return (N, K) after checking every axis."""
         for name, axes in (('pred', pred), ('target', target)):
             if not isinstance(axes, (tuple, list)):
                 raise TypeError(f'{name} must be a tuple with a tensor for '

@@ -26,7 +26,6 @@ class DIoULoss(BoxLoss):
 
     with the centres b and the diagonal c of the smallest enclosing box.
     """
-
     info = LossInfo(
         purpose='box regression by overlap and centre distance',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
@@ -75,7 +74,6 @@ class CIoULoss(BoxLoss):
           target.
         - torchvision's has no threshold: the aspect ratio counts at every IoU.
     """
-
     info = LossInfo(
         purpose='box regression by overlap, centre distance and aspect ratio',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
@@ -117,7 +115,6 @@ class MPDIoULoss(BoxLoss):
             in the paper, in the unit of the boxes. ``None`` takes the smallest
             enclosing box, which makes the loss scale-invariant. Default: None.
     """
-
     info = LossInfo(
         purpose='box regression by overlap and corners, also from far away',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',

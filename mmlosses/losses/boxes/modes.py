@@ -46,7 +46,6 @@ class AlphaIoULoss(BoxLoss):
             paper; also ``'eiou'``, ``'siou'``, ``'mpdiou'`` or ``'shapeiou'``.
             Default: ``'iou'``.
     """
-
     info = LossInfo(
         purpose='box regression that weights accurate boxes more',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
@@ -91,7 +90,6 @@ class InnerIoULoss(BoxLoss):
             or ``'siou'``, as in the paper; also ``'mpdiou'`` or
             ``'shapeiou'``. Default: ``'iou'``.
     """
-
     info = LossInfo(
         purpose='box regression in any mode, with the IoU of rescaled boxes',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',

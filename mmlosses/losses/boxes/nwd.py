@@ -30,7 +30,6 @@ class NWDLoss(BoxLoss):
         eps (float): Distance, in pixels, below which the gradient vanishes.
             Default: 1e-6.
     """
-
     info = LossInfo(
         purpose='box regression for tiny, small objects of a few pixels',
         slots='any slot with boxes in pixels, as ``loss_bbox`` of FCOS',

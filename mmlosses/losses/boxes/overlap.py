@@ -29,7 +29,6 @@ class IoULoss(BoxLoss):
     Differs from upstream:
         - mmdet's casts the IoU back to half precision before the logarithm.
     """
-
     info = LossInfo(
         purpose='box regression where predictions overlap their targets',
         slots='any slot with decoded boxes: FCOS, YOLOX, YOLOX-Pose, RTMO',
@@ -74,7 +73,6 @@ class GIoULoss(BoxLoss):
     Differs from upstream:
         - mmdet's is -inf for two boxes of 600 pixels in half precision.
     """
-
     info = LossInfo(
         purpose='box regression that also learns from non-overlapping boxes',
         slots='``loss_bbox`` of FCOS, ATSS, RTMDet; ``loss_iou`` of DETR; '

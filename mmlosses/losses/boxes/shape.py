@@ -42,7 +42,6 @@ class EIoULoss(BoxLoss):
           and Shiqi Yu, IEEE Transactions on Image Processing 2021. Its
           ``smooth_point`` is therefore not an argument here.
     """
-
     info = LossInfo(
         purpose='box regression by overlap, centre and sides, also from far '
         'away; Focal-EIoU',
@@ -63,7 +62,6 @@ class EIoULoss(BoxLoss):
         self.focal_gamma = focal_gamma
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """EIoU, or Focal-EIoU with ``focal_gamma``."""
         loss = add_terms(1 - pair.iou, eiou_penalty(pair))
         if self.focal_gamma is None:
             return loss
@@ -121,7 +119,6 @@ class SIoULoss(BoxLoss):
         - The sine of twice the angle is computed without the paper's arcsine,
           whose gradient is infinite at 90 degrees.
     """
-
     info = LossInfo(
         purpose='box regression by overlap, centre direction and sides',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
@@ -178,7 +175,6 @@ class ShapeIoULoss(BoxLoss):
         scale (float): Exponent s, which the paper ties to the object size of
             the dataset. 0 weights both sides equally. Default: 0.0.
     """
-
     info = LossInfo(
         purpose="box regression for long, thin objects, by the target's shape",
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',

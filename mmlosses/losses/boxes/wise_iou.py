@@ -57,7 +57,6 @@ class WIoULoss(BoxLoss):
         - The authors' code updates the mean before use, with the boxes of one
           process, synchronises with the host, and makes it a parameter.
     """
-
     info = LossInfo(
         purpose='boxes with wrong labels; version 1: also from far away',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
@@ -88,7 +87,6 @@ class WIoULoss(BoxLoss):
             self.register_buffer('mean_iou_loss', torch.ones(()))
 
     def box_loss(self, pair: BoxPair) -> Tensor:
-        """WIoU of the version, with the current running mean."""
         loss = wise_iou_loss(pair)
         if self.version == 1:
             return loss

@@ -145,7 +145,6 @@ class AssociativeEmbeddingLoss(TermsLoss):
         - mmpose has a different loss of this name, whose push is
           :math:`\exp(-d^2)`, with another call. This one is mmdet's.
     """
-
     info = LossInfo(
         purpose='grouping corners by their embeddings',
         slots="``loss_embedding`` of mmdet's CornerNet",
@@ -170,7 +169,6 @@ class AssociativeEmbeddingLoss(TermsLoss):
 
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
-        """Return weighted pull and push of each image: (B, 2)."""
         pull, push = associative_embedding_loss(*pred, target.bool(),
                                                 self.margin)
         return torch.stack([self.pull_weight * pull, self.push_weight * push],
@@ -178,7 +176,6 @@ class AssociativeEmbeddingLoss(TermsLoss):
 
     def element_shape(self, pred: Tuple[Tensor, Tensor],
                       target: Tensor) -> Sequence[int]:
-        """Return (B, 2) after checking tags and mask."""
         check_tags(*pred, target)
         return len(target), 2
 

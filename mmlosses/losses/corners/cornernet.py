@@ -98,7 +98,6 @@ class CornerNetLoss(TermsLoss):
           a logit below -9.2 has no gradient, and overwrites the logits.
         - The four terms are returned, where CornerNet returns their sum.
     """
-
     info = LossInfo(
         purpose='heatmaps, embeddings and offsets of corners in one loss',
         slots="``mmlosses.heads.corner.CornerNetHead`` in mmdet's CornerNet",
@@ -119,7 +118,6 @@ class CornerNetLoss(TermsLoss):
 
     def elementwise(self, pred: Sequence[Tensor],
                     target: Sequence[Tensor]) -> Tensor:
-        """Return the four weighted terms of each image: (B, 4)."""
         heat0, heat1, mask, regr0, regr1 = target
         mask = mask.bool()
         stacks = []
@@ -143,7 +141,6 @@ class CornerNetLoss(TermsLoss):
 
     def element_shape(self, pred: Sequence[Tensor],
                       target: Sequence[Tensor]) -> Sequence[int]:
-        """Return (B, 4) after checking every tensor."""
         heat0, heat1, mask, regr0, regr1 = target
         check_floating('the heatmaps and offsets of the targets',
                        (heat0, heat1, regr0, regr1))
