@@ -15,8 +15,7 @@ SHORTEST = 16 * torch.finfo(torch.float32).tiny
 def unit_scale(vectors: Tensor) -> Tensor:
     """Return the largest component of each vector, detached; 0 if tiny.
 
-    Dividing by it prevents overflow and underflow of products. An angle does
-    not depend on the length of its sides, so the scale needs no gradient.
+    Dividing by it prevents overflow and underflow, and changes no angle.
     """
     scale = vectors.detach().abs().amax(dim=-1)
     return torch.where(scale < SHORTEST, torch.zeros_like(scale), scale)
@@ -47,9 +46,7 @@ def angle_power_and_derivative(pred: Tensor, target: Tensor, exponent: float,
                                factor: float) -> Tuple[Tensor, Tensor]:
     r"""Return the same and its derivative.
 
-    .. math::
-        \frac{\partial \theta}{\partial p}
-        = \pm \frac{(p_{sin}, -p_{cos})}{\|p\|^2}
+    .. math:: \partial\theta / \partial p = \pm (p_{sin}, -p_{cos}) / \|p\|^2
     """
     units = [coordinates_first(x) for x in (pred, target)]
     scales = [x.abs().amax(dim=0) for x in units]
