@@ -28,14 +28,11 @@ def class_entropy(queries: Tensor,
     .. math::
         \ell_n = -\log \frac{e^{m(z_{n y_n})}}
         {e^{m(z_{n y_n})} + \sum_{j \ne y_n} e^{z_{nj}}}, \qquad
-        z_{nj} = x_n \cdot w_j \text{ or } x_n \cdot \frac{w_j}{\|w_j\|}
+        z_{nj} = x_n \cdot w_j \text{ or, with } normalize, \;
+        x_n \cdot \frac{w_j}{\|w_j\|}
 
-    Args:
-        queries (Tensor): Queries x (N, D).
-        vectors (Tensor): Class vectors w (C, D).
-        labels (Tensor): Class y of each query (N,), int64.
-        normalize (bool): If True, class vectors are normalised.
-        margin_fn (Callable, optional): Margin m of the labels' logits.
+    for queries x (N, D), class vectors w (C, D), int64 labels y (N,) and the
+    margin m of the labels' logits.
     """
     if normalize:
         vectors = unit_vectors(vectors)
@@ -55,15 +52,9 @@ def fast_class_entropy(queries: Tensor,
                        shard: ClassShard | None = None) -> Tensor:
     """Compute :func:`class_entropy` in as few passes as possible.
 
-    Args:
-        queries (Tensor): See :func:`class_entropy`.
-        vectors (Tensor): With ``shard`` those of its classes.
-        labels (Tensor): See :func:`class_entropy`.
-        normalize (bool): See :func:`class_entropy`.
-        margin_fn (Callable, optional): See :func:`class_entropy`.
-        chunk_size (int, optional): Number of classes whose logits are in
-            memory at a time; the backward pass recomputes them.
-        shard (ClassShard, optional): The classes of this rank.
+    ``chunk_size`` is the number of classes whose logits are in memory at a
+    time; the backward pass recomputes them. With ``shard``, the vectors are
+    those of the classes of this rank.
     """
     if shard is None and is_transformed():
         return class_entropy(queries, vectors, labels, normalize, margin_fn)
@@ -71,24 +62,19 @@ def fast_class_entropy(queries: Tensor,
                               chunk_size, shard)
 
 
-# Number of classes copied at a time. Smaller blocks would fit a cache, but
-# each one synchronises the threads.
+# Classes copied at a time. Each smaller block would synchronise the threads.
 BLOCK = 16_384
 
 
 class ClassEntropy(torch.autograd.Function):
-    """The autograd function of :func:`fast_class_entropy`.
-
-    It keeps the exponential of each logit, or with chunks or a shard none.
-    """
+    """Keeps the exponential of each logit, or with chunks or a shard none."""
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, vectors: Tensor, labels: Tensor,
                 normalize: bool, margin_fn: MarginFn | None,
                 chunk_size: int | None, shard: ClassShard | None) -> Tensor:
         """Compute the loss, and the softmax up to a factor."""
-        ctx.args, ctx.shard = (normalize, margin_fn), shard
-        ctx.rows = None
+        ctx.args, ctx.shard, ctx.rows = (normalize, margin_fn), shard, None
         if shard is not None:
             ctx.rows = shard.all_rows(queries)
             queries = shard.gather(queries, ctx.rows)
@@ -131,13 +117,10 @@ class ClassEntropy(torch.autograd.Function):
         # The derivative of logits is `others`, or `of_own`, times `factor`.
         factor = behind.sigmoid() / total.clamp(min=1)
         of_own = -derivative * total
+        kept = [top, of_own]
         if keep:
-            others.scatter_(1, labels.unsqueeze(1), of_own)
-            ctx.save_for_backward(queries, vectors, labels, inverse, factor,
-                                  others)
-        else:
-            ctx.save_for_backward(queries, vectors, labels, inverse, factor,
-                                  top, of_own)
+            kept = [others.scatter_(1, labels.unsqueeze(1), of_own)]
+        ctx.save_for_backward(queries, vectors, labels, inverse, factor, *kept)
         loss = -F.logsigmoid(-behind).squeeze(1)
         return loss if shard is None else shard.own(loss, ctx.rows)
 
@@ -155,10 +138,7 @@ class ClassEntropy(torch.autograd.Function):
 
 def blocks(number: int, size: int) -> List[slice]:
     """Split a number of classes into slices of at most ``size``."""
-    return [
-        slice(begin, min(begin + size, number))
-        for begin in range(0, number, size)
-    ]
+    return [slice(x, min(x + size, number)) for x in range(0, number, size)]
 
 
 def products(queries: Tensor, vectors: Tensor, inverse: Tensor | None,
@@ -179,9 +159,7 @@ def product_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
     """Return the gradients of both factors, in blocks of classes."""
     queries, vectors, labels, inverse, factor, *kept = ctx.saved_tensors
     shard = ctx.shard
-    if shard is not None:
-        grad = shard.gather(grad, ctx.rows)
-    factor = factor * grad
+    factor = factor * (grad if shard is None else shard.gather(grad, ctx.rows))
     of_queries, of_vectors = ctx.needs_input_grad[:2]
     grad_queries = torch.zeros_like(queries) if of_queries else None
     grad_vectors = torch.empty_like(vectors) if of_vectors else None
@@ -194,9 +172,8 @@ def product_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
             derivative = products(queries, vectors, inverse, block)
             derivative.sub_(top).exp_()
             place, here = locate(labels, block)
-            other = derivative.gather(1, place)
-            derivative.scatter_(1, place, torch.where(here, of_own, other))
-            derivative.mul_(factor)
+            own = torch.where(here, of_own, derivative.gather(1, place))
+            derivative.scatter_(1, place, own).mul_(factor)
         if inverse is not None:
             derivative.mul_(inverse[block])
         if grad_queries is not None:
@@ -208,12 +185,11 @@ def product_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
                 square = inverse[block].square()
                 along = (part * some).sum(dim=1) * square
                 part.addcmul_(some, along.unsqueeze(1), value=-1)
-    if shard is not None:
-        if grad_queries is not None:
-            grad_queries = shard.own(shard.add(grad_queries), ctx.rows)
-        if grad_vectors is not None:
-            # The mean over the ranks, as for every other parameter.
-            grad_vectors /= shard.ranks
+    if shard is not None and grad_queries is not None:
+        grad_queries = shard.own(shard.add(grad_queries), ctx.rows)
+    if shard is not None and grad_vectors is not None:
+        # The mean over the ranks, as for every other parameter.
+        grad_vectors /= shard.ranks
     return grad_queries, grad_vectors
 
 
