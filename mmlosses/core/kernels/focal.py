@@ -11,13 +11,10 @@ from ..numeric import safe_power
 
 def label_focal_loss(pred: Tensor, labels: Tensor, gamma: float,
                      alpha: float | None) -> Tensor:
-    r"""The focal loss of each class of each label.
+    r"""The focal loss of each class of each label; label C is background.
 
-    .. math::
-        -\alpha (1 - \sigma(x))^\gamma \log \sigma(x) \qquad \text{or} \qquad
-        -(1 - \alpha) \sigma(x)^\gamma \log(1 - \sigma(x))
-
-    for the class of the label, or any other; label C is background.
+    .. math:: -\alpha (1 - p)^\gamma \log p \text{ or, for other classes, }
+        -(1 - \alpha) p^\gamma \log(1 - p), \quad p = \sigma(x)
     """
     index = torch.arange(pred.shape[1], device=pred.device)
     index = index.reshape((1, -1) + (1, ) * (labels.ndim - 1))
@@ -41,10 +38,9 @@ def label_focal_and_derivative(pred: Tensor, labels: Tensor, gamma: float,
     index = labels.unsqueeze(1)
     background = index == pred.shape[1]
     index = index.masked_fill(background, 0)
-    own, own_derivative = focal_and_derivative(-pred.gather(1, index), gamma)
-    for every, one, factor in ((loss, own, 1.0), (derivative, own_derivative,
-                                                  -1.0)):
-        one = one * (factor if share is None else factor * share)
+    own, of_own = focal_and_derivative(-pred.gather(1, index), gamma)
+    for every, one, sign in ((loss, own, 1.0), (derivative, of_own, -1.0)):
+        one = one * (sign if share is None else sign * share)
         one = torch.where(background, every.gather(1, index), one)
         every.scatter_(1, index, one)
     return loss, derivative
@@ -55,9 +51,8 @@ def focal_and_derivative(logits: Tensor,
     r"""Return the focal loss of negatives and its derivative.
 
     .. math::
-        \sigma^\gamma s, \qquad
-        \sigma^\gamma (\gamma (1 - \sigma) s + \sigma), \qquad
-        s = \log(1 + e^{logits})
+        \sigma^\gamma s, \quad \sigma^\gamma (\gamma (1 - \sigma) s + \sigma),
+        \quad s = \log(1 + e^{logits})
     """
     prob = torch.sigmoid(logits)
     # The default threshold is not exact in double precision.
