@@ -1,7 +1,6 @@
-"""Hand-written derivatives, in fewer passes than autograd takes.
+"""Hand-written derivatives: one stored result and one pass over it.
 
-Autograd stores every intermediate result of a formula and passes over all of
-them again. For millions of numbers it pays to store only the derivative.
+Autograd stores every intermediate result and passes over all of them again.
 """
 from __future__ import annotations
 from typing import Any, Callable, Dict, Tuple
@@ -19,19 +18,12 @@ def with_gradient(formula: Formula, fast: FormulaWithGradient, pred: Tensor,
                   *constants: Tensor, **options: Any) -> Tensor:
     """Compute a formula, and its derivative in the same pass if possible.
 
-    Args:
-        formula (Callable): Returns the loss of each element from ``pred`` and
-            ``constants``. It is used under a compiler, for second derivatives
-            and for derivatives of constants.
-        fast (Callable): Returns the same loss and its derivative, in the shape
-            of ``pred``. An element of the loss may depend on its own part of
-            ``pred`` only.
-        pred (Tensor): The prediction.
-        constants (Tensor): The targets.
-        options: Other arguments of both.
+    ``fast`` returns the same loss and its derivative, in the shape of
+    ``pred``; an element may depend on its own part of ``pred`` only.
+    ``formula`` is used under a compiler, for second derivatives and for
+    derivatives of the constants, which are the targets.
     """
-    others = any([constant.requires_grad for constant in constants])
-    if others or is_transformed():
+    if is_transformed() or any([x.requires_grad for x in constants]):
         return formula(pred, *constants, **options)
     return WithGradient.apply(formula, fast, options, pred, *constants)
 
@@ -43,7 +35,6 @@ class WithGradient(torch.autograd.Function):
     def forward(ctx: Any, formula: Formula, fast: FormulaWithGradient,
                 options: Dict[str, Any], pred: Tensor, *constants:
                 Tensor) -> Tensor:
-        """Compute the loss and its derivative."""
         loss, derivative = fast(pred, *constants, **options)
         ctx.formula, ctx.options = formula, options
         ctx.save_for_backward(derivative, pred, *constants)
@@ -51,7 +42,6 @@ class WithGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
-        """Multiply by the derivative."""
         derivative, pred, *constants = ctx.saved_tensors
         if torch.is_grad_enabled():
             # For a second derivative, since the fast first has no graph.
