@@ -21,13 +21,11 @@ class WithoutGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, removed: Tensor) -> Tensor:
-        """Return a view of the input."""
         ctx.save_for_backward(removed)
         return tensor.view_as(tensor)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None]:
-        """Zero the gradient of removed elements."""
         removed, = ctx.saved_tensors
         integer = BITS.get(grad.dtype)
         if torch.is_grad_enabled() or integer is None:
