@@ -34,17 +34,12 @@ def sort_key(values: Tensor) -> Tensor:
 
 def radix_select(keys: Sequence[Tensor],
                  number: Tensor) -> Tuple[Tensor, Tensor]:
-    """Find the n-th greatest key of each row, without sorting.
+    """Find the n-th greatest key of each row, n from 0 to all, int64 (R, 1).
 
     A histogram of the first digit of all keys gives the first digit of the
     n-th. A histogram of the second digit, of the keys that share the first,
-    gives the second, and so on.
-
-    Args:
-        keys (Sequence[Tensor]): Keys of each row (R, C), int32 or int64, in
-            blocks of columns.
-        number (Tensor): Number n of keys to select in each row (R, 1), int64,
-            from 0 to all.
+    gives the second, and so on. The keys (R, C), int32 or int64, come in
+    blocks of columns.
 
     Returns:
         tuple[Tensor, Tensor]: The smallest selected key of each row, and how
@@ -66,8 +61,8 @@ def radix_select(keys: Sequence[Tensor],
             count.scatter_add_(1, place.long(), ones.expand_as(place))
         count = count[:, 1:-1]
         from_here = count.flip(1).cumsum(1).flip(1)
-        place = (from_here >= number).sum(dim=1, keepdim=True) - 1
-        place = place.clamp(min=0)
+        place = (from_here >= number).sum(dim=1, keepdim=True)
+        place = (place - 1).clamp(min=0)
         number = number + (count - from_here).gather(1, place)
         found = low + place.to(low.dtype)
         low = found << digit
@@ -79,17 +74,9 @@ BLOCK = 2**17
 
 
 def hardest(loss: Tensor, candidate: Tensor, number: Tensor) -> Tensor:
-    """Select the candidates of each row with the greatest losses.
+    """Mask the candidates (R, C) of each row with the greatest losses.
 
-    Among equal losses the first ones are selected.
-
-    Args:
-        loss (Tensor): The loss of each element (R, C).
-        candidate (Tensor): Mask of the elements to select from (R, C).
-        number (Tensor): Maximum number to select in each row (R, 1).
-
-    Returns:
-        Tensor: Mask of the selected elements (R, C).
+    At most ``number`` (R, 1); among equal losses the first are selected.
     """
     rows, columns = loss.shape
     width = max(BLOCK // max(rows, 1), 1)
