@@ -1,10 +1,11 @@
 """Short trainings of mmdet and mmpose on real images."""
 import json
-import sys
+import uuid
 
 import pytest
-from helpers import ROOT
+from companion_cost import training_config
 from mmengine.runner import Runner
+from real_pictures import detection_data, pose_data, retinanet_giou
 
 from mmlosses.commands.checkpoints import trusted_files
 
@@ -16,14 +17,41 @@ except (ImportError, AssertionError) as error:
     pytest.skip(
         f'needs mmcv, mmdet and mmpose: {error}', allow_module_level=True)
 
-sys.path.insert(0, str(ROOT / 'tools/dev'))
-from companion_cost import training  # noqa: F401
-
-sys.path.remove(str(ROOT / 'tools/dev'))
-
 # The head and loss slot that these tests replace, for each project.
 HEADS = dict(mmdet='bbox_head', mmpose='head')
 SLOTS = dict(mmdet='loss_bbox', mmpose='loss')
+
+
+def training(project, coco, work_dir, **settings):
+    """RetinaNet with decoded boxes, or the regression of keypoints.
+
+    It has two epochs of the same batches, checkpoints and no validation.
+    ``settings`` change the config, with ``__`` for dots in the names.
+    """
+    cfg = training_config('retinanet' if project == 'mmdet' else 'regression',
+                          coco, work_dir)
+    if project == 'mmdet':
+        retinanet_giou(cfg.model)
+        cfg.train_dataloader.dataset = detection_data(coco, (160, 128))
+    else:
+        cfg.train_dataloader.dataset = pose_data(coco, cfg.codec)
+    cfg.train_dataloader.pop('batch_sampler', None)
+    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=False)
+    for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(name)
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=2)
+    cfg.default_hooks = dict(
+        logger=dict(type='LoggerHook', interval=1),
+        checkpoint=dict(type='CheckpointHook', interval=1))
+    cfg.visualizer = dict(
+        type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    # The log of a training is found by this name.
+    cfg.experiment_name = uuid.uuid4().hex
+    cfg.merge_from_dict({
+        name.replace('__', '.'): value
+        for name, value in settings.items()
+    })
+    return cfg
 
 
 def replace_loss(cfg, loss):

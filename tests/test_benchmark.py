@@ -5,21 +5,19 @@ import sys
 
 import pytest
 import torch
+from benchmarks import command, many_classes, report
+from benchmarks.measure import (LIMIT, OURS, Call, leaves_of, measure, ratio,
+                                saved_bytes)
+from benchmarks.row import default_row, find
+from benchmarks.rows import ROWS
 from helpers import ROOT
 
 from mmlosses.registry import MODELS
 
-sys.path.insert(0, str(ROOT / 'tools'))
-import benchmark  # noqa: E402
-import many_classes  # noqa: E402
-from benchmark_rows import ROWS, Call, stock  # noqa: E402
 
-sys.path.remove(str(ROOT / 'tools'))
-
-
-def contest(row):
+def calls_of(row):
     torch.manual_seed(0)
-    return row.make(**row.small)
+    return row.calls(**row.small)
 
 
 def test_every_loss_has_a_row():
@@ -29,32 +27,47 @@ def test_every_loss_has_a_row():
     assert len({row.name for row in ROWS}) == len(ROWS)
 
 
-def leaves(call):
-    return benchmark.parameters(call())
+def sizes(call):
+    return sorted(x.numel() for x in leaves_of(call()))
 
 
 @pytest.mark.parametrize('row', ROWS, ids=lambda row: row.name)
-def test_peers_do_the_same(row):
-    """Else it would not be fair: the same number, of as many numbers."""
-    calls = contest(row)
-    ours = calls.ours()
-    sizes = sorted(x.numel() for x in leaves(calls.ours))
-    assert calls.peers and sizes
-    for name, peer in calls.peers.items():
-        if peer.function is None:
+def test_peers_compute_the_same(row):
+    """The same value, with gradients of the same sizes."""
+    calls = calls_of(row)
+    ours = calls[OURS]
+    assert set(calls) - {OURS, LIMIT} and sizes(ours)
+    for name, call in calls.items():
+        if call.function is None or name == OURS:
             continue
-        assert sorted(x.numel() for x in leaves(peer)) == sizes
-        if not peer.differs:
+        if name == LIMIT:
+            assert sizes(call)
+            continue
+        assert sizes(call) == sizes(ours)
+        if not row.differs:
             # They add eps in different places.
-            torch.testing.assert_close(peer(), ours, rtol=2e-4, atol=1e-6)
-    if calls.limit is not None:
-        assert leaves(calls.limit)
+            torch.testing.assert_close(call(), ours(), rtol=2e-4, atol=1e-6)
+
+
+def test_default_row_of_a_case():
+    """The row of a case of the tests, beside its stock loss."""
+    from cases.boxes import CASES
+    case, = [case for case in CASES if case.loss.__name__ == 'DIoULoss']
+    row = default_row(case, 'mmdet.DIoULoss', 100)
+    assert (row.name, row.size) == ('DIoULoss', 'a batch of 100')
+    calls = row.calls()
+    assert set(calls) == {OURS, 'mmdet'}
+    pred, target = calls[OURS].args
+    assert len(pred) == 100 and pred.requires_grad
+    assert not target.requires_grad
+    if calls['mmdet'].function is not None:
+        torch.testing.assert_close(calls['mmdet'](), calls[OURS]())
 
 
 def test_leaves_are_what_the_gradient_is_of():
     one, two = torch.ones(2, requires_grad=True), torch.ones(2)
     linear = torch.nn.Linear(2, 1)
-    found = benchmark.parameters((linear(one + two) * one).sum())
+    found = leaves_of((linear(one + two) * one).sum())
     assert {id(x)
             for x in found
             } == {id(x)
@@ -65,16 +78,15 @@ def test_bytes_count_a_storage_once():
     x = torch.ones(100, requires_grad=True)
     y = torch.ones(100)
     # Keeps x and y.
-    assert benchmark.saved_bytes(Call(lambda x, y: (x * y).sum(), x,
-                                      y)) == (0, 400)
+    assert saved_bytes(Call(lambda x, y: (x * y).sum(), x, y)) == (0, 400)
     # Keeps nothing.
-    assert benchmark.saved_bytes(Call(lambda x: (x + 1).sum(), x)) == (0, 0)
+    assert saved_bytes(Call(lambda x: (x + 1).sum(), x)) == (0, 0)
 
     def views(x):
         new = x.exp()  # kept by exp, and by either product
         return (new[:50] * new[50:]).sum() + (new * new).sum()
 
-    assert benchmark.saved_bytes(Call(views, x)) == (400, 400)
+    assert saved_bytes(Call(views, x)) == (400, 400)
 
     def within(x):
         """Differentiates in its forward pass, which keeps nothing."""
@@ -82,20 +94,20 @@ def test_bytes_count_a_storage_once():
         slope, = torch.autograd.grad((z.exp() * z.sin()).sum(), z)
         return (x * slope).sum()
 
-    assert benchmark.saved_bytes(Call(within, x))[0] == 400
+    assert saved_bytes(Call(within, x))[0] == 400
     linear = torch.nn.Linear(100, 1)
-    assert benchmark.saved_bytes(Call(linear, x))[0] == 0
+    assert saved_bytes(Call(linear, x))[0] == 0
 
 
 def test_ratio_is_of_the_same_round():
     """A machine that becomes slower does not change it."""
-    assert benchmark.ratio([1., 2., 8.], [2., 4., 16.]) == [0.5, 0.5, 0.5]
-    assert benchmark.ratio([3.], [2.]) == [1.5] * 3
+    assert ratio([1., 2., 8.], [2., 4., 16.]) == [0.5, 0.5, 0.5]
+    assert ratio([3.], [2.]) == [1.5] * 3
 
 
 def test_page_has_all_rows_and_keeps_what_was_measured(tmp_path, monkeypatch):
     # It cannot be undone, and other tests need the memory.
-    monkeypatch.setattr(benchmark, 'keep_memory', lambda: None)
+    monkeypatch.setattr(command, 'keep_memory', lambda: None)
 
     def run(*args):
         monkeypatch.setattr(
@@ -104,7 +116,7 @@ def test_page_has_all_rows_and_keeps_what_was_measured(tmp_path, monkeypatch):
             ['--out', str(tmp_path), *args])
         threads = torch.get_num_threads()
         try:
-            benchmark.main()
+            command.main()
         finally:
             torch.set_num_threads(threads)
         return (tmp_path / 'README.md').read_text()
@@ -123,32 +135,42 @@ def test_page_has_all_rows_and_keeps_what_was_measured(tmp_path, monkeypatch):
     assert after == before
 
 
-def test_missing_peer_is_a_note(tmp_path, monkeypatch, capsys):
+def test_missing_peer_is_noted():
     row = next(row for row in ROWS if row.loss == 'SIoULoss')
-    calls = contest(row)
-    calls.peers['mmdet'] = Call(None)
-    result = benchmark.run(calls, 2, False)
+    calls = calls_of(row)
+    calls['mmdet'] = Call(None)
+    result = measure(calls, 2, False)
     result.update(on='a machine', size='small')
     assert result['missing'] == ['mmdet']
-    assert benchmark.best_peer(result) is None
-    page = benchmark.table({row.name: result})
+    assert report.best_peer(result) is None
+    page = report.table({row.name: result})
     assert 'no peer here' in page
     assert '`SIoULoss` was measured without mmdet.' in page
-    assert stock('a_package_that_is_not_there.SIoULoss') is None
+    assert find('a_package_that_is_not_there.SIoULoss') is None
+
+
+def test_every_row_is_on_the_page():
+    page = (ROOT / 'configs/benchmark/README.md').read_text()
+    for row in ROWS:
+        assert f'\n| `{row.name}` |' in page
 
 
 def test_unknown_row_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['benchmark', 'KLDiscreteLoss'])
     with pytest.raises(SystemExit):
-        benchmark.main()
+        command.main()
     assert 'KLDiscretLoss' in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_page_of_many_classes(tmp_path):
     """Tiny sizes, but real processes."""
-    command = [sys.executable, ROOT / 'tools/many_classes.py']
-    subprocess.run([*command, '--small', '--rounds', '1', '--out', tmp_path],
+    subprocess.run([
+        sys.executable,
+        str(ROOT / 'tools/benchmark.py'), '--many-classes', '--small',
+        '--rounds', '1', '--out',
+        str(tmp_path)
+    ],
                    check=True)
     page = (tmp_path / 'README.md').read_text()
     for line in many_classes.lines():

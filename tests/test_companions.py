@@ -254,15 +254,20 @@ def test_companion_cost(coco):
             stderr=subprocess.PIPE,
             universal_newlines=True)
 
-    short = ('--rounds', 1, '--iterations', 6)
-    done = run(coco, 'LossWeightHook, mmpose', *short)
+    short = ('--rounds', 2, '--epochs', 2, '--size', 96, 64)
+    done = run(coco, 'LossWeightHook', 'ValLossHook', '--kind', 'regression',
+               'simcc', *short)
     assert done.returncode == 0, done.stderr[-3000:]
-    ratio = r'LossWeightHook, mmpose: time ([\d.]+) .*, processor ([\d.]+) '
-    found = re.match(ratio, done.stdout.splitlines()[-1])
-    assert all([0.1 < float(x) < 10 for x in found.groups()])
+    ratio = r'([\d.]+) \([\d.]+ to [\d.]+\) of [\d.]+ ms'
+    found = re.findall(rf'^(\w+, \w+): iteration {ratio}, validation {ratio}$',
+                       done.stdout, re.M)
+    assert [row[0] for row in found] == [
+        'LossWeightHook, regression', 'ValLossHook, regression',
+        'ValLossHook, simcc'
+    ]
+    assert all([0.1 < float(x) < 10 for row in found for x in row[1:]])
     for args, text in (((coco, 'SumLos'), 'unknown name SumLos'),
-                       ((coco / 'nowhere', ), 'there is no '),
-                       ((coco, '--rounds', 0), 'must be at least 1')):
+                       ((coco / 'nowhere', ), 'there is no ')):
         done = run(*args)
         assert done.returncode != 0 and text in done.stderr
         assert 'Traceback' not in done.stderr

@@ -9,7 +9,7 @@ from mmengine.registry import MODEL_WRAPPERS
 from ranks import launch_training, needs_ranks, run_ranks
 
 from mmlosses.losses import ArcFaceLoss, ModifiedSoftmaxLoss, NormFaceLoss
-from mmlosses.losses.class_shard import ClassShard
+from mmlosses.distributed.class_shard import ClassShard
 
 LOSSES = (ModifiedSoftmaxLoss, NormFaceLoss, ArcFaceLoss)
 SAMPLES, CLASSES, CHANNELS = 9, 7, 4

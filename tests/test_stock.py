@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 
 pytestmark = pytest.mark.openmmlab
 try:
-    import mmdet.models
+    import mmdet.models  # noqa: F401
     import mmpose.models  # noqa: F401
 except (ImportError, AssertionError) as error:
     # mmdet asserts the version of mmcv.

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 sys.path.insert(0, str(ROOT / 'tools/dev'))
 try:
-    from measure_hooks import main, training_config  # noqa: F401
+    from companion_cost import training_config
 finally:
     sys.path.remove(str(ROOT / 'tools/dev'))
 

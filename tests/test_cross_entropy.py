@@ -1,4 +1,4 @@
-"""Classification losses against independent derivations."""
+"""Cross entropy, label smoothing, and promises of all losses over classes."""
 import copy
 import dataclasses
 import math
@@ -9,28 +9,14 @@ import torch.nn.functional as F
 from cases import CASES
 from cases.focal import certain_of_each
 from cases.inputs import CLASS_WEIGHT, CLASSES, certain
+from class_samples import (REDUCTIONS, assert_same_with_gradient, close,
+                           scores, soft)
 from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlosses.losses import (CrossEntropyLoss, FocalLoss, GaussianFocalLoss,
-                             LabelSmoothLoss)
+from mmlosses.losses import CrossEntropyLoss, FocalLoss, LabelSmoothLoss
 from mmlosses.testing import CONTRACT
-
-REDUCTIONS = ('mean', 'sum', 'none')
-NAN, INF = float('nan'), float('inf')
-CASE = {case.loss.__name__: case for case in CASES}
-
-close = torch.testing.assert_close
-
-
-@pytest.fixture
-def stock():
-    try:
-        from mmdet.models import losses
-    except (ImportError, AssertionError) as error:
-        pytest.skip(f'needs mmcv and mmdet: {error}')
-    return losses
 
 
 @pytest.fixture(autouse=True)
@@ -38,20 +24,9 @@ def torch_seed():
     torch.manual_seed(0)
 
 
-def scores(*shape):
-    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+NAN, INF = float('nan'), float('inf')
 
-
-def assert_same_with_gradient(got, expected, pred, **kwargs):
-    close(got, expected, **kwargs)
-    one, other = [
-        torch.autograd.grad(x.sum(), pred, retain_graph=True)[0]
-        for x in (got, expected)
-    ]
-    close(one, other, **kwargs)
-
-
-# The contract for the other call forms of each loss.
+CASE = {case.loss.__name__: case for case in CASES}
 
 
 def dense(case, kwargs, element_shape, perfect=None):
@@ -67,21 +42,6 @@ def dense(case, kwargs, element_shape, perfect=None):
         inputs=inputs,
         element_shape=element_shape,
         perfect=perfect)
-
-
-def soft(case, kwargs, element_shape):
-    """A class distribution as the target."""
-
-    def inputs(batch):
-        return (torch.randn(batch, CLASSES), torch.rand(batch,
-                                                        CLASSES).softmax(1))
-
-    return dataclasses.replace(
-        case,
-        kwargs=kwargs,
-        inputs=inputs,
-        element_shape=element_shape,
-        perfect=None)
 
 
 def per_sample(batch):
@@ -101,6 +61,7 @@ def per_pixel_and_class(batch):
 
 
 SIGMOID, SOFTMAX = dict(use_sigmoid=True), dict(use_sigmoid=False)
+
 FORMS = dict(
     cross_entropy_sigmoid=dataclasses.replace(
         CASE['CrossEntropyLoss'],
@@ -141,6 +102,7 @@ FORMS = dict(
             'GaussianFocalLoss'].inputs(batch)[1]),
         perfect=None),
 )
+
 # Checks of the constructor run once.
 CHECKS = {
     name: check
@@ -158,9 +120,6 @@ def test_contract_in_every_form(case, check):
     if check.__name__ == 'compiles':
         needs_dynamo()
     check(case)
-
-
-# CrossEntropyLoss
 
 
 @pytest.mark.parametrize('class_weight', [None, CLASS_WEIGHT])
@@ -497,9 +456,6 @@ def test_impossible_classes():
     assert F.cross_entropy(pred, F.one_hot(labels, 4).float()).isnan()
 
 
-# LabelSmoothLoss
-
-
 def tutorial_label_smooth(pred, labels, smoothing):
     """The tutorial's formula as a plain loop."""
     total = 0.0
@@ -568,157 +524,6 @@ def test_single_class_gives_zero_loss():
         assert loss(scores(3, 1), torch.zeros(3).long()) == 0
 
 
-# FocalLoss
-
-
-def binary_focal(logit, target, gamma, alpha):
-    """One binary decision: equation 5 of the paper with soft targets."""
-    prob = 1 / (1 + math.exp(-logit))
-    wrong = (1 - prob) * target + prob * (1 - target)
-    entropy = -target * math.log(prob) - (1 - target) * math.log(1 - prob)
-    return (alpha * target + (1 - alpha) *
-            (1 - target)) * wrong**gamma * entropy
-
-
-@pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (0.5, 0.6), (0, 0.5)])
-def test_focal_matches_loop(gamma, alpha):
-    pred, target = scores(5, 3), torch.rand(5, 3).double()
-    got = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')(pred, target)
-    for n in range(5):
-        for c in range(3):
-            expected = binary_focal(pred[n, c].item(), target[n, c].item(),
-                                    gamma, alpha)
-            assert got[n, c].item() == pytest.approx(expected, rel=1e-10)
-
-
-@pytest.mark.parametrize('reduction', REDUCTIONS)
-@pytest.mark.parametrize('avg_factor', [None, 7, torch.tensor(2.5)])
-@pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (1.5, 0.6)])
-@pytest.mark.parametrize('activated', [False, True])
-def test_focal_matches_mmdet(stock, activated, gamma, alpha, avg_factor,
-                             reduction):
-    """The calls of RetinaHead, FCOSHead, PAAHead and TOODHead."""
-    pred = scores(8, 4)
-    if activated:
-        pred = pred.detach().sigmoid().requires_grad_()
-    labels = torch.arange(8) % 5
-    given = dict(avg_factor=avg_factor, reduction_override=reduction)
-    if reduction == 'sum':
-        given.pop('avg_factor')
-    ours, theirs = [
-        loss(gamma=gamma, alpha=alpha, activated=activated, loss_weight=2.0)
-        for loss in (FocalLoss, stock.FocalLoss)
-    ]
-    hot = F.one_hot(labels, 5)[:, :4]
-    for target in (labels, hot.double(), torch.rand(8, 4).double()):
-        for weight in (None, torch.rand(8).double(), torch.rand(8, 4).double(),
-                       torch.rand(32).double()):
-            assert_same_with_gradient(
-                ours(pred, target, weight, **given),
-                theirs(pred, target, weight, **given),
-                pred,
-                rtol=1e-7,
-                atol=1e-8)
-
-
-def test_focal_of_masked_logits(stock):
-    """GroundingDINO: 1-D logits and targets."""
-    pred, target, weight = scores(9), torch.rand(9).round(), torch.rand(9)
-    ours, theirs = FocalLoss(), stock.FocalLoss()
-    close(
-        ours(pred, target, weight, avg_factor=3),
-        theirs(pred, target, weight, avg_factor=3))
-
-
-@pytest.mark.parametrize('alpha', [0.25, 0.7, -1])
-def test_focal_matches_torchvision(alpha):
-    ops = pytest.importorskip('torchvision.ops')
-    pred, target = scores(6, 4), torch.rand(6, 4).double()
-    for target in (target, target.round()):
-        assert_same_with_gradient(
-            FocalLoss(alpha=alpha, reduction='none')(pred, target),
-            ops.sigmoid_focal_loss(pred, target, alpha=alpha), pred)
-
-
-def test_gamma_zero_is_cross_entropy():
-    pred, labels = scores(5, 4), torch.tensor([0, 1, 2, 3, 4])
-    hot = F.one_hot(labels, 5)[:, :4].double()
-    entropy = F.binary_cross_entropy_with_logits(pred, hot, reduction='none')
-    for alpha, factor in ((None, 1), (-1, 1), (0.5, 0.5),
-                          (0.25, 0.25 * hot + 0.75 * (1 - hot))):
-        loss = FocalLoss(gamma=0.0, alpha=alpha, reduction='none')
-        assert_same_with_gradient(loss(pred, labels), factor * entropy, pred)
-    labels = labels.clamp(max=3)
-    for alpha, factor in ((None, 1), (0.25, 0.25)):
-        loss = FocalLoss(use_sigmoid=False, gamma=0.0, alpha=alpha)
-        assert_same_with_gradient(
-            loss(pred, labels), factor * F.cross_entropy(pred, labels), pred)
-
-
-def test_softmax_focal_matches_loop():
-    pred, labels = scores(6, 4), torch.tensor([0, 1, 2, 3, 3, 0])
-    prob = pred.detach().softmax(1)
-    expected = [
-        -0.25 * CLASS_WEIGHT[y] * (1 - prob[n, y])**1.5 * prob[n, y].log()
-        for n, y in enumerate(labels.tolist())
-    ]
-    kwargs = dict(
-        use_sigmoid=False,
-        gamma=1.5,
-        class_weight=CLASS_WEIGHT,
-        reduction='none')
-    got = FocalLoss(**kwargs)(pred, labels)
-    close(got, torch.stack(expected))
-    close(FocalLoss(activated=True, **kwargs)(prob, labels), got)
-    maps = pred.detach().reshape(2, 3, 4).movedim(-1, 1)
-    close(FocalLoss(**kwargs)(maps, labels.reshape(2, 3)), got.reshape(2, 3))
-
-
-def test_focal_class_weight_multiplies_columns():
-    pred, labels = scores(5, 4), torch.tensor([0, 1, 2, 3, 4])
-    plain, weighted = [
-        FocalLoss(class_weight=weight, reduction='none')(pred, labels)
-        for weight in (None, CLASS_WEIGHT)
-    ]
-    close(weighted, plain * torch.tensor(CLASS_WEIGHT).double())
-
-
-@pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0, 5.0])
-@pytest.mark.parametrize('use_sigmoid', [True, False])
-def test_focal_of_saturated_scores(gamma, use_sigmoid):
-    """For confident errors the gradient approaches that of the logit."""
-    pred = torch.tensor([[-1e2, 0.0], [1e2, 0.0], [1e4, 0.0], [-1e4, 0.0]])
-    pred.requires_grad_()
-    labels = torch.tensor([0, 1, 1, 0])
-    loss = FocalLoss(
-        use_sigmoid=use_sigmoid, gamma=gamma, alpha=None, reduction='none')
-    got = loss(pred, labels)
-    if use_sigmoid:
-        got = got[:, 0]
-    close(got, torch.tensor([1e2, 1e2, 1e4, 1e4]))
-    got.sum().backward()
-    close(pred.grad[:, 0], torch.tensor([-1.0, 1.0, 1.0, -1.0]))
-    # For confident hits it vanishes without NaN.
-    pred = (-pred.detach()).requires_grad_()
-    got = loss(pred, labels)
-    if use_sigmoid:
-        got = got[:, 0]
-    got.sum().backward()
-    assert (got.abs() < 1e-6).all()
-    assert (pred.grad[:, 0].abs() < 1e-6).all()
-
-
-@pytest.mark.parametrize('gamma', [0.5, 2.0])
-@pytest.mark.parametrize('use_sigmoid', [True, False])
-def test_focal_of_probabilities_of_0_and_1(gamma, use_sigmoid):
-    loss = FocalLoss(use_sigmoid=use_sigmoid, activated=True, gamma=gamma)
-    for value in (0.0, 1.0, -1e-6, 1 + 1e-6):
-        pred = torch.full((4, 4), value, requires_grad=True)
-        got = loss(pred, torch.arange(4))
-        got.backward()
-        assert torch.isfinite(got) and torch.isfinite(pred.grad).all()
-
-
 @settings(deadline=None)
 @given(
     samples=st.integers(1, 4),
@@ -740,253 +545,6 @@ def test_properties(samples, classes, scale, data):
         close(loss(pred[:, order], renamed), got, rtol=1e-4, atol=1e-5)
         if not loss.use_sigmoid:
             close(loss(pred + 3, labels), got, rtol=1e-3, atol=1e-3)
-
-
-# GaussianFocalLoss
-
-
-def heatmap(*shape):
-    pred, target = torch.rand(shape).double(), torch.rand(shape).double()
-    target.flatten()[::7] = 1
-    return pred.clamp(1e-4, 1 - 1e-4).requires_grad_(), target
-
-
-@pytest.mark.parametrize('use_sigmoid', [False, True])
-@pytest.mark.parametrize('alpha, gamma', [(2.0, 4.0), (1.5, 3.0), (0.5, 1.0)])
-def test_gaussian_focal_matches_loop(alpha, gamma, use_sigmoid):
-    prob, target = heatmap(2, 2, 3, 3)
-    loss = GaussianFocalLoss(
-        alpha,
-        gamma,
-        use_sigmoid,
-        pos_weight=2.0,
-        neg_weight=0.5,
-        reduction='none')
-    got = loss(torch.logit(prob) if use_sigmoid else prob, target)
-    for value, p, t in zip(got.flatten().tolist(),
-                           prob.flatten().tolist(),
-                           target.flatten().tolist()):
-        if t == 1:
-            expected = -2 * (1 - p)**alpha * math.log(p)
-        else:
-            expected = -0.5 * (1 - t)**gamma * p**alpha * math.log(1 - p)
-        assert value == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize('reduction', REDUCTIONS)
-@pytest.mark.parametrize('avg_factor', [None, 7, torch.tensor(3)])
-@pytest.mark.parametrize('weighted', [False, True])
-def test_gaussian_focal_matches_mmdet(stock, weighted, avg_factor, reduction):
-    """The calls of CornerHead and CenterNetHead."""
-    pred, target = heatmap(2, 3, 4, 5)
-    kwargs = dict(
-        alpha=1.5,
-        gamma=3.0,
-        pos_weight=0.25,
-        neg_weight=0.75,
-        loss_weight=2.0)
-    given = dict(avg_factor=avg_factor, reduction_override=reduction)
-    if reduction == 'sum':
-        given.pop('avg_factor')
-    given['weight'] = torch.rand(2, 3, 4, 5).double() if weighted else None
-    assert_same_with_gradient(
-        GaussianFocalLoss(**kwargs)(pred, target, **given),
-        stock.GaussianFocalLoss(**kwargs)(pred, target, **given), pred)
-
-
-@pytest.mark.parametrize('some', [True, False])
-def test_positives_by_index_match_mmdet(stock, some):
-    """The call of CenterNetUpdateHead, also without any object."""
-    pred, target = heatmap(20, 3)
-    # Two objects at one location count twice.
-    where = dict(
-        pos_inds=torch.tensor([4, 0, 19, 4]),
-        pos_labels=torch.tensor([0, 2, 1, 0]))
-    if not some:
-        where = dict(pos_inds=None, pos_labels=None)
-    kwargs = dict(pos_weight=0.25, neg_weight=0.75)
-    for factor in (4.0, torch.tensor(4.0)):
-        assert_same_with_gradient(
-            GaussianFocalLoss(**kwargs)(
-                pred, target, avg_factor=factor, **where),
-            stock.GaussianFocalLoss(**kwargs)(
-                pred, target, avg_factor=factor, **where), pred)
-
-
-def test_positives_by_index_keep_the_contract():
-    pred, target = heatmap(20, 3)
-    where = dict(
-        pos_inds=torch.tensor([4, 0, 4]), pos_labels=torch.tensor([0, 2, 0]))
-    loss = GaussianFocalLoss()
-    elements = loss(pred, target, reduction_override='none', **where)
-    assert elements.shape == pred.shape
-    close(loss(pred, target, **where), elements.mean())
-    weight = torch.rand(20).double()
-    close(
-        loss(pred, target, weight, **where),
-        (elements * weight[:, None]).mean())
-    logits = torch.logit(pred.detach())
-    close(
-        GaussianFocalLoss(use_sigmoid=True)(logits, target, **where),
-        loss(pred, target, **where))
-    empty = torch.zeros(0).long()
-    got = loss(
-        pred, torch.zeros_like(target), pos_inds=empty, pos_labels=empty)
-    close(got, loss(pred, torch.zeros_like(target)))
-
-
-@pytest.mark.parametrize('change, error, words', [
-    (dict(pos_labels=None), ValueError, 'no pos_labels'),
-    (dict(pos_inds=None), ValueError, 'no pos_inds'),
-    (dict(pos_inds=torch.tensor([0.0, 1.0])), TypeError, 'pos_inds'),
-    (dict(pos_inds=torch.tensor([0])), ValueError, '(1,)'),
-    (dict(pos_inds=torch.tensor([0, 20])), ValueError, 'got 20'),
-    (dict(pos_labels=torch.tensor([0, 3])), ValueError, 'got 3'),
-])
-def test_wrong_positives(change, error, words):
-    where = dict(
-        pos_inds=torch.tensor([0, 1]), pos_labels=torch.tensor([0, 1]))
-    with pytest.raises(error) as caught:
-        GaussianFocalLoss()(*heatmap(20, 3), **{**where, **change})
-    assert words in str(caught.value)
-    with pytest.raises(TypeError, match='target'):
-        GaussianFocalLoss()(torch.rand(2, 3), torch.zeros(2, 3).long())
-
-
-def test_positives_by_index_compile_to_one_graph():
-    needs_dynamo()
-    torch._dynamo.reset()
-    loss = GaussianFocalLoss()
-    compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
-    pred, target = heatmap(20, 3)
-    where = dict(
-        pos_inds=torch.tensor([4, 0]), pos_labels=torch.tensor([0, 2]))
-    close(compiled(pred, target, **where), loss(pred, target, **where))
-
-
-@pytest.mark.parametrize('alpha', [0.5, 2.0])
-def test_heatmap_gradient_lives_at_any_logit(stock, alpha):
-    """mmdet's sigmoid and CornerNet's clamp have vanished there."""
-    logits = torch.tensor([-100.0, 100.0, 20.0, -1e4], requires_grad=True)
-    target = torch.tensor([1.0, 0.0, 0.0, 1.0])
-    loss = GaussianFocalLoss(alpha, use_sigmoid=True, reduction='none')
-    got = loss(logits, target)
-    close(got, torch.tensor([100.0, 100.0, 20.0, 1e4]))
-    grad, = torch.autograd.grad(got.sum(), logits)
-    close(grad, torch.tensor([-1.0, 1.0, 1.0, -1.0]))
-    theirs = stock.GaussianFocalLoss(reduction='none')(logits.sigmoid(),
-                                                       target)
-    grad, = torch.autograd.grad(theirs.sum(), logits)
-    assert (grad == 0).all()
-    right = (-logits.detach()).requires_grad_()
-    got = loss(right, target)
-    grad, = torch.autograd.grad(got.sum(), right)
-    assert (got < 1e-6).all() and (grad.abs() < 1e-6).all()
-
-
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
-def test_heatmap_of_exactly_0_and_1(stock, dtype):
-    pred = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=dtype, requires_grad=True)
-    target = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=dtype)
-    got = GaussianFocalLoss(reduction='none')(pred, target)
-    expected = -math.log(1e-12)
-    close(got, torch.tensor([0.0, expected, expected, 0.0]))
-    grad, = torch.autograd.grad(got.sum(), pred)
-    assert torch.isfinite(grad).all()
-    for alpha in (0.5, 1.0):
-        pred = pred.detach().requires_grad_()
-        GaussianFocalLoss(alpha)(pred, target).backward()
-        assert torch.isfinite(pred.grad).all()
-    # In half precision mmdet's 1e-12 is 0.
-    theirs = stock.GaussianFocalLoss(reduction='none')(pred, target)
-    assert torch.isfinite(theirs).all() == (dtype == torch.float32)
-
-
-def test_only_target_1_is_positive():
-    pred = torch.tensor([0.3, 0.3])
-    target = torch.tensor([1.0, 1.0 - 2**-20])
-    near, far = GaussianFocalLoss(reduction='none')(pred, target)
-    assert near.item() == pytest.approx(-0.49 * math.log(0.3), rel=1e-6)
-    assert 0 <= far < 1e-12
-    # With gamma 0, mmdet counts a positive as a negative too.
-    got = GaussianFocalLoss(gamma=0.0, reduction='none')(pred, target)[0]
-    close(got, near)
-
-
-def test_focal_needs_no_compiled_op():
-    import subprocess
-    import sys
-    code = ('import sys; from mmlosses.losses import FocalLoss; '
-            'assert not {"mmcv", "mmdet", "torchvision"} & set(sys.modules)')
-    subprocess.run([sys.executable, '-c', code], check=True)
-
-
-# Hand-computed values, without another implementation.
-
-
-def focal_by_hand(probability, target, gamma, alpha):
-    share = 1 if alpha is None else (alpha * target + (1 - alpha) *
-                                     (1 - target))
-    wrong = (1 - probability) * target + probability * (1 - target)
-    entropy = -(
-        target * math.log(probability) +
-        (1 - target) * math.log(1 - probability))
-    return share * wrong**gamma * entropy
-
-
-@pytest.mark.parametrize('gamma', [0.0, 2.0, 3.0])
-@pytest.mark.parametrize('alpha', [None, 0.0, 0.25, 1.0])
-def test_focal_loss_of_probabilities_by_hand(gamma, alpha):
-    pred = [[0.2, 0.9], [0.6, 0.3]]
-    soft = [[1.0, 0.0], [0.25, 0.5]]
-    for target in (soft, [[1.0, 0.0], [0.0, 1.0]]):
-        expected = torch.tensor(
-            [[focal_by_hand(p, t, gamma, alpha) for p, t in zip(*rows)]
-             for rows in zip(pred, target)])
-        loss = FocalLoss(
-            gamma=gamma, alpha=alpha, activated=True, reduction='none')
-        close(loss(torch.tensor(pred), torch.tensor(target)), expected)
-        logits = torch.tensor(pred).logit()
-        loss = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')
-        close(loss(logits, torch.tensor(target)), expected)
-    # As labels: the second row has the second class.
-    close(loss(logits, torch.tensor([0, 1])), expected)
-
-
-def test_focal_loss_of_confident_probabilities():
-    """27.6 for confident errors of either class, 0 for hits."""
-    loss = FocalLoss(gamma=0, alpha=None, activated=True, reduction='none')
-    pred = torch.tensor([[0.0, 1.0, 0.0, 1.0]], requires_grad=True)
-    got = loss(pred, torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
-    worst = -math.log(1e-12)
-    close(got, torch.tensor([[worst, worst, 0, 0]]))
-    got.sum().backward()
-    assert (pred.grad == 0).all()
-
-
-def test_repeated_positive_indices():
-    """Each index counts, repeated ones as often as they occur."""
-    pred = torch.tensor([[0.2, 0.7, 0.4], [0.9, 0.1, 0.5]])
-    target = torch.tensor([[0.5, 1.0, 0.0], [0.25, 0.0, 0.0]])
-    rows, columns = torch.tensor([0, 0, 1]), torch.tensor([2, 2, 0])
-    times = torch.tensor([[0, 0, 2], [1, 0, 0]])
-    expected = torch.tensor([[
-        -n * (1 - p)**2 * math.log(p) - (t != 1) *
-        (1 - t)**4 * p**2 * math.log(1 - p) for p, t, n in zip(*line)
-    ] for line in zip(pred.tolist(), target.tolist(), times.tolist())])
-    loss = GaussianFocalLoss(reduction='none')
-    close(loss(pred, target, pos_inds=rows, pos_labels=columns), expected)
-    loss = GaussianFocalLoss(use_sigmoid=True, reduction='none')
-    close(
-        loss(pred.logit(), target, pos_inds=rows, pos_labels=columns),
-        expected)
-    for bad in (torch.tensor([0, 0, 2]), torch.tensor([-1, 0, 1])):
-        with pytest.raises(ValueError, match='pos_inds'):
-            loss(pred, target, pos_inds=bad, pos_labels=columns)
-    with pytest.raises(ValueError, match='pos_labels'):
-        loss(pred, target, pos_inds=rows, pos_labels=torch.tensor([2, 3, 0]))
-    with pytest.raises(ValueError, match=r'\(N, C\)'):
-        loss(pred[0], target[0], pos_inds=rows, pos_labels=columns)
 
 
 def test_class_weights_of_masks_by_hand():
@@ -1034,50 +592,6 @@ def test_background_is_the_highest_label(loss):
         loss(pred, torch.tensor([0, CLASSES + 1]))
 
 
-# Both shapes decide which axis of `pred` holds the classes.
-CLASS_AXES = [((2, 3), (2, ), 1), ((2, 3), (2, 3), -1), ((2, 3, 4), (2, 4), 1),
-              ((2, 5, 3), (2, 5, 3), -1), ((2, 3, 4, 5), (2, 3, 4, 5), 1),
-              ((3, ), (3, ), None)]
-
-
-@pytest.mark.parametrize('pred_shape, target_shape, axis', CLASS_AXES)
-def test_class_weights_of_a_sigmoid_by_hand(pred_shape, target_shape, axis):
-    """The focal loss weights all decisions, the others only positives."""
-    numbers = [0.5, 2.0, 7.0] if axis is not None else [2.0]
-    pred, target = torch.randn(pred_shape), torch.rand(target_shape)
-    if len(target_shape) < len(pred_shape):
-        target = torch.randint(4, target_shape)
-    shape = [1] * len(pred_shape)
-    if axis is not None:
-        shape[axis] = 3
-    weight = torch.tensor(numbers).reshape(shape)
-    kwargs = dict(reduction='none')
-    close(
-        FocalLoss(class_weight=numbers, **kwargs)(pred, target),
-        weight * FocalLoss(**kwargs)(pred, target))
-    share = target
-    if len(target_shape) < len(pred_shape):
-        share = torch.stack([target == label for label in range(3)], dim=1)
-    share = share.float()
-    for smoothing in (0.0, 0.3):
-        smooth = (1 - smoothing) * share + smoothing * (1 - share)
-        expected = -(
-            weight * smooth * pred.sigmoid().log() + (1 - smooth) *
-            (-pred).sigmoid().log())
-        close(
-            LabelSmoothLoss(
-                smoothing=smoothing,
-                use_sigmoid=True,
-                class_weight=numbers,
-                **kwargs)(pred, target), expected)
-    close(
-        CrossEntropyLoss(use_sigmoid=True, class_weight=numbers,
-                         **kwargs)(pred, target),
-        LabelSmoothLoss(
-            smoothing=0.0, use_sigmoid=True, class_weight=numbers,
-            **kwargs)(pred, target))
-
-
 @pytest.mark.parametrize('distribute', ['others', 'uniform'])
 @pytest.mark.parametrize('classes', [2, 4])
 @pytest.mark.parametrize('soft', [False, True])
@@ -1102,21 +616,6 @@ def test_smooth_labels_of_maps_by_hand(distribute, classes, soft):
             close(got[n, i], expected)
 
 
-def test_flat_per_class_weight_of_focal_loss():
-    """As FSAF passes it."""
-    pred, target = torch.randn(3, 4), torch.tensor([0, 3, 4])
-    weight, loss = torch.rand(3, 4), FocalLoss(reduction='none')
-    plain = loss(pred, target)
-    close(loss(pred, target, weight.flatten()), weight * plain)
-    close(loss(pred, target, weight[:, 0]), weight[:, :1] * plain)
-    close(loss(pred, target, torch.tensor([0.3])), 0.3 * plain)
-    # As many samples as entries per class.
-    one = torch.randn(3, 1), torch.tensor([0, 1, 0])
-    close(loss(*one, weight[:, 0]), weight[:, :1] * loss(*one))
-    with pytest.raises(ValueError, match='broadcast'):
-        loss(pred, target, torch.rand(6))
-
-
 def test_ignored_label_at_the_call():
     pred, target = torch.randn(3, 4), torch.tensor([0, 2, -100])
     loss = CrossEntropyLoss(reduction='none')
@@ -1130,21 +629,3 @@ def test_ignored_label_at_the_call():
     binary = CrossEntropyLoss(
         ignore_index=None, use_sigmoid=True, reduction='none')
     assert not binary(pred, target)[2].any()
-
-
-@pytest.mark.parametrize('alpha, gamma', [(2.0, 4.0), (1.5, 3.0)])
-def test_second_derivative_of_heatmap_logits(alpha, gamma):
-    """Autograd of the formula; the first derivative is hand-written."""
-    target = torch.tensor([0.0, 0.3, 0.9, 1.0], dtype=torch.float64)
-    loss = GaussianFocalLoss(
-        alpha=alpha,
-        gamma=gamma,
-        use_sigmoid=True,
-        pos_weight=0.7,
-        neg_weight=1.3,
-        reduction='none')
-    pred = scores(4)
-    assert torch.autograd.gradcheck(lambda x: loss(x, target), pred)
-    assert torch.autograd.gradgradcheck(lambda x: loss(x, target), pred)
-    slope = torch.func.grad(lambda x: loss(x, target).sum())(pred.detach())
-    close(slope, torch.autograd.grad(loss(pred, target).sum(), pred)[0])

@@ -1,0 +1,226 @@
+"""Focal loss."""
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases.inputs import CLASS_WEIGHT
+from class_samples import REDUCTIONS, assert_same_with_gradient, close, scores
+
+from mmlosses.losses import FocalLoss
+
+
+@pytest.fixture(autouse=True)
+def torch_seed():
+    torch.manual_seed(0)
+
+
+def binary_focal(logit, target, gamma, alpha):
+    """One binary decision: equation 5 of the paper with soft targets."""
+    prob = 1 / (1 + math.exp(-logit))
+    wrong = (1 - prob) * target + prob * (1 - target)
+    entropy = -target * math.log(prob) - (1 - target) * math.log(1 - prob)
+    return (alpha * target + (1 - alpha) *
+            (1 - target)) * wrong**gamma * entropy
+
+
+@pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (0.5, 0.6), (0, 0.5)])
+def test_focal_matches_loop(gamma, alpha):
+    pred, target = scores(5, 3), torch.rand(5, 3).double()
+    got = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')(pred, target)
+    for n in range(5):
+        for c in range(3):
+            expected = binary_focal(pred[n, c].item(), target[n, c].item(),
+                                    gamma, alpha)
+            assert got[n, c].item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize('reduction', REDUCTIONS)
+@pytest.mark.parametrize('avg_factor', [None, 7, torch.tensor(2.5)])
+@pytest.mark.parametrize('gamma, alpha', [(2.0, 0.25), (1.5, 0.6)])
+@pytest.mark.parametrize('activated', [False, True])
+def test_focal_matches_mmdet(stock, activated, gamma, alpha, avg_factor,
+                             reduction):
+    """The calls of RetinaHead, FCOSHead, PAAHead and TOODHead."""
+    pred = scores(8, 4)
+    if activated:
+        pred = pred.detach().sigmoid().requires_grad_()
+    labels = torch.arange(8) % 5
+    given = dict(avg_factor=avg_factor, reduction_override=reduction)
+    if reduction == 'sum':
+        given.pop('avg_factor')
+    ours, theirs = [
+        loss(gamma=gamma, alpha=alpha, activated=activated, loss_weight=2.0)
+        for loss in (FocalLoss, stock.FocalLoss)
+    ]
+    hot = F.one_hot(labels, 5)[:, :4]
+    for target in (labels, hot.double(), torch.rand(8, 4).double()):
+        for weight in (None, torch.rand(8).double(), torch.rand(8, 4).double(),
+                       torch.rand(32).double()):
+            assert_same_with_gradient(
+                ours(pred, target, weight, **given),
+                theirs(pred, target, weight, **given),
+                pred,
+                rtol=1e-7,
+                atol=1e-8)
+
+
+def test_focal_of_masked_logits(stock):
+    """GroundingDINO: 1-D logits and targets."""
+    pred, target, weight = scores(9), torch.rand(9).round(), torch.rand(9)
+    ours, theirs = FocalLoss(), stock.FocalLoss()
+    close(
+        ours(pred, target, weight, avg_factor=3),
+        theirs(pred, target, weight, avg_factor=3))
+
+
+@pytest.mark.parametrize('alpha', [0.25, 0.7, -1])
+def test_focal_matches_torchvision(alpha):
+    ops = pytest.importorskip('torchvision.ops')
+    pred, target = scores(6, 4), torch.rand(6, 4).double()
+    for target in (target, target.round()):
+        assert_same_with_gradient(
+            FocalLoss(alpha=alpha, reduction='none')(pred, target),
+            ops.sigmoid_focal_loss(pred, target, alpha=alpha), pred)
+
+
+def test_gamma_zero_is_cross_entropy():
+    pred, labels = scores(5, 4), torch.tensor([0, 1, 2, 3, 4])
+    hot = F.one_hot(labels, 5)[:, :4].double()
+    entropy = F.binary_cross_entropy_with_logits(pred, hot, reduction='none')
+    for alpha, factor in ((None, 1), (-1, 1), (0.5, 0.5),
+                          (0.25, 0.25 * hot + 0.75 * (1 - hot))):
+        loss = FocalLoss(gamma=0.0, alpha=alpha, reduction='none')
+        assert_same_with_gradient(loss(pred, labels), factor * entropy, pred)
+    labels = labels.clamp(max=3)
+    for alpha, factor in ((None, 1), (0.25, 0.25)):
+        loss = FocalLoss(use_sigmoid=False, gamma=0.0, alpha=alpha)
+        assert_same_with_gradient(
+            loss(pred, labels), factor * F.cross_entropy(pred, labels), pred)
+
+
+def test_softmax_focal_matches_loop():
+    pred, labels = scores(6, 4), torch.tensor([0, 1, 2, 3, 3, 0])
+    prob = pred.detach().softmax(1)
+    expected = [
+        -0.25 * CLASS_WEIGHT[y] * (1 - prob[n, y])**1.5 * prob[n, y].log()
+        for n, y in enumerate(labels.tolist())
+    ]
+    kwargs = dict(
+        use_sigmoid=False,
+        gamma=1.5,
+        class_weight=CLASS_WEIGHT,
+        reduction='none')
+    got = FocalLoss(**kwargs)(pred, labels)
+    close(got, torch.stack(expected))
+    close(FocalLoss(activated=True, **kwargs)(prob, labels), got)
+    maps = pred.detach().reshape(2, 3, 4).movedim(-1, 1)
+    close(FocalLoss(**kwargs)(maps, labels.reshape(2, 3)), got.reshape(2, 3))
+
+
+def test_focal_class_weight_multiplies_columns():
+    pred, labels = scores(5, 4), torch.tensor([0, 1, 2, 3, 4])
+    plain, weighted = [
+        FocalLoss(class_weight=weight, reduction='none')(pred, labels)
+        for weight in (None, CLASS_WEIGHT)
+    ]
+    close(weighted, plain * torch.tensor(CLASS_WEIGHT).double())
+
+
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+def test_focal_of_saturated_scores(gamma, use_sigmoid):
+    """For confident errors the gradient approaches that of the logit."""
+    pred = torch.tensor([[-1e2, 0.0], [1e2, 0.0], [1e4, 0.0], [-1e4, 0.0]])
+    pred.requires_grad_()
+    labels = torch.tensor([0, 1, 1, 0])
+    loss = FocalLoss(
+        use_sigmoid=use_sigmoid, gamma=gamma, alpha=None, reduction='none')
+    got = loss(pred, labels)
+    if use_sigmoid:
+        got = got[:, 0]
+    close(got, torch.tensor([1e2, 1e2, 1e4, 1e4]))
+    got.sum().backward()
+    close(pred.grad[:, 0], torch.tensor([-1.0, 1.0, 1.0, -1.0]))
+    # For confident hits it vanishes without NaN.
+    pred = (-pred.detach()).requires_grad_()
+    got = loss(pred, labels)
+    if use_sigmoid:
+        got = got[:, 0]
+    got.sum().backward()
+    assert (got.abs() < 1e-6).all()
+    assert (pred.grad[:, 0].abs() < 1e-6).all()
+
+
+@pytest.mark.parametrize('gamma', [0.5, 2.0])
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+def test_focal_of_probabilities_of_0_and_1(gamma, use_sigmoid):
+    loss = FocalLoss(use_sigmoid=use_sigmoid, activated=True, gamma=gamma)
+    for value in (0.0, 1.0, -1e-6, 1 + 1e-6):
+        pred = torch.full((4, 4), value, requires_grad=True)
+        got = loss(pred, torch.arange(4))
+        got.backward()
+        assert torch.isfinite(got) and torch.isfinite(pred.grad).all()
+
+
+def test_focal_needs_no_compiled_op():
+    import subprocess
+    import sys
+    code = ('import sys; from mmlosses.losses import FocalLoss; '
+            'assert not {"mmcv", "mmdet", "torchvision"} & set(sys.modules)')
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def focal_by_hand(probability, target, gamma, alpha):
+    share = 1 if alpha is None else (alpha * target + (1 - alpha) *
+                                     (1 - target))
+    wrong = (1 - probability) * target + probability * (1 - target)
+    entropy = -(
+        target * math.log(probability) +
+        (1 - target) * math.log(1 - probability))
+    return share * wrong**gamma * entropy
+
+
+@pytest.mark.parametrize('gamma', [0.0, 2.0, 3.0])
+@pytest.mark.parametrize('alpha', [None, 0.0, 0.25, 1.0])
+def test_focal_loss_of_probabilities_by_hand(gamma, alpha):
+    pred = [[0.2, 0.9], [0.6, 0.3]]
+    soft = [[1.0, 0.0], [0.25, 0.5]]
+    for target in (soft, [[1.0, 0.0], [0.0, 1.0]]):
+        expected = torch.tensor(
+            [[focal_by_hand(p, t, gamma, alpha) for p, t in zip(*rows)]
+             for rows in zip(pred, target)])
+        loss = FocalLoss(
+            gamma=gamma, alpha=alpha, activated=True, reduction='none')
+        close(loss(torch.tensor(pred), torch.tensor(target)), expected)
+        logits = torch.tensor(pred).logit()
+        loss = FocalLoss(gamma=gamma, alpha=alpha, reduction='none')
+        close(loss(logits, torch.tensor(target)), expected)
+    # As labels: the second row has the second class.
+    close(loss(logits, torch.tensor([0, 1])), expected)
+
+
+def test_focal_loss_of_confident_probabilities():
+    """27.6 for confident errors of either class, 0 for hits."""
+    loss = FocalLoss(gamma=0, alpha=None, activated=True, reduction='none')
+    pred = torch.tensor([[0.0, 1.0, 0.0, 1.0]], requires_grad=True)
+    got = loss(pred, torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+    worst = -math.log(1e-12)
+    close(got, torch.tensor([[worst, worst, 0, 0]]))
+    got.sum().backward()
+    assert (pred.grad == 0).all()
+
+
+def test_flat_per_class_weight_of_focal_loss():
+    """As FSAF passes it."""
+    pred, target = torch.randn(3, 4), torch.tensor([0, 3, 4])
+    weight, loss = torch.rand(3, 4), FocalLoss(reduction='none')
+    plain = loss(pred, target)
+    close(loss(pred, target, weight.flatten()), weight * plain)
+    close(loss(pred, target, weight[:, 0]), weight[:, :1] * plain)
+    close(loss(pred, target, torch.tensor([0.3])), 0.3 * plain)
+    # As many samples as entries per class.
+    one = torch.randn(3, 1), torch.tensor([0, 1, 0])
+    close(loss(*one, weight[:, 0]), weight[:, :1] * loss(*one))
+    with pytest.raises(ValueError, match='broadcast'):
+        loss(pred, target, torch.rand(6))
