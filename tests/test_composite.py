@@ -78,7 +78,7 @@ def test_contract_of_other_kinds(kind, name):
 def hub():
     """The message hub of a training."""
     before = dict(MessageHub._instance_dict)
-    hub = MessageHub.get_instance('test_sum')
+    hub = MessageHub.get_instance('test_composite')
     hub.update_info('iter', 0)
     yield hub
     MessageHub._instance_dict.clear()

@@ -272,7 +272,7 @@ def mining_waits() -> Shown:
     mmdet.DiceLoss,
     'false positives cost nothing',
     'd/dp of 1 - 0.002 / (16 * p**2 + 0.002) at p = 0.1, for one of 16 pixels',
-    tests=['test_dice.py::test_empty_masks_in_mmdet'])
+    tests=['test_mask.py::test_empty_masks_in_mmdet'])
 def dice_empty() -> Shown:
     """For an empty mask the loss is 1 and its gradient 0."""
     pred, mask = torch.full((1, 16), 0.1), torch.zeros(1, 16)
@@ -289,7 +289,7 @@ def dice_empty() -> Shown:
     mmdet.DiceLoss,
     'empty and right costs 1',
     'nothing is there, and nothing is predicted',
-    tests=['test_dice.py::test_empty_masks_in_mmdet'])
+    tests=['test_mask.py::test_empty_masks_in_mmdet'])
 def dice_perfect() -> Shown:
     """A picture without an object has the highest loss there is."""
     pred, mask = torch.zeros(1, 16), torch.zeros(1, 16)

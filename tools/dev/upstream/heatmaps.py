@@ -18,7 +18,7 @@ import mmlosses.losses as mmlosses
     mmdet.GaussianFocalLoss,
     'confident errors have no gradient',
     'where p is 1, -log(1 - p) is the logit itself, whose slope is 1',
-    tests=['test_classification.py::test_heatmap_gradient_lives_at_any_logit'])
+    tests=['test_heatmap.py::test_heatmap_gradient_lives_at_any_logit'])
 def heatmap_gradient() -> Shown:
     """The sigmoid has rounded to 1: a false peak is never taken back."""
     logit, target = torch.tensor([20.]), torch.tensor([0.])
@@ -36,7 +36,7 @@ def heatmap_gradient() -> Shown:
     mmdet.GaussianFocalLoss,
     'infinite for 1 in float16',
     'the stock loss in float32, -log(1e-12)',
-    tests=['test_classification.py::test_heatmap_of_exactly_0_and_1'])
+    tests=['test_heatmap.py::test_heatmap_of_exactly_0_and_1'])
 def heatmap_float16() -> Shown:
     """Its 1e-12 is 0 in float16, as a sigmoid under autocast gives it."""
     pred, target = torch.tensor([1.]).half(), torch.tensor([0.]).half()

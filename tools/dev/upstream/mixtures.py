@@ -20,7 +20,7 @@ def two_alike(size: int, sigma: float) -> torch.Tensor:
     torchpropel.PROPEL,
     'negative in three dimensions',
     'the overlap of a density with itself is all of it: -log(1)',
-    tests=['test_propel.py::test_upstream_is_not_zero_at_identity'])
+    tests=['test_probabilistic.py::test_upstream_is_not_zero_at_identity'])
 def propel_dimensions() -> Shown:
     """The target's own term is that of one dimension."""
     stock = torchpropel.PROPEL(0.2)(two_alike(3, 0.2), torch.zeros(1, 3))
@@ -34,7 +34,7 @@ def propel_dimensions() -> Shown:
     torchpropel.PROPEL,
     'learns the wrong deviation',
     'the loss is least where the two densities are the same, at sigma',
-    tests=['test_propel.py::test_upstream_learns_the_wrong_deviation'])
+    tests=['test_probabilistic.py::test_upstream_learns_the_wrong_deviation'])
 def propel_deviation() -> Shown:
     """In more than one dimension its least loss is at another sigma."""
     candidates = [0.4 + 0.01 * n for n in range(101)]
