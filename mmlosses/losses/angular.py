@@ -60,16 +60,14 @@ class AngularLoss(BaseLoss):
     Shape:
         - pred, target: the same, of size 2 along ``dim``, such as (N, 2) or,
           with ``dim=1``, (N, 2, H, W).
-        - weight: such as (N,) or (N, H, W), or with an axis ``dim`` of size 1,
-          such as (N, 1, H, W).
+        - weight: such as (N,), (N, H, W) or, with ``dim=1``, (N, 1, H, W).
         - returns: 0-dim, or the shape of pred without ``dim`` for ``'none'``.
 
     Differs from upstream:
         - There, theta is the arccosine of the dot product clipped to [1e-6, 1
           - 1e-6]: beyond 90 degrees the loss is flat, an error of 80 degrees
           costs nothing where the prediction has length 10, and float16 rounds
-          the clip away. For unit vectors between 0.1 and 90 degrees the values
-          are the same.
+          the clip away. Values of unit vectors agree from 0.1 to 90 degrees.
     """
     info = LossInfo(
         purpose='directions and orientations as (cos, sin)',

@@ -41,7 +41,7 @@ class CenterLoss(FeatureLoss):
     all ranks: every rank must call the loss equally often.
 
     Args:
-        alpha (float): Update rate of the centres, from 0 to 1. The paper uses
+        alpha (float): Update rate of the centres, from 0 to 1; the paper uses
             0.5. Default: 0.5.
         learn_centers (bool): If True, the centres are a randomly initialised
             parameter that the optimizer updates by the gradient; ``alpha`` has
@@ -131,10 +131,8 @@ class CenterSoftmaxLoss(CenterLoss):
     (C, D) is that of :class:`CenterLoss`. Also registered as ``centerloss``.
 
     Args:
-        center_weight (float): Weight :math:`\lambda` of the centre loss.
-            Default: 0.2.
-        use_sigmoid (bool): Kept for heads that read it; only False.
-            Default: False.
+        center_weight (float): Weight :math:`\lambda`. Default: 0.2.
+        use_sigmoid (bool): For heads that read it; only False. Default: False.
 
     Differs from upstream:
         - ``centerloss`` as published in tutorials returns the logits with the

@@ -84,9 +84,8 @@ class SumLoss(BaseLoss):
         - returns: 0-dim, or for ``'none'`` the shape that the losses share.
 
     Differs from upstream:
-        - mmdet has no sum of losses. mmpose's ``CombinedLoss`` is a dict of
-          losses that a head calls one by one, and ``MultipleLossWrapper``
-          returns a list.
+        - mmdet has no sum of losses. mmpose's ``CombinedLoss`` is a dict that
+          heads call one by one; ``MultipleLossWrapper`` returns a list.
     """
     info = LossInfo(
         purpose='several losses in a slot that takes one',

@@ -59,15 +59,12 @@ class CCSLoss(BaseLoss):
 
     with embeddings x and the weight vectors v of the classifier. It turns each
     embedding towards the vector of its class; combine it with the
-    classification loss.
-
-    :meth:`forward` takes embeddings with labels; :meth:`forward_anchors` takes
-    anchors and annotated boxes and assigns the labels itself.
+    classification loss. :meth:`forward` takes embeddings with labels,
+    :meth:`forward_anchors` assigns the labels of anchors itself.
 
     Args:
-        soft (bool): If True, :meth:`forward_anchors` weights each anchor with
-            its IoU. For :meth:`forward`, pass the IoU as ``weight``.
-            Default: False.
+        soft (bool): If True, :meth:`forward_anchors` weights anchors by their
+            IoU; pass it to :meth:`forward` as ``weight``. Default: False.
         detach_weight (bool): If True, the classifier gets no gradient from
             this loss, as in the paper. Default: True.
         iou_thresholds (dict, optional): An anchor belongs to a box if its IoU
@@ -91,8 +88,7 @@ class CCSLoss(BaseLoss):
         - torchsight stores the class weights transposed, as (D, C).
         - A zero embedding is NaN there, in value and gradient. Here its cosine
           is 0 and its gradient finite.
-        - A batch without objects cannot be back-propagated there. Here the
-          loss is a 0 attached to the graph.
+        - A batch without objects cannot be back-propagated there.
     """
     info = LossInfo(
         purpose='embeddings aligned with the vector of their class',
@@ -132,10 +128,7 @@ class CCSLoss(BaseLoss):
 
     def forward(self, embeddings: Tensor, class_weights: Tensor,
                 labels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute the loss of embeddings with labels, see Shape.
-
-        The weight (N,) may be the IoU of each anchor.
-        """
+        """Compute the loss of embeddings with labels."""
         check_floating('class_weights', class_weights)
         return super().forward(
             embeddings, labels, *args, class_weights=class_weights, **kwargs)
@@ -181,8 +174,7 @@ class CCSLoss(BaseLoss):
             anchors (Tensor): Boxes (B, A, 4), xyxy.
             embeddings (Tensor): Embeddings (B, A, D) of the anchors.
             class_weights (Tensor): Weight vectors (C, D) of the classifier.
-            annotations (Tensor): Boxes (B, G, 5), xyxy and label; padding rows
-                hold -1.
+            annotations (Tensor): Boxes (B, G, 5), xyxy and label; -1 pads.
             reduction_override (str, optional): Overrides ``reduction``.
         """
         for name, tensor in (('anchors', anchors), ('embeddings', embeddings),

@@ -104,19 +104,16 @@ class CrossEntropyLoss(ClassificationLoss):
         class_weight (list[float] | Tensor, optional): Weight of each class:
             with a softmax of its samples, with ``use_mask`` of its RoIs, with
             a sigmoid of its positives. Default: None.
-        ignore_index (int, optional): Label to ignore; ``None`` is -100.
+        ignore_index (int, optional): Label to ignore, -100 for ``None``.
             Default: -100.
-        avg_non_ignore (bool): If True, ``'mean'`` without ``avg_factor``
-            divides by the number of elements that are not ignored.
-            Default: False.
+        avg_non_ignore (bool): If True, ``'mean'`` without ``avg_factor`` does
+            not count ignored elements. Default: False.
 
     Shape:
         - pred: logits (N, C, \*), with a sigmoid any shape.
-        - target: integer labels (N, \*), or of the shape of ``pred``; with
-          ``use_mask`` (N, \*).
+        - target: integer labels (N, \*), or as pred; a mask is (N, \*).
         - weight: (N, \*); with ``use_mask`` the integer RoI classes (N,).
-        - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid the shape of
-          ``pred``.
+        - returns: 0-dim; for ``'none'`` (N, \*), with a sigmoid as pred.
 
     Differs from upstream:
         - With ``use_mask`` mmdet returns the shape (1,) and rejects

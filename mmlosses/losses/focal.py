@@ -31,8 +31,7 @@ def sigmoid_focal_loss(pred: Tensor,
         ((1 - p) t + p (1 - t))^\gamma \,
         (t \log p + (1 - t) \log (1 - p)), \qquad p = \sigma(pred)
 
-    Args: see :class:`FocalLoss`; ``pred`` and ``target``, from 0 to 1, have
-    the same shape.
+    Args: see :class:`FocalLoss`; ``target`` is as ``pred``, from 0 to 1.
     """
     if activated:
         log_prob, log_rest = logs_of_probability(pred)
@@ -60,9 +59,8 @@ def softmax_focal_loss(pred: Tensor,
         -\alpha \sum_c w_c t_c (1 - p_c)^\gamma \log p_c, \qquad
         p = \mathrm{softmax}(pred)
 
-    Args: see :class:`FocalLoss`; ``pred`` and ``target``, probabilities, have
-    the shape (N, C, \*), to which ``class_weight`` broadcasts; the result is
-    (N, \*).
+    Args: see :class:`FocalLoss`; ``pred`` and ``target``, probabilities, are
+    (N, C, \*), to which ``class_weight`` broadcasts, the result (N, \*).
     """
     if activated:
         log_prob, _ = logs_of_probability(pred)
@@ -109,10 +107,9 @@ class FocalLoss(ClassificationLoss):
     Shape:
         - pred: (N, C, \*), with a sigmoid any shape.
         - target: integer labels (N, \*), where with a sigmoid C is background,
-          or one-hot or soft of the shape of ``pred``.
+          or one-hot or soft, as pred.
         - weight: (N,), (N, C) or, flattened, (N * C,).
-        - returns: 0-dim; for ``'none'`` the shape of ``pred``, with a softmax
-          (N, \*).
+        - returns: 0-dim; for ``'none'`` as pred, with a softmax (N, \*).
 
     Differs from upstream:
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.

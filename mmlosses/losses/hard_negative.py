@@ -59,7 +59,7 @@ class BalancedBCELoss(BaseLoss):
     Args:
         use_sigmoid (bool): If True, predictions are logits, if False,
             probabilities. Default: True.
-        negative_ratio (float): Maximum number of negatives per positive. DBNet
+        negative_ratio (float): Maximum number of negatives per positive; DBNet
             uses 3. Default: 3.0.
         fallback (str | int): Negatives to keep where there is no positive:
             ``'all'``, ``'none'``, or that many of the hardest.
@@ -76,7 +76,7 @@ class BalancedBCELoss(BaseLoss):
           With one class, as in mmdet's RPN, 0 is the foreground.
         - weight: as pred, or without trailing axes. An element of weight 0 is
           neither mined nor counted; other weights do not change the mining.
-        - returns: 0-dim, or the shape of the prediction for ``'none'``.
+        - returns: 0-dim, or the shape of pred for ``'none'``.
 
     Differs from upstream:
         - In DBNet's code a target between 0 and 1 is neither positive nor

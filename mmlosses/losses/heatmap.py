@@ -32,9 +32,8 @@ def gaussian_focal_loss(pred: Tensor,
         -w_{pos} n (1 - p)^\alpha \log p
         - w_{neg} [t \neq 1] (1 - t)^\gamma p^\alpha \log (1 - p)
 
-    Args: see :class:`GaussianFocalLoss`; ``positives`` counts how many times
-    :math:`n` each element is a positive, by default once where the target is
-    1.
+    Args: see :class:`GaussianFocalLoss`; ``positives`` holds how many times
+    :math:`n` each element is a positive: by default once, where t is 1.
     """
     if use_sigmoid and positives is None:
         return with_gradient(
@@ -72,9 +71,8 @@ class GaussianFocalLoss(KeypointLoss):
         w_{neg} (1 - t)^\gamma p^\alpha \log (1 - p) & t < 1
         \end{cases}
 
-    Positives are exactly the targets of 1, or the elements named by
-    ``pos_inds`` and ``pos_labels``. Heads divide by the number of positives
-    with ``avg_factor``.
+    Positives are exactly the targets of 1, or those of ``pos_inds`` and
+    ``pos_labels``. Heads divide by their number, with ``avg_factor``.
 
     Args:
         alpha (float): Exponent of the prediction. Default: 2.0.

@@ -77,8 +77,7 @@ def arcface_logits(logits: Tensor,
 
     with :math:`\phi` of :func:`angular_margin`.
 
-    Args: see :class:`ArcFaceLogitLoss`; ``logits`` are (N, C), ``labels``
-    (N,).
+    Args: see :class:`ArcFaceLogitLoss`; ``logits`` (N, C), ``labels`` (N,).
     """
     index = labels.unsqueeze(1)
     target = logits.gather(1, index)
@@ -106,8 +105,7 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         {\sum_j e^{\|x_n\| \cos\theta_{nj}}}, \qquad
         \|x_n\| \cos\theta_{nj} = x_n \cdot \frac{w_j}{\|w_j\|}
 
-    Only the angles to the class vectors :math:`w` decide; the length of the
-    features is free.
+    Only the angles to the class vectors :math:`w` decide.
 
     Differs from upstream:
         - Code that normalises with ``renorm(2, 1, 1e-5).mul(1e5)`` leaves
@@ -137,18 +135,15 @@ class NormFaceLoss(ClassVectorLoss):
         L = -\frac{1}{N} \sum_n \log
         \frac{e^{s \cos\theta_{n y_n}}}{\sum_j e^{s \cos\theta_{nj}}}
 
-    Only the angles count, as features and class vectors are normalised. The
-    minimum for C classes is :math:`\log(1 + (C - 1) e^{-s C / (C - 1)})`,
-    reached by a regular simplex: 1.38 for 10 classes with s = 1, so the scale
-    must be larger.
+    The minimum for C classes is :math:`\log(1 + (C - 1) e^{-s C / (C - 1)})`,
+    at a regular simplex: for 10 classes 1.38 with s = 1, which is too small.
 
     Args:
         scale (float): Scale s of the cosine. Default: 16.0.
 
     Differs from upstream:
-        - A zero feature, as a dead ReLU emits it, has cosine 0 to every class
-          and an ordinary gradient: with ``F.normalize`` it is about 1e12, and
-          NaN in half precision.
+        - A zero feature, as of a dead ReLU, has cosine 0 and an ordinary
+          gradient, not one of 1e12, NaN in half precision, as ``F.normalize``.
     """
     info = LossInfo(
         purpose='a classifier over cosines',
@@ -243,8 +238,7 @@ class ArcFaceLogitLoss(BaseLoss):
 
     with :math:`\phi(\theta) = \cos(\theta + m)`, and
     :math:`\phi(\theta) = \cos\theta` for the background. The head computes z,
-    for instance with mmdet's ``NormedLinear`` without a bias, and uses it as
-    scores at test time.
+    for instance with mmdet's ``NormedLinear`` without a bias, as its scores.
 
     Args:
         scale (float): Scale s of the head's cosines: the ``tempearture`` of
@@ -256,8 +250,7 @@ class ArcFaceLogitLoss(BaseLoss):
             mmdet's ``BBoxHead``, and its samples get no margin. Heads without
             a background must pass False: the scores do not tell.
             Default: True.
-        use_sigmoid (bool): Kept for heads that read it; only False.
-            Default: False.
+        use_sigmoid (bool): For heads that read it; only False. Default: False.
 
     Shape:
         - cls_score (pred): (N, C + 1), or (N, C) with ``background=False``.

@@ -50,8 +50,7 @@ class DiceLoss(BaseLoss):
     Args:
         use_sigmoid (bool): If True, predictions are logits, if False,
             probabilities. Default: True.
-        activate (bool): If False, no sigmoid is applied either, as in mmdet.
-            Default: True.
+        activate (bool): If False, there is no sigmoid either. Default: True.
         naive_dice (bool): If True, the denominator holds the probabilities
             instead of their squares. With a soft mask, the minimum is then at
             a hard prediction instead of the mask itself. Default: False.
@@ -62,8 +61,7 @@ class DiceLoss(BaseLoss):
             not 0 takes part, and has the loss of the batch. Default: False.
 
     Shape:
-        - pred, target: (N, \*), with at least one further axis; the target of
-          any dtype.
+        - pred, target: (N, \*) with two axes or more; a target of any dtype.
         - weight: (N,).
         - returns: 0-dim, or (N,) for ``'none'``.
 
@@ -73,11 +71,9 @@ class DiceLoss(BaseLoss):
           ``eps`` is in the numerator too, which changes other losses by less
           than ``2 * eps`` over the size of the masks.
         - Sums over large masks in half precision do not overflow.
-        - mmdet raises ``NotImplementedError`` for ``use_sigmoid=False`` unless
-          ``activate=False``.
-        - ``avg_factor`` is the fourth positional argument, as in all other
-          losses; mmdet has ``reduction_override`` there. Its heads pass both
-          by name.
+        - mmdet raises for ``use_sigmoid=False`` unless ``activate=False``.
+        - ``avg_factor`` is the fourth argument, as in all other losses; mmdet
+          has ``reduction_override`` there. Its heads pass both by name.
     """
     info = LossInfo(
         purpose='masks, also with a small foreground',

@@ -78,8 +78,7 @@ def propel_loss(pred: Tensor,
                 compat: str | None = None) -> Tensor:
     r"""Negative log overlap of a mixture with a Gaussian: (\*).
 
-    Args: see :class:`PROPELLoss`; ``pred`` is (\*, I, 2n) and ``target``
-    (\*, n).
+    Args: see :class:`PROPELLoss`; ``pred`` (\*, I, 2n), ``target`` (\*, n).
     """
     n = target.shape[-1]
     # Coordinates and components first: whole rows are added much faster.
@@ -145,8 +144,7 @@ class PROPELLoss(BaseLoss):
             package, with the first two errors below. Default: None.
 
     Shape:
-        - pred: (B, I, 2n): for each of I components of n dimensions, first n
-          means, then n scales.
+        - pred: (B, I, 2n): n means, then n scales, of each of I components.
         - target: (B, n).
         - weight: (B,).
         - returns: 0-dim, or (B,) for ``'none'``.
@@ -162,8 +160,7 @@ class PROPELLoss(BaseLoss):
         - gives inf and NaN gradients where the target is some ten deviations
           away, and NaN for a scale of 0;
         - returns (1, B) for ``'none'``;
-        - takes standard deviations, where its documentation says variances,
-          and vice versa.
+        - takes standard deviations where it documents variances and vice versa.
     """
     info = LossInfo(
         purpose='regression with a predicted mixture of Gaussians',

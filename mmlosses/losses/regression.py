@@ -64,8 +64,7 @@ class MSELoss(KeypointLoss):
 
     Differs from upstream:
         - mmpose's ``MSELoss`` multiplies prediction and target by the weight,
-          which squares it. Its ``KeypointMSELoss`` multiplies the loss, as
-          here.
+          which squares it, its ``KeypointMSELoss`` the loss, as here.
         - mmdet and mmpose return NaN where an element of weight 0 holds NaN.
         - mmdet's ``L2Loss`` is a different loss: it clamps the prediction to
           [0, 1], samples negatives, and writes to the target.
@@ -107,8 +106,8 @@ class SmoothL1Loss(KeypointLoss):
         - With ``supervise_empty=False``, mmpose counts weights before
           broadcasting, so that (N, K, 1) for a prediction (N, K, 2) doubles
           the loss. Here the result is the same as with (N, K, 2).
-        - mmdet rejects ``beta=0``, and returns a scalar for ``'none'`` where
-          no weight is positive.
+        - mmdet rejects ``beta=0``, and returns a scalar for ``'none'`` without
+          positive weights.
         - mmdet and mmpose return NaN where an element of weight 0 holds NaN.
     """
     info = LossInfo(

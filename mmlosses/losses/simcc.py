@@ -53,9 +53,8 @@ class KLDiscretLoss(KeypointLoss):
         L = \frac{1}{N K} \sum_{n, k} w_{nk} \sum_{axis \in \{x, y\}}
         \frac{1}{B_{axis}} D(t^{axis}_{nk} \,\|\, p^{axis}_{nk})
 
-    with N samples, K keypoints, :math:`B` bins along an axis and the
-    divergence :math:`D` of :func:`kl_discret_loss`. Each element is one
-    keypoint.
+    with N samples, K keypoints, :math:`B` bins along an axis and :math:`D` of
+    :func:`kl_discret_loss`. Each element is one keypoint.
 
     Args:
         beta (float): Inverse temperature of the softmax of the prediction.
@@ -64,8 +63,8 @@ class KLDiscretLoss(KeypointLoss):
             ``softmax(label_beta * target)``, as in RTMPose, whose targets have
             peak 1. For the normalised densities of SimCC it is nearly flat.
             Default: False.
-        label_beta (float): Inverse temperature of that softmax. RTMPose uses
-            10. Default: 10.0.
+        label_beta (float): Inverse temperature of that softmax, as RTMPose.
+            Default: 10.0.
         use_target_weight (bool, optional): See :class:`BaseLoss`.
             Default: True.
         mask (list[int], optional): Indices of keypoints whose loss is

@@ -66,12 +66,10 @@ class CIoULoss(BoxLoss):
         \frac{v}{1 - IoU + v} & IoU > 0.5 \end{cases}
 
     with the centres b and the diagonal c of the smallest enclosing box. No
-    gradient flows through :math:`\alpha`. At IoU 0.5 the value jumps by at
-    most 0.17.
+    gradient flows through :math:`\alpha`. At IoU 0.5 L jumps by up to 0.17.
 
     Differs from upstream:
-        - mmdet's value and gradient are NaN where the prediction equals the
-          target.
+        - mmdet's value and gradient are NaN at a perfect prediction.
         - torchvision's has no threshold: the aspect ratio counts at every IoU.
     """
     info = LossInfo(
@@ -106,9 +104,8 @@ class MPDIoULoss(BoxLoss):
     .. math::
         L = 1 - IoU + \frac{d_1^2}{w^2 + h^2} + \frac{d_2^2}{w^2 + h^2}
 
-    with the distances :math:`d_1` of the top left and :math:`d_2` of the
-    bottom right corners, and the size w, h of ``img_shape`` or of the smallest
-    enclosing box.
+    with the distances :math:`d_1`, :math:`d_2` of the top left and the bottom
+    right corners, and the size w, h of ``img_shape`` or the enclosing box.
 
     Args:
         img_shape (tuple[float], optional): Height and width of the image, as

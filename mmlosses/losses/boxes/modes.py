@@ -36,9 +36,8 @@ class AlphaIoULoss(BoxLoss):
     .. math::
         L = 1 - IoU^\alpha + \sum_i P_i^\alpha
 
-    with the penalties :math:`P_i` of a ``mode``, for instance
-    :math:`\rho^2 / c^2` of ``'diou'``. :math:`\alpha > 1` weights accurate
-    boxes more.
+    with the penalties :math:`P_i` of a ``mode``, as :math:`\rho^2 / c^2` of
+    ``'diou'``. :math:`\alpha > 1` weights accurate boxes more.
 
     Args:
         alpha (float): Power :math:`\alpha`; the paper uses 3. Default: 3.0.

@@ -20,15 +20,13 @@ class NWDLoss(BoxLoss):
         W^2 = \|b - b^{gt}\|^2 + \frac{(w - w^{gt})^2}{4}
         + \frac{(h - h^{gt})^2}{4}
 
-    with the centres b. It does not use the IoU: where a box of a few pixels
-    misses its target by one pixel, the loss is still small. It depends on the
-    unit of the boxes.
+    with the centres b. Without the IoU, a box of a few pixels that misses its
+    target by one has a small loss. It depends on the unit of the boxes.
 
     Args:
         constant (float): C, in the unit of the boxes. The paper uses the mean
             object size of its dataset, AI-TOD: 12.8 pixels. Default: 12.8.
-        eps (float): Distance, in pixels, below which the gradient vanishes.
-            Default: 1e-6.
+        eps (float): Distance below which the gradient vanishes. Default: 1e-6.
     """
     info = LossInfo(
         purpose='box regression for tiny, small objects of a few pixels',

@@ -107,10 +107,9 @@ class SIoULoss(BoxLoss):
     the sides :math:`w^c`, :math:`h^c` of the smallest enclosing box.
 
     Args:
-        theta (float): Exponent of the shape cost, in the paper from 2 to 6.
+        theta (float): Exponent of the shape cost, 2 to 6 in the paper.
             Default: 4.0.
-        neg_gamma (bool): mmdet's name of the paper's sign; only True.
-            Default: True.
+        neg_gamma (bool): mmdet's name of the sign; only True. Default: True.
 
     Differs from upstream:
         - The distance cost of mmdet has the wrong sign, unless

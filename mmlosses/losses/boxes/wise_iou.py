@@ -45,10 +45,9 @@ class WIoULoss(BoxLoss):
         version (int): 1, centre distance only; 2, poor boxes count more; 3,
             the paper's choice. Default: 3.
         gamma (float): Exponent of version 2; the paper uses 0.5. Default: 0.5.
-        alpha (float): Base of version 3, above 1; the paper uses 1.9.
-            Default: 1.9.
-        delta (float): Outlier degree at which :math:`r_3 = 1`; the paper uses
-            3. Default: 3.0.
+        alpha (float): Base of version 3, above 1, as the paper. Default: 1.9.
+        delta (float): Outlier degree of :math:`r_3 = 1`; the paper uses 3.
+            Default: 3.0.
         momentum (float): Update rate of the running mean. The paper uses
             :math:`1 - 0.05^{1 / n}` for n iterations until the precision grows
             slowly: 1e-4 for n = 30,000. Default: 1e-4.

@@ -24,11 +24,8 @@ def associative_embedding_loss(tag0: Tensor,
                                eps: float = 0.0) -> Tuple[Tensor, Tensor]:
     """Return pull and push of each image, (B,) each.
 
-    Without an object the pull is 0, with fewer than two the push.
-
-    Args: see :class:`AssociativeEmbeddingLoss`; the tags are (B, N, E), the
-    bool ``mask`` (B, N) is False for padding, ``eps`` is added to N in the
-    pull.
+    Without an object the pull is 0, with fewer than two the push. The tags are
+    (B, N, E), the bool ``mask`` (B, N); ``eps`` is added to N in the pull.
     """
     padding = ~mask.unsqueeze(-1)
     tag0 = tag0.masked_fill(padding, 0)
@@ -121,10 +118,9 @@ class AssociativeEmbeddingLoss(TermsLoss):
     their mean m. Each element is one image.
 
     Args:
-        pull_weight (float): Factor :math:`\alpha` of the pull; the paper of
-            CornerNet uses 0.1. Default: 0.25.
-        push_weight (float): Factor :math:`\beta` of the push; the paper uses
-            0.1. Default: 0.25.
+        pull_weight (float): Factor :math:`\alpha`, in CornerNet's paper 0.1.
+            Default: 0.25.
+        push_weight (float): Factor :math:`\beta`, there 0.1. Default: 0.25.
         margin (float): Distance, in units of the tags, at which two objects no
             longer repel. The paper uses 1. Default: 1.0.
 
@@ -134,8 +130,7 @@ class AssociativeEmbeddingLoss(TermsLoss):
           ``[[y0, x0], [y1, x1]]`` for each object; for tags a mask (B, N),
           bool or integer, that is 0 for padding.
         - weight: (B,).
-        - returns: a tuple of the weighted pull and push, each 0-dim, or (B,)
-          for ``'none'``.
+        - returns: weighted pull and push, each 0-dim, or (B,) for ``'none'``.
 
     Differs from upstream:
         - Tags of several channels are one vector each, compared by L1

@@ -70,12 +70,9 @@ class CornerNetLoss(TermsLoss):
     the images. Each element is one image.
 
     Args:
-        pull_weight (float): Factor :math:`\alpha` of the pull; the paper uses
-            0.1. Default: 1.0.
-        push_weight (float): Factor :math:`\beta` of the push; the paper uses
-            0.1. Default: 1.0.
-        regr_weight (float): Factor :math:`\gamma` of the offsets; the paper
-            uses 1. Default: 1.0.
+        pull_weight (float): :math:`\alpha`, in the paper 0.1. Default: 1.0.
+        push_weight (float): :math:`\beta`, in the paper 0.1. Default: 1.0.
+        regr_weight (float): :math:`\gamma`, in the paper 1. Default: 1.0.
 
     Shape:
         - outs: 6 tensors for each stack, one stack after the other: heatmaps
@@ -85,8 +82,7 @@ class CornerNetLoss(TermsLoss):
           integer, and offsets (B, N, 2) of both corners.
         - weight: (B,).
         - returns: a dict of ``focal_loss``, ``pull_loss``, ``push_loss`` and
-          ``regr_loss``, weighted, each 0-dim, or (B,) for ``'none'``; their
-          sum is the loss.
+          ``regr_loss``, weighted, each 0-dim, or (B,) for ``'none'``.
 
     Differs from upstream:
         - The push leaves out the pairs of an object with itself. CornerNet
