@@ -1,150 +1,120 @@
-"""What the companions of a loss cost: seconds an iteration, with and without.
+"""Measure what hooks, weights and SumLoss cost in a training.
 
-    python tools/companion_cost.py COCO [NAME ...] [--rounds N]
+    python tools/dev/companion_cost.py COCO [NAME ...] [--kind KIND ...]
 
-COCO is a folder with a few pictures and their annotations in `test_coco.json`.
-RetinaNet of mmdet and the keypoint regression of mmpose, each with a small
-backbone, are trained on them by mmengine's Runner, with and without each
-companion in turn. Printed are the ratios of the time and of the time of the
-processor, which other programs disturb less, as medians over the rounds.
+COCO is a folder with a few images and their annotations in `test_coco.json`.
+Stock models of mmdet and mmpose with a ResNet-18 are trained on them, with and
+without each companion in turn. It prints the ratio of an iteration and of a
+validation, as the median and range over the rounds: of the processor time,
+which other programs disturb less, or with --wall of the wall clock.
 """
 from __future__ import annotations
 import argparse
 import statistics
 import tempfile
 import time
-import uuid
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
+from arguments import coco_folder, parse_names
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.hub import get_config
 from mmengine.runner import Runner
-from real_pictures import (REGRESSION, coco_folder, detection_data, pose_data,
-                           retinanet_giou, small_backbone)
+from real_pictures import POSE, REGRESSION, retinanet_giou, small_backbone
 
 from mmlosses.cli import one_line_errors
 
-# Iterations that warm up: of all that a training is timed for, few.
-WARM_UP = 3
+KINDS = {
+    'retinanet': 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+    'fcos': 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'faster-rcnn': 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'simcc': POSE + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py',
+    'heatmap':
+    POSE + 'topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py',
+    'regression': REGRESSION + 'td-reg_res50_8xb64-210e_coco-256x192.py',
+}
 
 
-def training(project: str, coco: Path, work_dir: Path,
-             **settings: Any) -> Config:
-    """The config of a training on the real pictures.
-
-    RetinaNet with decoded boxes, or the regression of keypoints, each with a
-    ResNet-18 and two pictures or people in a batch.
+def training_config(kind: str,
+                    coco: Path,
+                    work_dir: Path,
+                    size: Sequence[int] = (160, 128),
+                    epochs: int = 1) -> Config:
+    """A short training on a few images, with the stock pipelines.
 
     Args:
-        project (str): ``'mmdet'`` or ``'mmpose'``.
-        coco (Path): The folder with the pictures.
-        work_dir (Path): Where its log and checkpoints go.
-        settings: What to change, by dotted names with ``__`` for the dots.
+        kind (str): The model, one of ``KINDS``.
+        coco (Path): The folder with the images.
+        work_dir (Path): The folder of the logs.
+        size (Sequence[int]): Width and height of the images of a detector, in
+            pixels. Default: (160, 128).
+        epochs (int): Number of epochs. Default: 1.
     """
-    if project == 'mmdet':
-        stock = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
-        small_backbone(stock.model)
-        retinanet_giou(stock.model)
-        data = detection_data(coco, (160, 128))
-    else:
-        stock = get_config(REGRESSION +
-                           'td-reg_res50_8xb64-210e_coco-256x192.py')
-        small_backbone(stock.model)
-        data = pose_data(coco, stock.codec)
-    cfg = Config(
-        dict(
-            default_scope=project,
-            model=stock.model,
-            work_dir=str(work_dir),
-            # The log of a training is found by this name.
-            experiment_name=uuid.uuid4().hex,
-            train_dataloader=dict(
-                batch_size=2,
-                sampler=dict(type='DefaultSampler', shuffle=False),
-                dataset=data),
-            train_cfg=dict(by_epoch=True, max_epochs=2),
-            optim_wrapper=dict(
-                optimizer=dict(type='SGD', lr=0.001),
-                clip_grad=dict(max_norm=10)),
-            default_hooks=dict(
-                logger=dict(type='LoggerHook', interval=1),
-                checkpoint=dict(type='CheckpointHook', interval=1)),
-            custom_hooks=[],
-            visualizer=dict(
-                type='Visualizer',
-                vis_backends=[dict(type='LocalVisBackend')]),
-            randomness=dict(seed=0),
-            log_level='WARNING'))
-    cfg.merge_from_dict({
-        name.replace('__', '.'): value
-        for name, value in settings.items()
-    })
+    cfg = get_config(KINDS[kind])
+    small_backbone(cfg.model)
+    for name in ('train', 'val'):
+        loader = cfg[f'{name}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.update(
+            data_root=str(coco),
+            ann_file='test_coco.json',
+            data_prefix=dict(img=''))
+        loader.dataset.pop('bbox_file', None)
+        if cfg.default_scope == 'mmdet':
+            loader.dataset.metainfo = dict(classes=('person', ))
+            for transform in loader.dataset.pipeline:
+                if transform.type == 'Resize':
+                    transform.scale = tuple(size)
+    if cfg.default_scope == 'mmdet':
+        cfg.model.get('roi_head', cfg.model).bbox_head.num_classes = 1
+    cfg.train_dataloader.batch_size = 2
+    cfg.val_evaluator.ann_file = str(coco / 'test_coco.json')
+    # There are no images to test on.
+    for name in ('test_dataloader', 'test_cfg', 'test_evaluator',
+                 'auto_scale_lr'):
+        cfg.pop(name, None)
+    cfg.work_dir = str(work_dir)
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+    cfg.val_cfg = dict()
+    cfg.param_scheduler = []
+    cfg.optim_wrapper = dict(
+        optimizer=dict(type='SGD', lr=0.001), clip_grad=dict(max_norm=10))
+    cfg.vis_backends = []
+    cfg.visualizer = dict(type='Visualizer')
+    cfg.randomness = dict(seed=0)
+    cfg.log_level = 'WARNING'
+    cfg.default_hooks = dict(
+        logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+        checkpoint=dict(type='CheckpointHook', interval=-1, save_last=False))
+    cfg.custom_hooks = []
     return cfg
-
-
-# Of the clock on the wall, and of the processor.
-Times = Tuple[float, float]
-
-
-class Stopwatch(Hook):
-    """Note when each iteration ends, after all other hooks."""
-    priority = 'LOWEST'
-
-    def __init__(self) -> None:
-        self.times: List[Times] = []
-
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Any = None,
-                         outputs: Any = None) -> None:
-        """Note the time."""
-        self.times.append((time.perf_counter(), time.process_time()))
-
-    def seconds(self) -> Times:
-        """The median of an iteration, by both clocks."""
-        clock, processor = [
-            statistics.median(
-                [end - begin for begin, end in zip(times, times[1:])])
-            for times in zip(*self.times[WARM_UP:])
-        ]
-        return clock, processor
 
 
 Change = Callable[[Config], None]
 
 
-@dataclass
-class Companion:
-    """A companion in a training.
-
-    Args:
-        project (str): ``'mmdet'`` or ``'mmpose'``.
-        add (Callable): Adds it to the config.
-        both (Callable): Changes the config of either training.
-    """
-    project: str
+class Companion(NamedTuple):
+    """A companion of a loss in a training."""
     add: Change
-    both: Change = lambda cfg: None
+    kinds: Sequence[str] = ('retinanet', 'regression')
 
 
-def box_loss(cfg: Config) -> None:
-    """Ours in the slot of the boxes."""
-    cfg.model.bbox_head.loss_bbox = dict(type='mmlosses.GIoULoss')
+def prepare(cfg: Config) -> None:
+    """Use our losses, without any companion."""
+    if 'loss' in cfg.model.get('head', {}):
+        cfg.model.head.loss = dict(
+            type='mmlosses.SmoothL1Loss', use_target_weight=True)
+    else:
+        retinanet_giou(cfg.model)
+        cfg.model.bbox_head.update(
+            loss_bbox=dict(type='mmlosses.GIoULoss'),
+            loss_cls=dict(type='mmlosses.FocalLoss', use_sigmoid=True))
 
 
-def keypoint_loss(cfg: Config) -> None:
-    """Ours in the slot of the keypoints."""
-    cfg.model.head.loss = dict(
-        type='mmlosses.SmoothL1Loss', use_target_weight=True)
-
-
-def add_losses(*others: Dict[str, Any], **kwargs: Any) -> Change:
-    """Put the loss that is there into a sum, with others."""
+def sum_with(*others: Dict[str, Any], **kwargs: Any) -> Change:
+    """Put the loss of the slot into a sum, with others."""
 
     def change(cfg: Config) -> None:
         head, slot = ((cfg.model.bbox_head,
@@ -156,120 +126,143 @@ def add_losses(*others: Dict[str, Any], **kwargs: Any) -> Change:
     return change
 
 
-def class_loss(cfg: Config) -> None:
-    """Ours in the slot of the classes."""
-    cfg.model.bbox_head.loss_cls = dict(
-        type='mmlosses.FocalLoss', use_sigmoid=True)
-
-
 def keypoint_weight(cfg: Config) -> None:
     """A weight for each keypoint of COCO."""
     cfg.model.head.loss.keypoint_weight = [0.5] * 9 + [1.5] * 8
 
 
 def class_weight(cfg: Config) -> None:
-    """A weight for each class of COCO."""
-    cfg.model.bbox_head.loss_cls.class_weight = [0.5] * 40 + [1.5] * 40
+    """A weight for each class."""
+    cfg.model.bbox_head.loss_cls.class_weight = [1.5]
 
 
-def schedule(path: str) -> Change:
-    """Move the weight in each iteration."""
+def schedule(cfg: Config) -> None:
+    """Change the weight in each iteration."""
+    path = ('bbox_head.loss_bbox'
+            if 'bbox_head' in cfg.model else 'head.loss_module')
+    cfg.custom_hooks = [
+        dict(
+            type='mmlosses.LossWeightHook',
+            path=path,
+            end_weight=0.5,
+            by_epoch=False)
+    ]
 
-    def change(cfg: Config) -> None:
-        cfg.custom_hooks = [
-            dict(
-                type='mmlosses.LossWeightHook',
-                path=path,
-                end_weight=0.5,
-                by_epoch=False)
-        ]
 
-    return change
+def hook(name: str) -> Change:
+    """Add a hook."""
+    return lambda cfg: cfg.update(custom_hooks=[dict(type=f'mmlosses.{name}')])
 
 
 L1 = dict(type='mmlosses.L1Loss')
 COMPANIONS = {
-    'SumLoss of one, mmdet':
-    Companion('mmdet', add_losses(), box_loss),
-    'SumLoss of two, mmdet':
-    Companion('mmdet', add_losses(L1), box_loss),
-    'SumLoss of two, learned weights, mmdet':
-    Companion('mmdet', add_losses(L1, weighting='uncertainty'), box_loss),
-    'SumLoss of one, mmpose':
-    Companion('mmpose', add_losses(), keypoint_loss),
-    'SumLoss of two, mmpose':
-    Companion('mmpose', add_losses(L1), keypoint_loss),
-    'SumLoss of two, learned weights, mmpose':
-    Companion('mmpose', add_losses(L1, weighting='uncertainty'),
-              keypoint_loss),
-    'keypoint_weight, mmpose':
-    Companion('mmpose', keypoint_weight, keypoint_loss),
-    'class_weight, mmdet':
-    Companion('mmdet', class_weight, class_loss),
-    'LossWeightHook, mmdet':
-    Companion('mmdet', schedule('bbox_head.loss_bbox'), box_loss),
-    'LossWeightHook, mmpose':
-    Companion('mmpose', schedule('head.loss_module'), keypoint_loss),
+    'SumLoss of one':
+    Companion(sum_with()),
+    'SumLoss of two':
+    Companion(sum_with(L1)),
+    'SumLoss of two, learned weights':
+    Companion(sum_with(L1, weighting='uncertainty')),
+    'keypoint_weight':
+    Companion(keypoint_weight, ['regression']),
+    'class_weight':
+    Companion(class_weight, ['retinanet']),
+    'LossWeightHook':
+    Companion(schedule),
+    'LossDoctorHook':
+    Companion(hook('LossDoctorHook')),
+    'ValLossHook':
+    Companion(hook('ValLossHook')),
 }
+# These two run with every model.
+HOOKS = ('LossDoctorHook', 'ValLossHook')
 
 
-def seconds(companion: Companion, coco: Path, iterations: int,
-            with_it: bool) -> Times:
-    """Those of an iteration of one training."""
-    with tempfile.TemporaryDirectory() as folder:
-        cfg = training(companion.project, coco, Path(folder))
-        cfg.train_cfg = dict(by_epoch=False, max_iters=iterations)
-        # mmengine sleeps where the pictures start over.
-        cfg.train_dataloader.sampler.type = 'InfiniteSampler'
-        cfg.default_hooks.checkpoint = None
-        cfg.default_hooks.logger.interval = 10
-        cfg.log_level = 'ERROR'
-        companion.both(cfg)
-        if with_it:
-            companion.add(cfg)
-        runner = Runner.from_cfg(cfg)
-        watch = Stopwatch()
-        runner.register_hook(watch)
-        runner.train()
-        return watch.seconds()
+class Stopwatch(Hook):
+    """The times of iterations and validations, data included."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.ends: List[float] = []
+        self.validation = 0.0
+
+    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Note the end of an iteration, after all other hooks."""
+        self.ends.append(self.clock())
+
+    def after_val_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Note the time since the last iteration."""
+        self.validation = self.clock() - self.ends[-1]
+
+    def iteration(self) -> float:
+        """The median of an iteration after the first two."""
+        return statistics.median(
+            [b - a for a, b in zip(self.ends[1:], self.ends[2:])])
 
 
-def main() -> None:
-    """Print a line for each companion."""
+def measure(cfg: Config, change: Change,
+            clock: Callable[[], float]) -> Tuple[float, float]:
+    """Train, and return the seconds of an iteration and a validation."""
+    cfg = cfg.copy()
+    change(cfg)
+    cfg.experiment_name = f'measure_{time.time()}'
+    runner = Runner.from_cfg(cfg)
+    watch = Stopwatch(clock)
+    runner.register_hook(watch)
+    runner.train()
+    return watch.iteration(), watch.validation
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a line for each companion and model."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('coco', type=coco_folder)
     parser.add_argument('name', nargs='*', help=f'of {"; ".join(COMPANIONS)}')
+    parser.add_argument(
+        '--kind',
+        nargs='+',
+        choices=KINDS,
+        help=f'the models; others than retinanet and regression only for '
+        f'{" and ".join(HOOKS)}')
+    parser.add_argument('--size', type=int, nargs=2, default=(320, 256))
+    parser.add_argument('--epochs', type=int, default=6)
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--iterations', type=int, default=15)
-    args = parser.parse_args()
-    unknown = set(args.name) - set(COMPANIONS)
-    if unknown:
-        parser.error(f'unknown name {", ".join(sorted(unknown))}: it is one '
-                     f'of {"; ".join(COMPANIONS)}')
-    if args.rounds < 1 or args.iterations < WARM_UP + 2:
-        parser.error(f'--rounds must be at least 1 and --iterations '
-                     f'{WARM_UP + 2}')
+    parser.add_argument('--wall', action='store_true')
+    args = parse_names(parser, 'name', COMPANIONS, argv)
+    clock = time.perf_counter if args.wall else time.process_time
     warnings.simplefilter('ignore')
     for name in args.name or COMPANIONS:
-        pairs = [[
-            seconds(COMPANIONS[name], args.coco, args.iterations, with_it)
-            for with_it in (False, True)
-        ] for _ in range(args.rounds)]
-        texts = []
-        for clock, name_of_clock in enumerate(('time', 'processor')):
-            ratios = sorted(
-                [other[clock] / one[clock] for one, other in pairs])
-            texts.append(f'{name_of_clock} {statistics.median(ratios):.3f} '
-                         f'({ratios[0]:.3f} to {ratios[-1]:.3f})')
-        without = statistics.median([one[1] for one, _ in pairs])
-        print(
-            f'{name}: {", ".join(texts)} times {1000 * without:.0f} ms of '
-            'the processor',
-            flush=True)
+        companion = COMPANIONS[name]
+        kinds = companion.kinds if args.kind is None else [
+            kind for kind in args.kind
+            if kind in companion.kinds or name in HOOKS
+        ]
+        for kind in kinds:
+            with tempfile.TemporaryDirectory() as folder:
+                cfg = training_config(kind, args.coco, Path(folder), args.size,
+                                      args.epochs)
+                if kind in ('retinanet', 'regression'):
+                    prepare(cfg)
+                pairs = [[
+                    measure(cfg, change, clock)
+                    for change in (lambda cfg: None, companion.add)
+                ] for _ in range(args.rounds)]
+            texts = []
+            for index, what in enumerate(('iteration', 'validation')):
+                ratios = sorted([
+                    with_it[index] / without[index]
+                    for without, with_it in pairs
+                ])
+                before = statistics.median([pair[0][index] for pair in pairs])
+                texts.append(f'{what} {statistics.median(ratios):.3f} '
+                             f'({ratios[0]:.3f} to {ratios[-1]:.3f}) of '
+                             f'{1000 * before:.1f} ms')
+            print(f'{name}, {kind}: {", ".join(texts)}', flush=True)
 
 
 if __name__ == '__main__':
-    with one_line_errors(OSError):
+    with one_line_errors():
         main()

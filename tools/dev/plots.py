@@ -24,8 +24,8 @@ from torch.func import functional_call
 from torch.nn.functional import pad
 
 from mmlosses.cli import did_you_mean, one_line_errors
-from mmlosses.registry import MODELS
 from mmlosses.core.tensors import map_tensors
+from mmlosses.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CARD_CURVES = 4  # at most, for lack of room

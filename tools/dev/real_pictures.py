@@ -1,13 +1,13 @@
-"""Train real detectors and pose estimators on real pictures, ours and stock.
+"""Train real detectors and pose estimators on real images, ours and stock.
 
-    python tools/real_pictures.py COCO [KIND ...] [--iterations N]
+    python tools/dev/real_pictures.py COCO [KIND ...] [--iterations N]
 
-COCO is a folder with a few pictures and their annotations in `test_coco.json`.
+COCO is a folder with a few images and their annotations in `test_coco.json`.
 Each kind is a stock config of mmdet or mmpose with a small backbone. It is
-trained twice from one seed, with the stock losses and with those of mmlosses;
-where a loss is a drop-in, the curves must coincide. The curves go into
-configs/real_pictures.json, kinds that are not trained keep theirs, and the
-picture and the table are made of them.
+trained twice with the same seed, with the stock losses and with ours. The
+curves of drop-in replacements must coincide. The curves go into
+configs/real_pictures.json, which keeps the kinds that are not named. Picture
+and table show all of them.
 """
 from __future__ import annotations
 import argparse
@@ -19,15 +19,15 @@ from typing import Any, Callable, Dict, List, Sequence
 
 import numpy as np
 import torch
+from arguments import coco_folder, parse_names
 from mmengine.dataset import pseudo_collate
 from mmengine.hub import get_config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from pages import write_block, write_whole
+from pages import CONFIGS, write_block
 
-from mmlosses.cli import one_line_errors
+from mmlosses.cli import one_line_errors, write_whole
 
-FOLDER = Path(__file__).resolve().parent.parent / 'configs'
 Change = Callable[[Any], None]
 
 
@@ -38,7 +38,7 @@ class Kind:
     Args:
         config (str): The stock config, with the name of its project.
         ours (Callable): Puts the losses of mmlosses into the model.
-        drop_in (bool): Whether they promise the numbers of stock.
+        drop_in (bool): If True, ours must return the values of stock.
         both (Callable): Changes the model for both trainings.
         size (tuple[int]): Width and height of the pictures.
         lr (float): Learning rate.
@@ -52,7 +52,7 @@ class Kind:
 
 
 def swap(*paths: str) -> Change:
-    """Put the scope before the type of some losses, and nothing else."""
+    """Put the scope before the type of some losses."""
 
     def change(model: Any) -> None:
         for path in paths:
@@ -96,7 +96,7 @@ def small_cornernet(model: Any) -> None:
 
 
 def simcc(model: Any) -> None:
-    """The loss of mmpose sums over the batch."""
+    """SimCC, summed over the batch as in mmpose."""
     model.head.loss = dict(
         type='mmlosses.KLDiscretLoss',
         use_target_weight=True,
@@ -153,7 +153,7 @@ KINDS = {
 
 
 def small_backbone(model: Any) -> None:
-    """A ResNet-18 without pretrained weights, where there is a ResNet."""
+    """Replace a ResNet by a ResNet-18 without pretrained weights."""
     if model.backbone.type == 'ResNet':
         model.backbone.update(depth=18, init_cfg=None, frozen_stages=-1)
         model.backbone.norm_cfg = dict(type='BN', requires_grad=True)
@@ -167,7 +167,7 @@ def small_backbone(model: Any) -> None:
 
 
 def detection_data(coco: Path, size: Sequence[int]) -> Dict[str, Any]:
-    """All pictures with their boxes and masks, as one dataset."""
+    """All images with their boxes and masks, as one dataset."""
     return dict(
         type='CocoDataset',
         data_root=str(coco),
@@ -200,7 +200,7 @@ def pose_data(coco: Path, codec: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def train(kind: Kind, coco: Path, iterations: int, ours: bool) -> List[float]:
-    """The loss of each iteration, with all pictures in each batch."""
+    """The loss of each iteration, with all images in each batch."""
     scope = kind.config.partition('::')[0]
     init_default_scope(scope)
     cfg = get_config(kind.config)
@@ -219,8 +219,7 @@ def train(kind: Kind, coco: Path, iterations: int, ours: bool) -> List[float]:
     model.init_weights()
     if kind.drop_in:
         model.double()
-    # Not Adam, whose first steps take the sign of a rounding error for a
-    # gradient, so that equal losses part.
+    # Not Adam: its first steps depend on the sign of rounding errors.
     optimizer = OptimWrapper(
         torch.optim.SGD(model.parameters(), lr=kind.lr, momentum=0.9),
         clip_grad=dict(max_norm=10))
@@ -237,7 +236,7 @@ def worst_difference(ours: Sequence[float], stock: Sequence[float]) -> float:
 
 
 def draw(curves: Dict[str, Dict[str, List[float]]], path: Path) -> None:
-    """One panel for each kind, ours over stock."""
+    """Draw a panel for each kind, ours over stock."""
     from matplotlib.figure import Figure
     rows = -(-len(curves) // 4)
     figure = Figure(figsize=(14, 3.2 * rows), layout='constrained')
@@ -245,14 +244,14 @@ def draw(curves: Dict[str, Dict[str, List[float]]], path: Path) -> None:
     for axes, (name, pair) in zip(panels, curves.items()):
         for label, style in (('stock', '-'), ('mmlosses', '--')):
             values = np.asarray(pair[label])
-            # Another loss has another scale.
+            # Losses differ in scale.
             axes.plot(values / values[0], style, linewidth=2, label=label)
         axes.set(title=name, xlabel='iteration', ylim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend()
     for axes in panels[len(curves):]:
         axes.axis('off')
-    panels[0].set_ylabel('loss, of the first iteration 1')
+    panels[0].set_ylabel('loss / loss of the first iteration')
     figure.savefig(path, dpi=90)
 
 
@@ -260,34 +259,21 @@ def row(name: str, pair: Dict[str, List[float]]) -> str:
     """A line of the table."""
     ours, stock = pair['mmlosses'], pair['stock']
     worst = (f'{worst_difference(ours, stock):.1e}'
-             if KINDS[name].drop_in else 'another loss')
+             if KINDS[name].drop_in else 'different loss')
     return (f'| {name} | {stock[0]:.5g} | {stock[-1]:.5g} | {ours[0]:.5g} '
             f'| {ours[-1]:.5g} | {worst} |')
 
 
-def coco_folder(text: str) -> Path:
-    """Check the folder of a command line."""
-    path = Path(text)
-    if not (path / 'test_coco.json').is_file():
-        raise argparse.ArgumentTypeError(
-            f'there is no {path / "test_coco.json"}')
-    return path
-
-
 def main() -> None:
-    """Train each kind twice, and write what came out."""
+    """Train each kind twice and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('coco', type=coco_folder)
     parser.add_argument('kind', nargs='*', help=f'of {", ".join(KINDS)}')
     parser.add_argument('--iterations', type=int, default=20)
-    parser.add_argument('--out', type=Path, default=FOLDER)
-    args = parser.parse_args()
-    unknown = set(args.kind) - set(KINDS)
-    if unknown:
-        parser.error(f'unknown kind {", ".join(sorted(unknown))}: it is one '
-                     f'of {", ".join(KINDS)}')
+    parser.add_argument('--out', type=Path, default=CONFIGS)
+    args = parse_names(parser, 'kind', KINDS)
     args.out.mkdir(parents=True, exist_ok=True)
     record = args.out / 'real_pictures.json'
     curves = json.loads(record.read_text()) if record.exists() else {}

@@ -1,32 +1,26 @@
-"""Measure time and memory of ArcFace with many classes.
+"""Time and memory of ArcFace with many classes.
 
-    python tools/many_classes.py
-
-One step, forward and backward, in a process of its own for each line: with
-all logits at once, in chunks, and with the classes spread over ranks. Memory
-is what the tensors of a step take at its peak beside the class vectors and
-their gradient. The table goes into configs/benchmark/README.md.
+One step, forward and backward, in its own process for each line: with all
+logits at once, in chunks, and with the classes sharded over ranks. Memory is
+the peak of the tensors of a step, without class vectors and their gradient.
 """
 from __future__ import annotations
-import argparse
 import itertools
 import multiprocessing
 import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from benchmark import FOLDER, MIB, machine
-from pages import write_block
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mmlosses.losses import ArcFaceLoss
+from .measure import MIB, machine
 
 BATCH, CHANNELS, CHUNK = 256, 512, 5_000
 
@@ -34,7 +28,7 @@ Line = Dict[str, Any]
 
 
 def lines() -> List[Line]:
-    """What is measured: how, with how many classes, on how many ranks."""
+    """The lines: how, with how many classes, on how many ranks."""
     return [
         dict(how='plain', classes=200_000),
         dict(how='dense', classes=200_000),
@@ -65,10 +59,7 @@ class PlainArcFace(torch.nn.Module):
 
 
 def peak(call: Callable[[], Any]) -> int:
-    """The most bytes of tensors that are there at a time during a call.
-
-    Not what the system gives to the process, which has reasons of its own.
-    """
+    """The peak of the bytes of all tensors during a call."""
     with profile(
             activities=[ProfilerActivity.CPU],
             profile_memory=True) as profiler:
@@ -81,7 +72,7 @@ def peak(call: Callable[[], Any]) -> int:
 
 def step(rank: int, line: Line, rounds: int, threads: int,
          store: str) -> Tuple[float, int, int]:
-    """Take some steps, and tell how long and how much memory they took."""
+    """Seconds, peak and bytes of the vectors, over some steps."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     ranks = line.get('ranks', 1)
@@ -97,7 +88,7 @@ def step(rank: int, line: Line, rounds: int, threads: int,
             chunks=dict(chunk_size=CHUNK),
             shards=dict(chunk_size=CHUNK, shard_classes=True))[line['how']]
         loss = ArcFaceLoss(line['classes'], CHANNELS, **kwargs)
-    # The batch is that of all ranks together.
+    # All ranks together have the batch.
     features = torch.randn(BATCH, CHANNELS)[rank::ranks].requires_grad_()
     labels = torch.randint(line['classes'], (BATCH, ))[rank::ranks]
 
@@ -120,7 +111,7 @@ def step(rank: int, line: Line, rounds: int, threads: int,
 
 
 def measure(line: Line, rounds: int) -> Line:
-    """Run a line in processes of its own; the slowest and largest count."""
+    """Run a line in new processes; the slowest and largest count."""
     ranks = line.get('ranks', 1)
     context = multiprocessing.get_context('spawn')
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(
@@ -160,25 +151,12 @@ def table(results: List[Line]) -> str:
     return '\n'.join(rows)
 
 
-def main() -> None:
-    """Measure, and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument(
-        '--small', action='store_true', help='tiny sizes, to try the tool')
-    parser.add_argument('--out', type=Path, default=FOLDER)
-    args = parser.parse_args()
+def run(rounds: int, small: bool) -> str:
+    """Measure all lines and return the table."""
     results = []
     for line in lines():
-        if args.small:
+        if small:
             line['classes'] //= 1000
-        results.append(measure(line, args.rounds))
+        results.append(measure(line, rounds))
         print(results[-1], flush=True)
-    torch.set_num_threads(2)
-    write_block(args.out / 'README.md', 'many classes', table(results))
-
-
-if __name__ == '__main__':
-    main()
+    return table(results)

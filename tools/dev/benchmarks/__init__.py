@@ -1,0 +1,1 @@
+"""The benchmark of all losses: ``python tools/benchmark.py``."""

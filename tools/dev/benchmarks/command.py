@@ -1,0 +1,76 @@
+"""Benchmark each loss against its peers: time, and bytes saved for backward.
+
+    python tools/benchmark.py [ROW ...] [--compile]
+    python tools/benchmark.py --growth
+    python tools/benchmark.py --many-classes
+
+It runs forward and backward on the CPU, all contestants of a row in one
+process and in random order, so other load hits all of them. A ratio is the
+median over the rounds of our time by that of the peer in the same round. The
+results go into configs/benchmark/results.json, which keeps the rows that are
+not named. Table and picture show all of them.
+"""
+from __future__ import annotations
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from arguments import parse_names
+from pages import CONFIGS, write_block
+
+from . import many_classes
+from .measure import keep_memory, machine, measure
+from .report import draw, draw_growth, line, table
+from .rows import ROWS
+
+FOLDER = CONFIGS / 'benchmark'
+
+
+def main() -> None:
+    """Measure, and write the results."""
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('row', nargs='*', help=f'of {", ".join(names)}')
+    parser.add_argument(
+        '--rounds', type=int, help='21, or 5 with --many-classes, by default')
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument(
+        '--compile', action='store_true', help='also ours by inductor')
+    parser.add_argument(
+        '--growth', action='store_true', help='draw cost against size instead')
+    parser.add_argument(
+        '--many-classes',
+        action='store_true',
+        help='measure ArcFace with up to a million classes instead')
+    parser.add_argument(
+        '--small', action='store_true', help='tiny inputs, to try the tool')
+    parser.add_argument('--out', type=Path, default=FOLDER)
+    args = parse_names(parser, 'row', names)
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.many_classes:
+        write_block(args.out / 'README.md', 'many classes',
+                    many_classes.run(args.rounds or 5, args.small))
+        return
+    keep_memory()
+    rounds = args.rounds or 21
+    chosen = [row for row in ROWS if row.name in (args.row or names)]
+    if args.growth:
+        draw_growth(rounds, args.out / 'growth.png', chosen)
+        return
+    record = args.out / 'results.json'
+    results = json.loads(record.read_text()) if record.exists() else {}
+    for row in chosen:
+        torch.manual_seed(0)
+        calls = row.calls(**(row.small if args.small else {}))
+        results[row.name] = measure(calls, rounds, args.compile)
+        results[row.name].update(
+            on=machine(), size='small' if args.small else row.size)
+        print(line(row, results[row.name]), flush=True)
+        record.write_text(json.dumps(results, indent=1) + '\n')
+    results = {name: results[name] for name in names if name in results}
+    draw(results, args.out / 'ratios.png')
+    write_block(args.out / 'README.md', 'benchmark', table(results))

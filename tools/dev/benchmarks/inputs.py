@@ -1,0 +1,175 @@
+"""Random arguments for the calls of the benchmark."""
+from __future__ import annotations
+import math
+from typing import Any, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Arguments = Tuple[Any, ...]
+
+
+def leaf(tensors: Any) -> Any:
+    """Let a prediction require a gradient."""
+    if isinstance(tensors, (tuple, list)):
+        return type(tensors)([leaf(x) for x in tensors])
+    return tensors.detach().requires_grad_()
+
+
+def heatmap_pair(batch: int = 64) -> Arguments:
+    """Heatmaps of 17 keypoints."""
+    shape = batch, 17, 64, 48
+    return torch.randn(shape), torch.randn(shape)
+
+
+def box_pairs(batch: int = 20_000) -> Arguments:
+    """Boxes that overlap their target."""
+    low = 400 * torch.rand(batch, 2)
+    target = torch.cat([low, low + 40 + 80 * torch.rand(batch, 2)], -1)
+    return target + 6 * torch.randn(batch, 4), target
+
+
+def angles(images: int = 16, height: int = 128, width: int = 128) -> Arguments:
+    """Unit vectors up to 80 degrees apart, where the tutorial is right."""
+    angle = 2 * math.pi * torch.rand(images, height, width)
+    error = torch.empty_like(angle).uniform_(0.1, 1.4)
+    pred, target = [
+        torch.stack([x.cos(), x.sin()], dim=-1) for x in (angle + error, angle)
+    ]
+    return leaf(pred), target
+
+
+def mixtures(samples: int = 4096,
+             gaussians: int = 10,
+             dimensions: int = 3) -> Arguments:
+    """Mixtures near their target, where torchpropel does not overflow."""
+    target = 0.1 * torch.randn(samples, dimensions)
+    mean = target.unsqueeze(1) + 0.1 * torch.randn(samples, gaussians,
+                                                   dimensions)
+    pred = torch.cat([mean, 0.1 + 0.1 * torch.rand_like(mean)], dim=-1)
+    return leaf(pred), target
+
+
+def keypoint_gaussians(images: int = 1024, keypoints: int = 17) -> Arguments:
+    """Keypoints with a deviation."""
+    target = torch.rand(images, keypoints, 2)
+    mean = leaf(target + 0.1 * torch.randn_like(target))
+    return mean, leaf(0.1 + 0.1 * torch.rand_like(target)), target
+
+
+def scores(samples: int = 4096, classes: int = 1000) -> Arguments:
+    """Scores and labels."""
+    return leaf(torch.randn(samples,
+                            classes)), torch.randint(classes, (samples, ))
+
+
+def detections(boxes: int = 20_000, classes: int = 80) -> Arguments:
+    """Scores and labels, of which 98 % are background."""
+    pred, labels = scores(boxes, classes)
+    labels[torch.rand(boxes) > 0.02] = classes
+    return pred, labels
+
+
+def labelled_features(samples: int = 256,
+                      channels: int = 512,
+                      classes: int = 10_000) -> Arguments:
+    """Features and labels."""
+    return leaf(torch.randn(samples,
+                            channels)), torch.randint(classes, (samples, ))
+
+
+def cosines(samples: int = 512, classes: int = 1231) -> Arguments:
+    """Cosines of a head with class vectors, and labels."""
+    cosine = leaf(torch.empty(samples, classes).uniform_(-0.5, 0.8))
+    return cosine, torch.randint(classes - 1, (samples, ))
+
+
+def embeddings(samples: int = 20_000,
+               channels: int = 256,
+               classes: int = 80) -> Arguments:
+    """Embeddings of positives, class vectors and labels."""
+    features, labels = labelled_features(samples, channels, classes)
+    return features, leaf(torch.randn(classes, channels)), labels
+
+
+def anchors(images: int = 8,
+            anchors: int = 20_000,
+            channels: int = 256,
+            objects: int = 20,
+            classes: int = 80) -> Arguments:
+    """Anchors with embeddings, of which a few percent match an object."""
+    low = 480 * torch.rand(images, objects, 2)
+    boxes = torch.cat([low, low + 32 + 96 * torch.rand_like(low)], dim=-1)
+    labels = torch.randint(classes, (images, objects, 1))
+    annotations = torch.cat([boxes, labels.float()], dim=-1)
+    index = torch.randint(objects, (images, anchors, 1)).expand(-1, -1, 4)
+    grid = boxes.gather(1, index) + 40 * torch.randn(images, anchors, 4)
+    low, high = grid[..., :2], grid[..., 2:]
+    grid = torch.cat([torch.minimum(low, high), torch.maximum(low, high)], -1)
+    features = leaf(torch.randn(images, anchors, channels))
+    return grid, features, leaf(torch.randn(classes, channels)), annotations
+
+
+def blobs(*shape: int) -> Tensor:
+    """Smooth logits, as of a network."""
+    noise = torch.randn(shape)
+    smooth = F.avg_pool2d(noise.reshape(-1, 1, *shape[-2:]), 9, 1, 4)
+    return smooth.reshape(shape) / smooth.std() + 0.3 * noise
+
+
+def text_masks(images: int = 16, side: int = 640) -> Arguments:
+    """Maps with 5 % positives."""
+    target = (blobs(images, 1, side, side) > 1.7).float()
+    return leaf(2 * blobs(images, 1, side, side) + 3 * target - 3), target
+
+
+def object_masks(objects: int = 64, side: int = 112) -> Arguments:
+    """Masks of RoIs."""
+    target = (blobs(objects, side, side) > 0).float()
+    return leaf(blobs(objects, side, side)), target
+
+
+def heatmaps(images: int = 4, classes: int = 80, side: int = 128) -> Arguments:
+    """Logits, and a Gaussian in every tenth class."""
+    pred = torch.randn(images, classes, side, side) - 2
+    place = torch.arange(side).float()
+    target = torch.zeros(images, classes, side, side)
+    for image in range(images):
+        for index in range(0, classes, 10):
+            x, y = torch.randint(side, (2, )).tolist()
+            lines = [torch.exp(-(place - centre)**2 / 18) for centre in (y, x)]
+            target[image, index] = lines[0][:, None] * lines[1]
+    return leaf(pred), target
+
+
+def tags(images: int = 8, objects: int = 30, side: int = 128) -> Arguments:
+    """Maps of tags, and the corners of the objects."""
+    maps = [leaf(torch.randn(images, 1, side, side)) for _ in range(2)]
+    return (*maps, torch.randint(side, (images, objects, 2, 2)).tolist())
+
+
+def corners(images: int = 2,
+            classes: int = 80,
+            side: int = 128,
+            objects: int = 30) -> Arguments:
+    """One stack of CornerNet, padded to 128 objects."""
+    heat0, target0 = heatmaps(images, classes, side)
+    heat1, target1 = heatmaps(images, classes, side)
+    tags = [leaf(torch.randn(images, 128, 1)) for _ in range(2)]
+    offsets = [leaf(torch.randn(images, 128, 2)) for _ in range(2)]
+    mask = (torch.arange(128) < objects).expand(images, -1).contiguous()
+    regr = [torch.rand(images, 128, 2) for _ in range(2)]
+    return [heat0, heat1, *tags, *offsets], [target0, target1, mask, *regr]
+
+
+def bins(images: int = 64, keypoints: int = 17, bins: int = 384) -> Arguments:
+    """Gaussians over two axes, y with a third more bins; and weights."""
+    pred, target = [], []
+    for size in (bins, bins * 4 // 3):
+        centre = size * torch.rand(images, keypoints, 1)
+        density = -(torch.arange(size) - centre)**2 / 72
+        pred.append(leaf(torch.randn(images, keypoints, size)))
+        target.append(density.exp() / math.sqrt(72 * math.pi))
+    weight = (torch.rand(images, keypoints) > 0.2).float()
+    return tuple(pred), tuple(target), weight

@@ -1,0 +1,196 @@
+"""Time and memory of calls that compute the same."""
+from __future__ import annotations
+import ctypes
+import functools
+import math
+import platform
+import random
+import statistics
+import time
+import weakref
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+MIB = 2**20
+OURS, LIMIT = 'mmlosses', 'limit'
+COMPILED = 'mmlosses, compiled'
+
+
+class Call:
+    """A function with its arguments, which returns one number.
+
+    Args:
+        function (Callable, optional): None if its package is missing.
+        args: Its arguments.
+    """
+
+    def __init__(self, function: Callable[..., Any] | None, *args:
+                 Any) -> None:
+        self.function = function
+        self.args = args
+
+    def __call__(self) -> Any:
+        assert self.function is not None, 'its package is missing'
+        loss = self.function(*self.args)
+        if isinstance(loss, dict):
+            loss = tuple(loss.values())
+        return sum(loss) if isinstance(loss, tuple) else loss
+
+    def step(self, leaves: Sequence[Tensor]) -> None:
+        """Run forward and backward once."""
+        for leaf in leaves:
+            leaf.grad = None
+        self().backward()
+
+    def inputs(self) -> List[Tensor]:
+        """The tensors that exist without the call."""
+        found: List[Tensor] = []
+        pending: List[Any] = [*self.args, self.function]
+        while pending:
+            item = pending.pop()
+            if isinstance(item, Tensor):
+                found.append(item)
+            elif isinstance(item, (tuple, list)):
+                pending += item
+            elif isinstance(item, functools.partial):
+                pending += [item.func, *item.args, *item.keywords.values()]
+            elif isinstance(item, nn.Module):
+                found += [*item.parameters(), *item.buffers()]
+        return found
+
+
+def leaves_of(loss: Tensor) -> List[Tensor]:
+    """The leaves of the graph of a loss."""
+    found, seen, pending = [], set(), [loss.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, 'variable'):
+            found.append(node.variable)
+        pending += [following for following, _ in node.next_functions]
+    return found
+
+
+def keep_memory() -> None:
+    """Let the allocator keep freed memory, as torch does on a GPU.
+
+    Otherwise the kernel clears the pages of each large tensor, which takes a
+    time that depends on the other load.
+    """
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:  # of glibc
+        mallopt(-4, 0)  # M_MMAP_MAX
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+class Kept:
+    """A tensor that a graph saves for its backward pass."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def saved_bytes(call: Call) -> Tuple[int, int]:
+    """The bytes saved for backward: without and with inputs and parameters.
+
+    All views of a storage count once. Inputs and parameters may outlive the
+    call anyway, hence both numbers.
+    """
+    kept: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+    def pack(tensor: Tensor) -> Kept:
+        item = Kept(tensor)
+        kept.add(item)
+        return item
+
+    given = {x.untyped_storage().data_ptr() for x in call.inputs()}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x.tensor):
+        loss = call()
+    # Graphs within the forward pass are gone by now.
+    storages = [item.tensor.untyped_storage() for item in kept]
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    del loss
+    new = sum([size for key, size in sizes.items() if key not in given])
+    return new, sum(sizes.values())
+
+
+def time_calls(calls: Dict[str, Call],
+               rounds: int,
+               least: float = 0.01) -> Dict[str, List[float]]:
+    """Seconds of each call in each round, the calls in random order.
+
+    A round repeats a call until it has run for ``least`` seconds.
+    """
+    leaves, repeats = {}, {}
+    for name, call in calls.items():
+        leaves[name] = leaves_of(call())
+        call.step(leaves[name])
+        begin = time.perf_counter()
+        call.step(leaves[name])
+        repeats[name] = math.ceil(least / (time.perf_counter() - begin))
+    seconds: Dict[str, List[float]] = {name: [] for name in calls}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(sorted(calls), len(calls)):
+            begin = time.perf_counter()
+            for _ in range(repeats[name]):
+                calls[name].step(leaves[name])
+            taken = time.perf_counter() - begin
+            seconds[name].append(taken / repeats[name])
+            for leaf in leaves[name]:
+                leaf.grad = None
+    return seconds
+
+
+def ratio(ones: Sequence[float], others: Sequence[float]) -> List[float]:
+    """Quartiles of the ratio in each round."""
+    ratios = [one / other for one, other in zip(ones, others)]
+    if len(ratios) < 2:
+        return ratios * 3
+    return statistics.quantiles(ratios, n=4, method='inclusive')
+
+
+def measure(calls: Dict[str, Call], rounds: int,
+            compiled: bool) -> Dict[str, Any]:
+    """The results of one row."""
+    missing = [name for name, call in calls.items() if call.function is None]
+    calls = {k: call for k, call in calls.items() if k not in missing}
+    if compiled:
+        ours = calls[OURS]
+        calls[COMPILED] = Call(torch.compile(ours.function), *ours.args)
+    seconds = time_calls(calls, rounds)
+    return {
+        'missing': sorted(missing),
+        'calls': {
+            name: {
+                'seconds':
+                statistics.median(seconds[name]),
+                'ratio':
+                ratio(seconds[OURS], seconds[name]),
+                'compiled_ratio':
+                ratio(seconds[COMPILED], seconds[name]) if compiled else None,
+                'saved':
+                saved_bytes(call)
+            }
+            for name, call in calls.items()
+        }
+    }
+
+
+def machine() -> str:
+    """The processor, threads and torch that were measured."""
+    cpu = platform.processor() or platform.machine()
+    info = Path('/proc/cpuinfo')
+    if info.exists():
+        for text in info.read_text().splitlines():
+            if text.startswith('model name'):
+                cpu = text.partition(':')[2].strip()
+                break
+    threads = torch.get_num_threads()
+    return (f'{cpu}, {threads} thread{"s" if threads > 1 else ""}, '
+            f'torch {torch.__version__.partition("+")[0]}')

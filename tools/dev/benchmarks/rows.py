@@ -1,0 +1,263 @@
+"""The rows of the benchmark."""
+from __future__ import annotations
+import functools
+import math
+from typing import Any, Dict, List
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import inputs
+from . import peers as formulas
+from .row import Case, Function, Late, Row, default_row, find, stock
+
+# The public names of peers that are no package.
+TUTORIAL, PLAIN = 'published tutorial code', 'plain PyTorch'
+
+FEW = dict(samples=8, channels=4, classes=5)
+HEATMAPS = '64 x 17 x 64 x 48'
+BCE: Dict[str, Any] = dict(
+    limit='BCE with logits', limit_of=F.binary_cross_entropy_with_logits)
+
+
+def tutorial(function: Function | Late) -> Dict[str, Any]:
+    """Published code as the only peer."""
+    return {TUTORIAL: function}
+
+
+def with_parameters(function: Function, *names: str) -> Late:
+    """A formula that also takes the class vectors or centres of our loss."""
+
+    def build(loss: Any, *args: Any) -> Function:
+        tensors = [inputs.leaf(getattr(loss, name)) for name in names]
+        return functools.partial(append, function, tensors)
+
+    return Late(build)
+
+
+def append(function: Function, tensors: List[Tensor], *args: Any) -> Any:
+    """Call a function with further arguments."""
+    return function(*args, *tensors)
+
+
+def metric_learning(name: str, **kwargs: float) -> Dict[str, Late]:
+    """A loss of pytorch-metric-learning with our class vectors."""
+
+    def build(loss: Any, *args: Any) -> Function | None:
+        cls = find(f'pytorch_metric_learning.losses.{name}')
+        if cls is None:
+            return None
+        classes, channels = loss.weight.shape
+        peer = cls(num_classes=classes, embedding_size=channels, **kwargs)
+        peer.W.data.copy_(loss.weight.detach().T)
+        return peer
+
+    return {'pytorch-metric-learning': Late(build)}
+
+
+def heatmap_focal(loss: Any, *args: Any) -> Function | None:
+    """The stock loss with the sigmoid of the heads of mmdet."""
+    peer = stock('mmdet').build(loss)
+    return peer and (lambda logits, target: peer(
+        logits.sigmoid().clamp(1e-4, 1 - 1e-4), target))
+
+
+def propel(loss: Any, *args: Any) -> Function | None:
+    """Torchpropel."""
+    cls = find('torchpropel.PROPEL')
+    return cls and cls()
+
+
+def one_hot_bce(loss: Any, pred: Tensor, labels: Tensor) -> Function:
+    """The BCE of labels that are one-hot already."""
+    target = F.one_hot(labels, pred.shape[1] + 1)[:, :-1].float()
+    return lambda pred, _: F.binary_cross_entropy_with_logits(pred, target)
+
+
+def metric(loss: str,
+           peers: Dict[str, Any],
+           samples: int = 256,
+           classes: int = 10_000,
+           **settings: Any) -> Row:
+    """A loss of features with class vectors, or with centres that learn by
+    the gradient, as those of the peers."""
+    extra = dict(learn_centers=True) if loss.startswith('Center') else {}
+    return Row(
+        loss, inputs.labelled_features,
+        f'{samples} x 512, {classes:,} classes', FEW, peers,
+        lambda samples, channels, classes: dict(
+            num_classes=classes, in_channels=channels, **extra),
+        dict(samples=samples, classes=classes), **settings)
+
+
+def boxes(loss: str, plain: Function | None = None, **settings: Any) -> Row:
+    """A loss of boxes, beside the stock class or the formula."""
+    return default_row(
+        Case(loss, inputs.box_pairs),
+        '' if plain else f'mmdet.{loss}',
+        20_000,
+        settings.pop('peers', {PLAIN: plain} if plain else {}),
+        size='20,000 boxes',
+        small=dict(batch=7),
+        call=nn.Module.eval,  # the formulas have no running mean
+        goal=0.8,
+        **settings)
+
+
+def numbers(loss: str, function: Function) -> Row:
+    """A distance of heatmaps."""
+    return default_row(
+        Case(loss, inputs.heatmap_pair),
+        f'mmdet.{loss}',
+        64,
+        dict(torch=function),
+        size=HEATMAPS,
+        goal=1.3)
+
+
+ROWS = [
+    Row('KLDiscretLoss',
+        inputs.bins,
+        '64 x 17 x (384 + 512)',
+        dict(images=2, keypoints=3, bins=12),
+        dict(mmpose=stock('mmpose')),
+        dict(size_average=False),
+        goal=0.5,
+        limit='cross entropy with probabilities',
+        limit_of=formulas.axes_cross_entropy,
+        grows=dict(keypoints=(4, 17, 68, 133, 266))),
+    Row('FocalLoss',
+        inputs.detections,
+        '20,000 x 80, labels',
+        dict(boxes=9, classes=4),
+        dict(mmdet=stock('mmdet')),
+        goal=0.5,
+        limit='BCE with logits',
+        limit_of=Late(one_hot_bce),
+        grows=dict(classes=(10, 40, 160, 640, 1280))),
+    Row('GaussianFocalLoss',
+        inputs.heatmaps,
+        '4 x 80 x 128 x 128, logits',
+        dict(images=2, classes=3, side=12),
+        dict(mmdet=Late(heatmap_focal)),
+        dict(use_sigmoid=True),
+        goal=0.5,
+        **BCE),
+    Row('AssociativeEmbeddingLoss',
+        inputs.tags,
+        '8 images, 30 objects',
+        dict(images=2, objects=3, side=8),
+        dict(mmdet=stock('mmdet')),
+        goal=0.1,
+        grows=dict(objects=(4, 15, 60, 120, 240))),
+    boxes('IoULoss'),
+    boxes('GIoULoss', grows=dict(batch=(500, 2_000, 20_000, 80_000, 200_000))),
+    boxes('DIoULoss'),
+    boxes('CIoULoss'),
+    boxes('SIoULoss', peers=dict(mmdet=stock('mmdet', neg_gamma=True))),
+    boxes('EIoULoss', formulas.plain_eiou),
+    boxes('AlphaIoULoss', formulas.plain_alpha_iou),
+    boxes('InnerIoULoss', formulas.plain_inner_iou),
+    boxes('MPDIoULoss', formulas.plain_mpdiou),
+    boxes('NWDLoss', formulas.plain_nwd),
+    boxes('ShapeIoULoss', formulas.plain_shape_iou),
+    boxes('WIoULoss', formulas.plain_wiou),
+    Row('DiceLoss',
+        inputs.object_masks,
+        '64 x 112 x 112',
+        dict(objects=3, side=12),
+        dict(mmdet=stock('mmdet')),
+        goal=0.9,
+        **BCE),
+    Row('LabelSmoothLoss',
+        inputs.scores,
+        '4096 x 1000',
+        dict(samples=8, classes=5),
+        dict(torch=formulas.torch_label_smooth),
+        goal=1.2,
+        limit='cross entropy',
+        limit_of=F.cross_entropy),
+    numbers('L1Loss', F.l1_loss),
+    numbers('MSELoss', F.mse_loss),
+    numbers('SmoothL1Loss', F.smooth_l1_loss),
+    default_row(
+        Case(
+            'SumLoss', inputs.heatmap_pair,
+            dict(losses=[
+                dict(type='mmlosses.L1Loss'),
+                dict(type='mmlosses.MSELoss')
+            ])),
+        batch=64,
+        size=f'{HEATMAPS}, L1 and MSE',
+        peers=dict(torch=lambda pred, target:
+                   (F.l1_loss(pred, target) + F.mse_loss(pred, target)))),
+    Row('BalancedBCELoss',
+        inputs.text_masks,
+        '16 x 1 x 640 x 640',
+        dict(images=2, side=24),
+        tutorial(formulas.tutorial_balanced_bce),
+        goal=0.5,
+        **BCE),
+    Row('PROPELLoss',
+        inputs.mixtures,
+        '4096 x 10 x 6',
+        dict(samples=5, gaussians=3),
+        dict(torchpropel=Late(propel)),
+        dict(compat='torchpropel'),
+        goal=0.5,
+        grows=dict(gaussians=(2, 5, 10, 20, 40))),
+    Row('CCSLoss',
+        inputs.anchors,
+        '8 x 20,000 x 256, anchors',
+        dict(images=2, anchors=40, channels=4, objects=3, classes=5),
+        tutorial(formulas.tutorial_ccs),
+        name='CCSLoss.forward_anchors',
+        call=lambda loss: loss.forward_anchors,
+        goal=1.0),
+    metric(
+        'CenterLoss',
+        {f'{PLAIN}, B x C': with_parameters(formulas.plain_center, 'centers')},
+        512,
+        goal=0.1),
+    metric(
+        'ArcFaceLoss',
+        metric_learning('ArcFaceLoss', scale=32, margin=math.degrees(0.5)),
+        classes=100_000,
+        goal=0.7,
+        grows=dict(classes=(100, 1_000, 5_000, 20_000))),
+    Row('CrossEntropyLoss', inputs.scores, '4096 x 1000',
+        dict(samples=8, classes=5),
+        dict(torch=F.cross_entropy, mmdet=stock('mmdet'))),
+    metric(
+        'NormFaceLoss', {
+            **tutorial(with_parameters(formulas.tutorial_normface, 'weight')),
+            **metric_learning('NormalizedSoftmaxLoss', temperature=1 / 16)
+        }),
+    metric(
+        'ModifiedSoftmaxLoss',
+        tutorial(
+            with_parameters(formulas.tutorial_modified_softmax, 'weight'))),
+    Row('ArcFaceLogitLoss',
+        inputs.cosines,
+        '512 x 1231',
+        dict(samples=8, classes=5),
+        tutorial(formulas.tutorial_arcface_logits),
+        call=lambda loss: lambda cosine, labels: loss(32 * cosine, labels)),
+    metric(
+        'CenterSoftmaxLoss',
+        tutorial(
+            with_parameters(formulas.tutorial_center_softmax, 'centers',
+                            'weight')),
+        512,
+        differs='the distance is not squared'),
+    Row('CCSLoss', inputs.embeddings, '20,000 x 256', FEW,
+        dict(torch=formulas.plain_ccs)),
+    Row('AngularLoss', inputs.angles, '16 x 128 x 128 x 2',
+        dict(images=2, height=3, width=4),
+        tutorial(formulas.tutorial_angular)),
+    Row('KeypointPROPELLoss', inputs.keypoint_gaussians, '1024 x 17 x 2',
+        dict(images=2), tutorial(formulas.tutorial_propel)),
+    Row('CornerNetLoss', inputs.corners, '2 x 80 x 128 x 128, 30 objects',
+        dict(images=2, classes=3, side=12, objects=4),
+        tutorial(formulas.tutorial_cornernet)),
+]
