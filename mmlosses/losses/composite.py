@@ -31,9 +31,8 @@ SYNONYMS = {'weight': 'target_weight', 'target_weight': 'weight'}
 def accepted_by(loss: nn.Module) -> Any:
     """Return the argument names of a call, None if any are accepted."""
     parameters = call_signature(loss).parameters
-    if any([p.kind is p.VAR_KEYWORD for p in parameters.values()]):
-        return None
-    return set(parameters)
+    any_name = any([p.kind is p.VAR_KEYWORD for p in parameters.values()])
+    return None if any_name else set(parameters)
 
 
 @MODELS.register_module()
@@ -328,15 +327,9 @@ def check_scope(config: Any) -> None:
 
 def unique_names(losses: Iterable[nn.Module]) -> List[str]:
     """Return the class names, numbered from the second occurrence."""
-    names: List[str] = []
-    for loss in losses:
-        name = kind = type(loss).__name__
-        number = 1
-        while name in names:
-            number += 1
-            name = f'{kind}_{number}'
-        names.append(name)
-    return names
+    kinds = [type(loss).__name__ for loss in losses]
+    numbers = [kinds[:i + 1].count(kind) for i, kind in enumerate(kinds)]
+    return [f'{x}_{n}' if n > 1 else x for x, n in zip(kinds, numbers)]
 
 
 def initial_log_vars(value: float | Sequence[float] | None,

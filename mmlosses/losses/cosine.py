@@ -229,6 +229,6 @@ class CCSLoss(BaseLoss):
         annotations = torch.cat([annotations, nothing], dim=1)
         with autocast_off(anchors.device.type):
             iou = pairwise_iou(annotations[..., :4], anchors)
-        padding = annotations[..., 4] == -1
-        best, index = iou.masked_fill_(padding.unsqueeze(2), -1).max(dim=1)
+        padding = annotations[..., 4:] == -1
+        best, index = iou.masked_fill_(padding, -1).max(dim=1)
         return best, annotations[..., 4].long().gather(1, index)

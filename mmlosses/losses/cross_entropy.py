@@ -38,16 +38,7 @@ def soft_cross_entropy(log_prob: Tensor,
 
 def smooth_labels(target: Tensor, smoothing: float, distribute: str,
                   num_classes: int) -> Tensor:
-    r"""Redistribute a share of the label's probability.
-
-    .. math::
-        \text{'others'}: (1 - \epsilon) t + \frac{\epsilon}{K - 1} (1 - t)
-        \qquad
-        \text{'uniform'}: (1 - \epsilon) t + \frac{\epsilon}{K}
-
-    with the target probabilities t, the share :math:`\epsilon`, and the number
-    K of classes, for ``distribute`` ``'others'`` or ``'uniform'``.
-    """
+    """Redistribute probabilities t, see :class:`LabelSmoothLoss`."""
     if distribute == 'uniform':
         return (1 - smoothing) * target + smoothing / num_classes
     others = smoothing / max(num_classes - 1, 1)
@@ -61,16 +52,15 @@ def smooth_cross_entropy(log_prob: Tensor,
                          class_weight: Tensor | None = None) -> Tensor:
     r"""Cross entropy of smoothed labels (N, \*), without materialising them.
 
-    Args: see :func:`soft_cross_entropy` and :func:`smooth_labels`.
+    Args: see :func:`soft_cross_entropy` and :class:`LabelSmoothLoss`.
     """
     if class_weight is not None:
         log_prob = log_prob * class_weight
     classes = log_prob.shape[1]
-    others = smoothing / (
-        classes if distribute == 'uniform' else max(classes - 1, 1))
-    own = 1 - smoothing if distribute == 'others' else 1 - smoothing + others
-    index = labels.unsqueeze(1)
-    label = -log_prob.gather(1, index).squeeze(1)
+    uniform = distribute == 'uniform'
+    others = smoothing / (classes if uniform else max(classes - 1, 1))
+    own = 1 - smoothing + others * uniform
+    label = -log_prob.gather(1, labels.unsqueeze(1)).squeeze(1)
     if smoothing == 0:
         # Another class may have probability 0: 0 * inf.
         return label
@@ -89,8 +79,8 @@ class CrossEntropyLoss(ClassificationLoss):
         L_{sigmoid} = -w_c t_c \log \sigma(x_c)
         - (1 - t_c) \log (1 - \sigma(x_c))
 
-    with label :math:`y` or target :math:`t` and the class weights :math:`w`.
-    The shape of the target tells indices from one-hot and soft labels.
+    with the class weights :math:`w` and the label :math:`y` or, of the shape
+    of ``pred``, the one-hot or soft target :math:`t`.
 
     Args:
         use_sigmoid (bool): If True, each class is a binary decision, and index

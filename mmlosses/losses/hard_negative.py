@@ -18,10 +18,7 @@ from mmlosses.registry import MODELS
 def binary_cross_entropy(pred: Tensor,
                          target: Tensor,
                          use_sigmoid: bool = True) -> Tensor:
-    r"""Binary cross entropy of each element.
-
-    .. math::
-        L = -t \log p - (1 - t) \log(1 - p)
+    r"""Binary cross entropy :math:`-t \log p - (1 - t) \log(1 - p)`.
 
     With ``use_sigmoid``, p is the sigmoid of ``pred``; without, ``pred`` is
     clamped to [0, 1] and each logarithm to -100. Targets t are in [0, 1].
@@ -129,9 +126,9 @@ class BalancedBCELoss(BaseLoss):
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         if is_index(pred, target):
             if len(pred) != len(target):
-                raise ValueError('pred and labels must be of the same number '
-                                 f'of samples, got {len(pred)} and '
-                                 f'{len(target)}')
+                raise ValueError(
+                    'pred and labels must be of the same number of samples, '
+                    f'got {len(pred)} and {len(target)}')
         else:
             check_same_shape(pred, target)
         if self.per_image and pred.ndim < 2:

@@ -35,13 +35,10 @@ def cosine_logits(features: Tensor,
 def angular_margin(cosine: Tensor,
                    margin: float,
                    boundary: str = 'keep') -> Tensor:
-    r"""Add a margin m, in radians, to an angle, given its cosine.
+    r"""Return :math:`\cos(\theta + m)` of :math:`\cos\theta`, m in radians.
 
-    .. math::
-        \phi = \cos(\theta + m) = \cos\theta \cos m - \sin\theta \sin m
-
-    ``boundary``, see :class:`ArcFaceLoss`, defines the value beyond
-    :math:`\theta = \pi - m`, where the cosine would rise again.
+    ``boundary``, see :class:`ArcFaceLoss`, replaces it beyond
+    :math:`\theta = \pi - m`, where it would rise again.
     """
     # By the angle sum identity: acos has an infinite gradient at 0 and pi.
     # Rounding can take the cosine past 1, and the square below 0.
@@ -69,13 +66,7 @@ def arcface_logits(logits: Tensor,
                    margin: float,
                    boundary: str = 'keep',
                    background: bool = False) -> Tensor:
-    r"""Apply the angular margin to the logit of each sample's label.
-
-    .. math::
-        z_{nj} = s \phi(\theta_{nj}) \text{ for } j = y_n, \qquad
-        z_{nj} = s \cos\theta_{nj} \text{ for } j \ne y_n
-
-    with :math:`\phi` of :func:`angular_margin`.
+    """Apply the angular margin to the logit of each sample's label.
 
     Args: see :class:`ArcFaceLogitLoss`; ``logits`` (N, C), ``labels`` (N,).
     """

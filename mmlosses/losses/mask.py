@@ -15,16 +15,7 @@ def dice_loss(pred: Tensor,
               target: Tensor,
               naive_dice: bool = False,
               eps: float = 1e-3) -> Tensor:
-    r"""One minus the Dice coefficient of each sample: (N,).
-
-    .. math::
-        L = 1 - \frac{2 \sum_i p_i t_i + 2 \epsilon}
-        {\sum_i p_i^2 + \sum_i t_i^2 + 2 \epsilon}, \qquad
-        L_{naive} = 1 - \frac{2 \sum_i p_i t_i + \epsilon}
-        {\sum_i p_i + \sum_i t_i + \epsilon}
-
-    Args: see :class:`DiceLoss`; ``pred`` are probabilities (N, \*).
-    """
+    """One minus the Dice coefficient of each sample, see :class:`DiceLoss`."""
     pred, target = pred.flatten(1), target.flatten(1)
     overlap = (pred * target).sum(dim=1)
     if naive_dice:
@@ -44,8 +35,9 @@ class DiceLoss(BaseLoss):
         L = \frac{1}{N} \sum_n w_n \left(1 - \frac{2 \sum_i p_{ni} t_{ni} +
         2 \epsilon} {\sum_i p_{ni}^2 + \sum_i t_{ni}^2 + 2 \epsilon}\right)
 
-    with the probabilities p of the pixels of a sample and its mask t; see
-    :func:`dice_loss` for ``naive_dice``.
+    with the probabilities p of the pixels of a sample and its mask t.
+    ``naive_dice`` takes :math:`(2 \sum_i p_i t_i + \epsilon) /
+    (\sum_i p_i + \sum_i t_i + \epsilon)` as the fraction.
 
     Args:
         use_sigmoid (bool): If True, predictions are logits, if False,

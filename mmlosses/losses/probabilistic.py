@@ -160,7 +160,7 @@ class PROPELLoss(BaseLoss):
         - gives inf and NaN gradients where the target is some ten deviations
           away, and NaN for a scale of 0;
         - returns (1, B) for ``'none'``;
-        - takes standard deviations where it documents variances and vice versa.
+        - swaps standard deviations and variances in its documentation.
     """
     info = LossInfo(
         purpose='regression with a predicted mixture of Gaussians',

@@ -81,9 +81,8 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
     for objects in match:
         rows = [[[int(y), int(x)] for y, x in corners] for corners in objects]
         for corners in rows:
-            fits = len(corners) == 2 and all(
-                [0 <= y < height and 0 <= x < width for y, x in corners])
-            if not fits:
+            if len(corners) != 2 or not all(
+                [0 <= y < height and 0 <= x < width for y, x in corners]):
                 raise ValueError(
                     'match must hold [[y, x], [y, x]] on maps of '
                     f'{height} x {width} for each object, got {corners}')
@@ -93,15 +92,11 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
         mask.append([True] * len(rows) + [False] * padding)
     device, size = tag0.device, (len(tag0), most)
     index = torch.tensor(positions, dtype=torch.long, device=device)
-    index = index.reshape(*size, 2)
+    one, other = index.reshape(*size, 2).unbind(-1)
     images = torch.arange(len(tag0), device=device).unsqueeze(1)
     # Unlike gather, indexing does not keep the maps for the backward pass.
-    tags0, tags1 = [
-        tag.flatten(2)[images, :, index[..., i]]
-        for i, tag in enumerate((tag0, tag1))
-    ]
-    present = torch.tensor(mask, dtype=torch.bool, device=device)
-    return tags0, tags1, present.reshape(size)
+    return (tag0.flatten(2)[images, :, one], tag1.flatten(2)[images, :, other],
+            torch.tensor(mask, dtype=torch.bool, device=device).reshape(size))
 
 
 @MODELS.register_module()
@@ -135,10 +130,9 @@ class AssociativeEmbeddingLoss(TermsLoss):
     Differs from upstream:
         - Tags of several channels are one vector each, compared by L1
           distance. mmdet treats each channel as an object of its own.
-        - mmdet loops over images and objects; here only the list of positions
-          is read in Python, and a tensor mask needs no list.
-        - mmpose has a different loss of this name, whose push is
-          :math:`\exp(-d^2)`, with another call. This one is mmdet's.
+        - mmdet loops over images and objects, here Python only reads the list.
+        - mmpose has a different loss of this name, with another call and a
+          push of :math:`\exp(-d^2)`. This one is mmdet's.
     """
     info = LossInfo(
         purpose='grouping corners by their embeddings',

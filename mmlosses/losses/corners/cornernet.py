@@ -24,16 +24,10 @@ EPS = 1e-4
 
 
 def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Gaussian focal loss of each image, divided by the number of peaks.
+    r""":func:`gaussian_focal_loss` of each image, by the number of peaks.
 
-    .. math::
-        L = -\frac{1}{P} \sum \begin{cases}
-        (1 - p)^2 \log p & y = 1 \\
-        (1 - y)^4 p^2 \log(1 - p) & y < 1 \end{cases},
-        \qquad p = \mathrm{sigmoid}(logits)
-
-    with the number P of peaks, :math:`y = 1`, in the whole batch, at least 1.
-    Logits and target have the shape (B, \*), the result (B,).
+    Logits and target have the shape (B, \*), the result (B,). The divisor is
+    the number of targets of 1 in the whole batch, at least 1.
     """
     loss = gaussian_focal_loss(logits, target, use_sigmoid=True)
     return loss.flatten(1).sum(dim=1) / (target == 1).sum().clamp(min=1)
@@ -85,9 +79,9 @@ class CornerNetLoss(TermsLoss):
           ``regr_loss``, weighted, each 0-dim, or (B,) for ``'none'``.
 
     Differs from upstream:
-        - The push leaves out the pairs of an object with itself. CornerNet
-          subtracts their part, which adds a constant of 1 for each image with
-          one object, and is off by 5e-5 for two.
+        - The push has no pairs of an object with itself. CornerNet subtracts
+          them, which adds 1 for each image with one object, and is off by 5e-5
+          for two.
         - A bool mask works. In CornerNet its push is 0.
         - A batch of one works, and tags of more than one channel.
         - CornerNet clamps the sigmoid to [1e-4, 1 - 1e-4], so that a peak with
@@ -120,19 +114,14 @@ class CornerNetLoss(TermsLoss):
         for first in range(0, len(pred), STACK):
             logits0, logits1, tag0, tag1, offset0, offset1 = (
                 pred[first:first + STACK])
-            focal = (
-                corner_heatmap_loss(logits0, heat0) +
-                corner_heatmap_loss(logits1, heat1))
+            focal = corner_heatmap_loss(logits0, heat0)
+            focal = focal + corner_heatmap_loss(logits1, heat1)
             pull, push = associative_embedding_loss(tag0, tag1, mask, eps=EPS)
-            regr = (
-                corner_offset_loss(offset0, regr0, mask) +
-                corner_offset_loss(offset1, regr1, mask))
-            stacks.append(
-                torch.stack([
-                    focal, self.pull_weight * pull, self.push_weight * push,
-                    self.regr_weight * regr
-                ],
-                            dim=-1))
+            regr = corner_offset_loss(offset0, regr0, mask)
+            regr = regr + corner_offset_loss(offset1, regr1, mask)
+            terms = (focal, self.pull_weight * pull, self.push_weight * push,
+                     self.regr_weight * regr)
+            stacks.append(torch.stack(terms, dim=-1))
         return torch.stack(stacks).mean(dim=0)
 
     def element_shape(self, pred: Sequence[Tensor],
@@ -147,11 +136,9 @@ class CornerNetLoss(TermsLoss):
             for one, other in ((logits0, heat0), (logits1, heat1),
                                (offset0, regr0), (offset1, regr1)):
                 check_same_shape(one, other)
-            fits = (
-                logits0.ndim == 4 and logits0.shape == logits1.shape
-                and len(logits0) == len(mask)
-                and offset0.shape == offset1.shape == (*mask.shape, 2))
-            if not fits:
+            if not (logits0.ndim == 4 and logits0.shape == logits1.shape
+                    and len(logits0) == len(mask)
+                    and offset0.shape == offset1.shape == (*mask.shape, 2)):
                 raise ValueError(
                     'heatmaps must have the shape (B, C, H, W) and offsets '
                     f'(B, N, 2), with the mask {tuple(mask.shape)}, got '
