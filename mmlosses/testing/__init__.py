@@ -1,8 +1,8 @@
 """The contract of every loss, as checks that anyone can run on their own.
 
-A loss joins with one :class:`LossCase`, which describes its inputs;
-:data:`CONTRACT` holds the checks by name. A check raises an
-``AssertionError`` that says which promise was broken.
+:class:`LossCase` describes the inputs of a loss; :data:`CONTRACT` holds the
+checks by name. A check raises an ``AssertionError`` that says which promise
+was broken.
 """
 from . import robustness, values
 from .case import CONTRACT, LossCase, Stock, contract

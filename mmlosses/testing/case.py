@@ -12,11 +12,11 @@ from mmlosses.core.tensors import Tensors, map_tensors
 
 Inputs = Tuple[Tensors, Tensors]
 
+EXACT = {'rtol': 0, 'atol': 0}
+
 
 def list_of(tensors: Tensors) -> List[Tensor]:
-    if isinstance(tensors, (tuple, list)):
-        return list(tensors)
-    return [tensors]
+    return list(tensors) if isinstance(tensors, (tuple, list)) else [tensors]
 
 
 def cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:
@@ -31,10 +31,10 @@ def leaf(tensors: Tensors) -> Tensors:
 
 @dataclass(frozen=True)
 class Stock:
-    """A stock loss whose value and gradient a loss must have.
+    """A stock loss, such as ``'mmdet.GIoULoss'``, that a loss must equal.
 
     Args:
-        name (str): Its scoped name, such as ``'mmdet.GIoULoss'``.
+        name (str): Its scoped name.
         kwargs (dict): Its arguments.
         ours (dict): Those of our loss, where it needs others.
         tolerance (float): Relative tolerance of values and gradients.
@@ -54,37 +54,35 @@ class LossCase:
         inputs (Callable): Makes a float32 prediction and target, random and
             small, for a batch size, from torch's global generator.
         element_shape (Callable): Shape of the unreduced loss for a batch size.
-        kwargs (dict): Arguments that build the loss in a form where a weight
-            is optional.
+        kwargs (dict): Arguments of a loss whose weight is optional.
         arguments (dict): For each constructor argument but the common ones,
-            two sets of arguments between which the loss must differ, so that
-            no argument is dead.
+            two sets of arguments between which the loss must differ.
         stock_kwargs (list[dict]): Arguments that a stock config leaves in
             place when only its ``type`` is overridden.
         perfect (Callable, optional): Makes, for a batch size, a prediction
             and target at which value and gradient are 0.
         perfect_kwargs (dict): Arguments for which that holds.
-        non_negative (bool): Whether the loss of ``perfect_kwargs`` is never
+        non_negative (bool): If True, the loss of ``perfect_kwargs`` is never
             below 0.
         parameters (Sequence[str]): Names of the loss's own parameters.
         call (Callable, optional): Calls the loss, with the arguments of
             :meth:`BaseLoss.forward`, where its own ``forward`` takes others.
-        large (float): What makes ``pred`` large enough for its squares to
-            overflow in half precision, and not in float32.
-        training (bool): Whether to check the loss in training mode, which
+        large (float): Factor of ``pred`` that makes its squares overflow in
+            half precision, and not in float32.
+        training (bool): If True, the loss is checked in training mode, which
             may update its buffers.
-        mean (Callable): What ``'mean'`` makes of the unreduced loss when
-            there is no ``avg_factor``.
+        mean (Callable): The ``'mean'`` of the unreduced loss without
+            ``avg_factor``.
         refused (dict): For an argument that admits no other value in this
             case, such as the size of the inputs, one that must be a
             ``ValueError``.
-        show (dict[str, Callable]): For an argument that changes something
-            else than the value of the loss, a function of the loss that gives
-            a tensor which ``arguments`` must change.
+        show (dict[str, Callable]): For an argument that does not change the
+            value of the loss, a function of the loss whose result
+            ``arguments`` must change.
         stock (Sequence[Stock]): Stock losses with the same numbers.
-        constant_factors (bool): Whether the formula takes factors that depend
-            on the prediction for constants, so that the gradient is not that
-            of the value and needs a test of its own.
+        constant_factors (bool): If True, the formula takes factors that
+            depend on the prediction for constants, so the gradient is not
+            that of the value and needs a test of its own.
     """
     loss: Type[BaseLoss]
     inputs: Callable[[int], Inputs]
@@ -108,8 +106,7 @@ class LossCase:
     def build(self, **kwargs: Any) -> BaseLoss:
         """Build the loss, the same each time."""
         torch.manual_seed(0)
-        loss = self.loss(**{**self.kwargs, **kwargs})
-        return loss.train(self.training)
+        return self.loss(**{**self.kwargs, **kwargs}).train(self.training)
 
     def run(self, loss: Callable[..., Tensor], *args: Any,
             **kwargs: Any) -> Tensor:
@@ -118,6 +115,10 @@ class LossCase:
             return loss(*args, **kwargs)
         return self.call(loss, *args, **kwargs)
 
+    def caller(self, **kwargs: Any) -> Callable[..., Tensor]:
+        """Build the loss and return its :meth:`run`."""
+        return functools.partial(self.run, self.build(**kwargs))
+
     def sample(self,
                batch: int = 3,
                dtype: torch.dtype = torch.float32,
@@ -125,8 +126,8 @@ class LossCase:
         """Make inputs, the same each time; ``pred`` requires a gradient."""
         torch.manual_seed(1)
         pred, target = self.inputs(batch)
-        pred = map_tensors(lambda x: x * scale, pred)
-        return leaf(cast(pred, dtype)), cast(target, dtype)
+        pred = cast(map_tensors(lambda x: x * scale, pred), dtype)
+        return leaf(pred), cast(target, dtype)
 
     def random_weight(self, batch: int = 3) -> Tensor:
         """Make a weight for each element, the same each time."""
@@ -161,7 +162,8 @@ def contract(check: Check) -> Check:
 def grads(loss: Tensor, pred: Tensors) -> List[Tensor]:
     """The gradients of a prediction; an unused one is a broken graph."""
     assert loss.requires_grad, 'the loss is not connected to the graph of pred'
-    return list(torch.autograd.grad(loss.sum(), list_of(pred)))
+    return list(
+        torch.autograd.grad(loss.sum(), list_of(pred), retain_graph=True))
 
 
 def raises(expected: Type[Exception], call: Callable[[], Any],

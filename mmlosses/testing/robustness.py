@@ -1,13 +1,16 @@
 """Checks of masks, dtypes, graphs, memory layouts, errors and copies."""
 from __future__ import annotations
 import copy
+import itertools
+import math
 import pickle
 
 import torch
 from torch import Tensor
 
 from mmlosses.core.tensors import map_tensors
-from .case import LossCase, cast, contract, grads, leaf, list_of, raises, same
+from .case import (EXACT, LossCase, cast, contract, grads, leaf, list_of,
+                   raises, same)
 
 
 @contract
@@ -15,11 +18,11 @@ def weight_zero_removes(case: LossCase) -> None:
     """Weight 0 means value 0 and gradient 0, whatever the inputs hold."""
     weight = case.random_weight()
     weight[0] = 0
-    loss = case.build(reduction='none')
     pred, target = case.sample()
-    clean = case.run(loss, pred, target, weight)
+    clean = case.caller(reduction='none')(pred, target, weight)
     clean_grads = grads(clean, pred)
-    for poison in (float('nan'), float('inf'), -float('inf'), 1e30):
+    values, places = (math.nan, math.inf, -math.inf, 1e30), (1, 2, 3)
+    for poison, where in itertools.product(values, places):
 
         def poisoned(x: Tensor) -> Tensor:
             x = x.detach().clone()
@@ -27,108 +30,89 @@ def weight_zero_removes(case: LossCase) -> None:
                 x[0] = poison
             return x
 
-        for spoil_pred, spoil_target in ((1, 0), (0, 1), (1, 1)):
-            bad_pred = map_tensors(poisoned, pred) if spoil_pred else pred
-            bad_target = map_tensors(poisoned,
-                                     target) if spoil_target else target
-            bad_pred = leaf(bad_pred)
-            loss = case.build(reduction='none')
-            got = case.run(loss, bad_pred, bad_target, weight)
-            assert (got[0] == 0).all(), f'{poison} at weight 0 gives {got[0]}'
-            same(got, clean, f'{poison} at weight 0 changed the others')
-            got.sum().backward()
-            for x, expected in zip(list_of(bad_pred), clean_grads):
-                assert x.grad is not None
-                assert (x.grad[0] == 0).all(), (
-                    f'{poison} at weight 0 has the gradient {x.grad[0]}')
-                same(x.grad, expected, f'gradient beside {poison}')
-            for name, parameter in loss.named_parameters():
-                assert parameter.grad is not None
-                assert torch.isfinite(parameter.grad).all(), (
-                    f'{poison} at weight 0 spoils the gradient of {name}')
+        bad_pred, bad_target = [
+            map_tensors(poisoned, x) if where & bit else x
+            for x, bit in ((pred, 1), (target, 2))
+        ]
+        bad_pred = leaf(bad_pred)
+        loss = case.build(reduction='none')
+        got = case.run(loss, bad_pred, bad_target, weight)
+        what = f'{poison} at weight 0'
+        assert (got[0] == 0).all(), f'{what} gives {got[0]}'
+        same(got, clean, f'{what} changed the others')
+        got.sum().backward()
+        for x, expected in zip(list_of(bad_pred), clean_grads):
+            assert x.grad is not None
+            assert (x.grad[0] == 0).all(), f'{what} has gradient {x.grad[0]}'
+            same(x.grad, expected, f'gradient beside {poison}')
+        for name, parameter in loss.named_parameters():
+            assert parameter.grad is not None
+            assert torch.isfinite(parameter.grad).all(), (
+                f'{what} spoils the gradient of {name}')
 
 
 @contract
 def dtypes(case: LossCase) -> None:
     """Half precision is computed and returned in float32, also where its
     squares overflow; float64 stays."""
-    loss = case.build(reduction='none')
-    for dtype in (torch.float16, torch.bfloat16):
-        for scale in (1.0, case.large):
-            pred, target = case.sample(dtype=dtype, scale=scale)
-            expected = case.run(loss, cast(pred, torch.float32),
-                                cast(target, torch.float32))
-            got = case.run(loss, pred, target)
-            assert got.dtype == torch.float32, f'{dtype} gives {got.dtype}'
-            assert torch.isfinite(got).all(), f'{dtype} overflows: {got}'
-            same(got, expected, f'{dtype}', rtol=0, atol=0)
-            mixed = case.run(loss, pred, cast(target, torch.float32))
-            same(mixed, expected, f'{dtype} pred, float32 target')
-            weighted = case.run(loss, pred, target,
-                                case.random_weight().to(dtype))
-            assert weighted.dtype == torch.float32
-            for grad in grads(got, pred):
-                assert torch.isfinite(grad).all(), f'{dtype} gradient: {grad}'
-    pred, target = case.sample()
-    expected = case.run(loss, pred, target)
+    loss, weight = case.caller(reduction='none'), case.random_weight()
+    for dtype, scale in itertools.product((torch.float16, torch.bfloat16),
+                                          (1.0, case.large)):
+        pred, target = case.sample(dtype=dtype, scale=scale)
+        full = cast(target, torch.float32)
+        expected = loss(cast(pred, torch.float32), full)
+        got = loss(pred, target)
+        assert got.dtype == torch.float32, f'{dtype} gives {got.dtype}'
+        assert torch.isfinite(got).all(), f'{dtype} overflows: {got}'
+        same(got, expected, f'{dtype}', **EXACT)
+        same(loss(pred, full), expected, f'{dtype} pred, float32 target')
+        weighted = loss(pred, target, weight.to(dtype))
+        assert weighted.dtype == torch.float32
+        for grad in grads(got, pred):
+            assert torch.isfinite(grad).all(), f'{dtype} gradient: {grad}'
+    inputs = case.sample()
+    expected = loss(*inputs)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        same(
-            case.run(loss, pred, target),
-            expected,
-            'under autocast',
-            rtol=0,
-            atol=0)
-    pred, target = case.sample(dtype=torch.float64)
+        same(loss(*inputs), expected, 'under autocast', **EXACT)
+    inputs = case.sample(dtype=torch.float64)
     double = case.build(reduction='none').double()
-    for got in (case.run(double, pred, target),
-                case.run(double, pred, target, case.random_weight())):
+    for args in ((), (weight, )):
+        got = case.run(double, *inputs, *args)
         assert got.dtype == torch.float64, f'float64 gives {got.dtype}'
 
 
 @contract
 def nothing_to_learn(case: LossCase) -> None:
     """No sample, or no weight, gives a 0 connected to the graph."""
-    for batch in (0, 3):
-        for reduction in ('mean', 'sum'):
-            for factor in (None, 0.0):
-                if reduction == 'sum' and factor is not None:
-                    continue
-                loss = case.build(reduction=reduction)
-                pred, target = case.sample(batch)
-                weight = torch.zeros(tuple(case.element_shape(batch)))
-                calls = [
-                    case.run(loss, pred, target, weight, avg_factor=factor)
-                ]
-                if batch == 0:
-                    calls.append(
-                        case.run(loss, pred, target, avg_factor=factor))
-                for got in calls:
-                    assert got.ndim == 0 and got == 0, (
-                        f'batch {batch}, {reduction}: {got}')
-                    for grad in grads(got, pred):
-                        assert (grad == 0).all(), f'gradient {grad}'
-                    got = case.run(loss, pred, target, weight)
-                    got.backward()
-                    for name, parameter in loss.named_parameters():
-                        assert parameter.grad is not None, (
-                            f'{name} is not connected to the graph')
+    divided = ('mean', None), ('mean', 0.0), ('sum', None)
+    for batch, (reduction, factor) in itertools.product((0, 3), divided):
+        loss = case.build(reduction=reduction)
+        pred, target = case.sample(batch)
+        weight = torch.zeros(tuple(case.element_shape(batch)))
+        for given in (weight, None) if batch == 0 else (weight, ):
+            got = case.run(loss, pred, target, given, avg_factor=factor)
+            assert got.ndim == 0 and got == 0, (
+                f'batch {batch}, {reduction}: {got}')
+            for grad in grads(got, pred):
+                assert (grad == 0).all(), f'gradient {grad}'
+        case.run(loss, pred, target, weight).backward()
+        for name, parameter in loss.named_parameters():
+            assert parameter.grad is not None, (
+                f'{name} is not connected to the graph')
 
 
 @contract
 def no_host_sync(case: LossCase) -> None:
     """Nothing in the call needs to know a value or makes a shape of one."""
     from torch._subclasses.fake_tensor import FakeTensorMode
-    pred, target = case.sample()
+    inputs = case.sample()
     weight, factor = case.random_weight(), torch.tensor(7.0)
     with FakeTensorMode() as mode:
-        loss = case.build()
-        pred = map_tensors(mode.from_tensor, pred)
-        target = map_tensors(mode.from_tensor, target)
-        weight = mode.from_tensor(weight)
-        factor = mode.from_tensor(factor)
+        loss = case.caller()
+        pred, target = [map_tensors(mode.from_tensor, x) for x in inputs]
+        weight, factor = map(mode.from_tensor, (weight, factor))
         for args in ((), (weight, ), (weight, factor)):
-            got = case.run(loss, pred, target, *args)
-            torch.autograd.grad(got, list_of(pred))
+            torch.autograd.grad(loss(pred, target, *args), list_of(pred))
 
 
 @contract
@@ -140,8 +124,9 @@ def compiles(case: LossCase) -> None:
         torch._dynamo.reset()
         loss = case.build()
         compiled = torch.compile(loss, fullgraph=True, backend='aot_eager')
-        got = case.run(compiled, pred, target, *args)
-        expected = case.run(loss, pred, target, *args)
+        got, expected = [
+            case.run(call, pred, target, *args) for call in (compiled, loss)
+        ]
         same(got, expected, 'compiled')
         for one, other in zip(grads(got, pred), grads(expected, pred)):
             same(one, other, 'compiled gradient')
@@ -156,7 +141,7 @@ def inputs_unchanged(case: LossCase) -> None:
     given = [*list_of(pred), *list_of(target), weight, factor]
     copies = [x.clone() for x in given]
     for args in ((), (weight, factor), (weight, None, 'none')):
-        case.run(case.build(), pred, target, *args)
+        case.caller()(pred, target, *args)
         for before, after in zip(copies, given):
             assert torch.equal(before, after), 'an input was modified'
 
@@ -170,67 +155,53 @@ def memory_layout(case: LossCase) -> None:
             return x
         return torch.stack([x, x + 1], dim=-1)[..., 0]
 
-    pred, target = case.sample()
-    loss = case.build(reduction='none')
-    expected = case.run(loss, pred, target)
-    same(
-        case.run(loss, pred, target), expected, 'called again', rtol=0, atol=0)
-    same(
-        case.run(loss, map_tensors(strided, pred),
-                 map_tensors(strided, target)), expected, 'not contiguous')
-    one_pred, one_target = case.sample(1)
-
     def expanded(x: Tensor) -> Tensor:
         return x.expand(3, *x.shape[1:])
 
-    got = case.run(loss, map_tensors(expanded, one_pred),
-                   map_tensors(expanded, one_target))
-    repeated = case.run(loss,
-                        map_tensors(lambda x: expanded(x).clone(), one_pred),
-                        map_tensors(lambda x: expanded(x).clone(), one_target))
-    same(got, repeated, 'expanded')
+    loss, inputs = case.caller(reduction='none'), case.sample()
+    expected = loss(*inputs)
+    same(loss(*inputs), expected, 'called again', **EXACT)
+    views = [map_tensors(strided, x) for x in inputs]
+    same(loss(*views), expected, 'not contiguous')
+    views = [map_tensors(expanded, x) for x in case.sample(1)]
+    copies = [map_tensors(torch.clone, x) for x in views]
+    same(loss(*views), loss(*copies), 'expanded')
 
 
 @contract
 def clear_errors(case: LossCase) -> None:
     """Wrong shapes and dtypes raise an error that says what was got."""
     pred, target = case.sample()
-    loss = case.build()
-
-    def shorter(x: Tensor) -> Tensor:
-        return x[:2]
-
-    def single(x: Tensor) -> Tensor:
-        return x[:1]
-
-    for cut in (single, shorter):
-        for args in ((map_tensors(cut,
-                                  pred), target), (pred,
-                                                   map_tensors(cut, target))):
-            for weight in ((), (case.random_weight(), )):
-                raises(ValueError, lambda: case.run(loss, *args, *weight),
-                       'different numbers of samples')
-    text = raises(
-        TypeError,
-        lambda: case.run(loss, map_tensors(Tensor.long, pred), target),
-        'an integer prediction')
+    loss = case.caller()
+    for size, weight in itertools.product((1, 2),
+                                          ((), (case.random_weight(), ))):
+        short_pred, short_target = [
+            map_tensors(lambda x: x[:size], given) for given in (pred, target)
+        ]
+        for args in ((short_pred, target), (pred, short_target)):
+            raises(ValueError, lambda: loss(*args, *weight),
+                   'different numbers of samples')
+    integers = map_tensors(Tensor.long, pred)
+    text = raises(TypeError, lambda: loss(integers, target),
+                  'an integer prediction')
     assert 'int64' in text, f'the error must name the dtype: {text}'
 
 
 @contract
 def life_cycle(case: LossCase) -> None:
     """Copies, pickles, checkpoints and casts keep the loss what it is."""
-    pred, target = case.sample()
-    loss = case.build()
-    expected = case.run(loss, pred, target)
+    inputs, loss = case.sample(), case.build()
+    expected = case.run(loss, *inputs)
     parameters = [name for name, _ in loss.named_parameters()]
     assert parameters == list(case.parameters), (
         f'parameters {parameters}, documented {list(case.parameters)}')
     restored = case.build()
     restored.load_state_dict(loss.state_dict())
-    unpickled = pickle.loads(pickle.dumps(loss))
-    for name, twin in (('deepcopy', copy.deepcopy(loss)),
-                       ('pickle', unpickled), ('state_dict', restored),
-                       ('cast there and back', copy.deepcopy(loss).to(
-                           torch.float64).to(torch.float32))):
-        same(case.run(twin, pred, target), expected, name, rtol=0, atol=0)
+    twins = {
+        'deepcopy': copy.deepcopy(loss),
+        'pickle': pickle.loads(pickle.dumps(loss)),
+        'state_dict': restored,
+        'cast there and back': copy.deepcopy(loss).double().float(),
+    }
+    for name, twin in twins.items():
+        same(case.run(twin, *inputs), expected, name, **EXACT)

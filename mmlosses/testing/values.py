@@ -1,6 +1,7 @@
 """Checks of arguments, shapes, reductions, weights and gradients."""
 from __future__ import annotations
 import inspect
+from typing import List, Tuple
 
 import torch
 from torch import Tensor
@@ -31,37 +32,34 @@ def constructor(case: LossCase) -> None:
 @contract
 def no_dead_argument(case: LossCase) -> None:
     """Each constructor argument changes the loss of some input."""
-    names = set(inspect.signature(case.loss).parameters)
-    names -= set(COMMON_ARGUMENTS)
-    varied = [*case.arguments, *case.refused]
-    assert sorted(names) == sorted(varied), (
-        f'the case must vary each of {sorted(names)}, it varies '
-        f'{sorted(varied)}')
-    pred, target = case.sample()
-    weight = torch.tensor([0.0, 0.7, 1.3])
+    signature = set(inspect.signature(case.loss).parameters)
+    names = sorted(signature.difference(COMMON_ARGUMENTS))
+    varied = sorted([*case.arguments, *case.refused])
+    assert names == varied, (
+        f'the case must vary each of {names}, it varies {varied}')
+    inputs, weight = case.sample(), torch.tensor([0.0, 0.7, 1.3])
 
     def losses(loss: BaseLoss) -> Tensor:
-        # Some arguments say what a weight does.
+        # Some arguments change the use of a weight only.
         return torch.stack(
-            [case.run(loss, pred, target, *args) for args in ((), (weight, ))])
+            [case.run(loss, *inputs, *args) for args in ((), (weight, ))])
 
     for name, value in case.refused.items():
-        raises(ValueError,
-               lambda: case.run(case.build(**{name: value}), pred, target),
+        raises(ValueError, lambda: case.caller(**{name: value})(*inputs),
                f'{name}={value!r}')
     for name, (before, after) in case.arguments.items():
         show = case.show.get(name, losses)
         one, other = show(case.build(**before)), show(case.build(**after))
-        assert not torch.allclose(
-            one, other, rtol=1e-4, atol=0
-        ), (f'{name} is a dead argument: {before} and {after} both give {one}')
+        dead = torch.allclose(one, other, rtol=1e-4, atol=0)
+        assert not dead, (
+            f'{name} is a dead argument: {before} and {after} both give {one}')
 
 
 @contract
 def stock_kwargs(case: LossCase) -> None:
     """The arguments that a stock config leaves in place are accepted."""
     for kwargs in case.stock_kwargs:
-        loss = case.loss(**{**case.kwargs, **kwargs})
+        loss = case.build(**kwargs)
         for name, value in kwargs.items():
             assert getattr(loss, name) == value, f'{name} is not kept'
 
@@ -69,102 +67,81 @@ def stock_kwargs(case: LossCase) -> None:
 @contract
 def element_shape(case: LossCase) -> None:
     """`'none'` has the documented shape, also for one sample and none."""
-    loss = case.build(reduction='none')
+    loss = case.caller(reduction='none')
     for batch in (0, 1, 3):
-        got = tuple(case.run(loss, *case.sample(batch)).shape)
+        got = tuple(loss(*case.sample(batch)).shape)
         assert got == tuple(case.element_shape(batch)), (
             f"reduction='none' gives {got} for a batch of {batch}")
+
+
+def reduced(case: LossCase, loss: Tensor) -> List[Tuple[str, Tensor]]:
+    return [('none', loss), ('sum', loss.sum()), ('mean', case.mean(loss))]
 
 
 @contract
 def reductions(case: LossCase) -> None:
     """Sum, mean and `loss_weight` follow from the unreduced loss."""
-    pred, target = case.sample()
-    elements = case.run(case.build(reduction='none'), pred, target)
-    for name, expected in (('none', elements), ('sum', elements.sum()),
-                           ('mean', case.mean(elements))):
-        same(
-            case.run(case.build(reduction=name), pred, target), expected, name)
-        override = case.build(reduction='sum')
-        same(
-            case.run(override, pred, target, reduction_override=name),
-            expected, f'reduction_override={name!r}')
+    inputs = case.sample()
+    elements = case.caller(reduction='none')(*inputs)
+    for name, expected in reduced(case, elements):
+        same(case.caller(reduction=name)(*inputs), expected, name)
+        got = case.caller(reduction='sum')(*inputs, reduction_override=name)
+        same(got, expected, f'reduction_override={name!r}')
         scaled = case.build(reduction=name, loss_weight=2.5)
-        same(case.run(scaled, pred, target), 2.5 * expected, 'loss_weight=2.5')
+        same(case.run(scaled, *inputs), 2.5 * expected, 'loss_weight=2.5')
         scaled.loss_weight = 0.5
-        same(
-            case.run(scaled, pred, target), 0.5 * expected,
-            'loss_weight set later')
-    raises(
-        ValueError, lambda: case.run(
-            case.build(), pred, target, reduction_override='average'),
-        'an unknown reduction_override')
+        same(case.run(scaled, *inputs), 0.5 * expected, 'loss_weight, later')
+    mean = case.caller()
+    raises(ValueError, lambda: mean(*inputs, reduction_override='average'),
+           'an unknown reduction_override')
 
 
 @contract
 def avg_factor(case: LossCase) -> None:
     """Any kind of `avg_factor` divides the sum, plus mmdet's epsilon."""
-    pred, target = case.sample()
-    weight = case.random_weight()
-    elements = case.run(case.build(reduction='none'), pred, target, weight)
-    mean = case.build()
-    expected = elements.sum() / (7 + EPS)
-    for value in (7, 7.0, torch.tensor(7), torch.tensor(7.0),
-                  torch.tensor(7.0, dtype=torch.float16),
-                  torch.tensor(7.0, dtype=torch.float64), torch.tensor([7]),
-                  torch.tensor([7.0])):
-        got = case.run(mean, pred, target, weight, avg_factor=value)
+    inputs = *case.sample(), case.random_weight()
+    mean, none = case.caller(), case.caller(reduction='none')
+    elements = none(*inputs)
+    seven = torch.tensor(7.0)
+    for value in (7, 7.0, seven, seven.long(), seven.half(), seven.double(),
+                  seven[None], seven[None].long(), 0, 0 * seven.half()):
+        got = mean(*inputs, avg_factor=value)
         assert got.ndim == 0, f'avg_factor={value} gives {tuple(got.shape)}'
+        expected = elements.sum() / (float(value) + EPS)
         same(got, expected, f'avg_factor={value!r}')
-    half = torch.tensor(0.0, dtype=torch.float16)
-    for value in (0, half):
-        same(
-            case.run(mean, pred, target, weight, avg_factor=value),
-            elements.sum() / EPS, f'avg_factor={value!r}')
-    same(
-        case.run(
-            case.build(reduction='none'), pred, target, weight, avg_factor=7),
-        elements, "avg_factor with 'none'")
-    for call in (
-            lambda: case.run(
-                case.build(reduction='sum'), pred, target, avg_factor=7),
-            lambda: case.run(
-                mean, pred, target, avg_factor=7, reduction_override='sum'),
-            lambda: case.run(mean, pred, target, avg_factor=torch.ones(2))):
+    same(none(*inputs, avg_factor=7), elements, "avg_factor with 'none'")
+    total = case.caller(reduction='sum')
+    for call in (lambda: total(*inputs, avg_factor=7),
+                 lambda: mean(*inputs, avg_factor=7, reduction_override='sum'),
+                 lambda: mean(*inputs, avg_factor=torch.ones(2))):
         raises(ValueError, call, "avg_factor with 'sum' or of two elements")
 
 
 @contract
 def weight_shapes(case: LossCase) -> None:
     """A weight is padded on the right and broadcast, never the loss."""
-    pred, target = case.sample()
-    loss = case.build(reduction='none')
-    elements = case.run(loss, pred, target)
+    inputs, one = case.sample(), case.sample(1)
+    loss = case.caller(reduction='none')
+    elements = loss(*inputs)
     shape = tuple(case.element_shape(3))
     for ndim in range(1, len(shape) + 1):
         torch.manual_seed(2)
         weight = torch.rand(shape[:ndim])
         full = weight.reshape(shape[:ndim] + (1, ) * (len(shape) - ndim))
-        expected = elements * full
         for given in (weight, full, full.unsqueeze(-1), full.expand(shape),
                       weight.double()):
-            got = case.run(loss, pred, target, given)
+            got = loss(*inputs, given)
             assert got.dtype == elements.dtype, 'the weight set the dtype'
-            same(got, expected, f'weight of shape {tuple(given.shape)}')
+            same(got, elements * full, f'weight of shape {tuple(given.shape)}')
     wrong = (shape[0] + 1, ) + shape[1:]
-    text = raises(ValueError,
-                  lambda: case.run(loss, pred, target, torch.ones(wrong)),
+    text = raises(ValueError, lambda: loss(*inputs, torch.ones(wrong)),
                   f'a weight of shape {wrong}')
     assert str(wrong) in text and str(shape) in text, (
         f'the error must name {wrong} and {shape}: {text}')
     # One sample must not be multiplied into three.
-    pred, target = case.sample(1)
-    raises(
-        ValueError, lambda: case.run(loss, pred, target,
-                                     torch.ones(case.element_shape(3))),
-        'a weight of more samples than the loss')
-    raises(TypeError, lambda: case.run(loss, pred, target, [1.0]),
-           'a list of weights')
+    raises(ValueError, lambda: loss(*one, torch.ones(shape)),
+           'a weight of more samples than the loss')
+    raises(TypeError, lambda: loss(*one, [1.0]), 'a list of weights')
 
 
 @contract
@@ -172,43 +149,32 @@ def weight_is_linear(case: LossCase) -> None:
     """A weight multiplies the loss and its gradient, and no denominator."""
     pred, target = case.sample()
     weight = case.random_weight()
-    elements = case.run(case.build(reduction='none'), pred, target)
-    weighted = elements * weight
-    for name, expected in (('none', weighted), ('sum', weighted.sum()),
-                           ('mean', case.mean(weighted))):
-        got = case.run(case.build(reduction=name), pred, target, weight)
+    elements = case.caller(reduction='none')(pred, target)
+    for name, expected in reduced(case, elements * weight):
+        got = case.caller(reduction=name)(pred, target, weight)
         same(got, expected, f'weighted {name}')
-        for one, other in zip(
-                grads(got, pred),
-                torch.autograd.grad(
-                    expected.sum(), list_of(pred), retain_graph=True)):
+        for one, other in zip(grads(got, pred), grads(expected, pred)):
             same(one, other, f'gradient of the weighted {name}')
 
 
 @contract
 def target_weight(case: LossCase) -> None:
     """`use_target_weight` and mmpose's name of the weight."""
-    pred, target = case.sample()
-    weight = case.random_weight()
-    loss = case.build()
-    weighted = case.run(loss, pred, target, weight)
-    same(
-        case.run(loss, pred, target, target_weight=weight), weighted,
-        'target_weight=')
-    raises(ValueError,
-           lambda: case.run(loss, pred, target, weight, target_weight=weight),
+    inputs, weight = case.sample(), case.random_weight()
+    loss = case.caller()
+    weighted = loss(*inputs, weight)
+    same(loss(*inputs, target_weight=weight), weighted, 'target_weight=')
+    raises(ValueError, lambda: loss(*inputs, weight, target_weight=weight),
            'a weight given under both names')
     if 'use_target_weight' not in inspect.signature(case.loss).parameters:
         return
     for flag, expected in ((None, weighted), (True, weighted),
-                           (False, case.run(loss, pred, target))):
+                           (False, loss(*inputs))):
         built = case.build(use_target_weight=flag)
         assert built.use_target_weight is flag
-        same(
-            case.run(built, pred, target, weight), expected,
-            f'use_target_weight={flag}')
-    raises(ValueError,
-           lambda: case.run(case.build(use_target_weight=True), pred, target),
+        got = case.run(built, *inputs, weight)
+        same(got, expected, f'use_target_weight={flag}')
+    raises(ValueError, lambda: case.caller(use_target_weight=True)(*inputs),
            'use_target_weight=True without a weight')
 
 
@@ -221,9 +187,8 @@ def gradients(case: LossCase) -> None:
     loss = case.build(reduction='sum').double()
 
     def value(*tensors: Tensor) -> Tensor:
-        return case.run(loss,
-                        tensors if isinstance(pred, tuple) else tensors[0],
-                        target)
+        one = tensors if isinstance(pred, tuple) else tensors[0]
+        return case.run(loss, one, target)
 
     assert torch.autograd.gradcheck(value, tuple(list_of(pred)))
 
@@ -235,12 +200,12 @@ def optimum(case: LossCase) -> None:
         torch.manual_seed(1)
         pred, target = case.perfect(3)
         pred = leaf(pred)
-        got = case.run(case.build(**case.perfect_kwargs), pred, target)
+        got = case.caller(**case.perfect_kwargs)(pred, target)
         same(got, torch.zeros(()), 'value at the optimum')
         for grad in grads(got, pred):
             same(grad, torch.zeros_like(grad), 'gradient at the optimum')
     if case.non_negative:
-        loss = case.build(reduction='none', **case.perfect_kwargs)
+        loss = case.caller(reduction='none', **case.perfect_kwargs)
         for scale in (0.1, 1.0, 10.0):
-            got = case.run(loss, *case.sample(64, scale=scale))
+            got = loss(*case.sample(64, scale=scale))
             assert (got >= -1e-6).all(), f'negative: {got.min()}'
