@@ -35,12 +35,10 @@ class ClassShard:
 
     @property
     def begin(self) -> int:
-        """The first class of this rank."""
         return self.bound(self.rank)
 
     @property
     def end(self) -> int:
-        """The first class of the next rank."""
         return self.bound(self.rank + 1)
 
     def all_rows(self, tensor: Tensor) -> List[int]:

@@ -38,10 +38,10 @@ def position(runner: Runner, parameter: nn.Parameter) -> int:
 class ShardedClassesHook(Hook):
     """Save the classes of all ranks; on resume, give each rank its own.
 
-    See :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`. Every rank
-    holds the vectors of all classes during validation and test, and briefly
-    whenever ``CheckpointHook`` saves, when their optimizer state is gathered
-    too, one tensor after another.
+    For :class:`mmlosses.distributed.wrapper.ShardedClassesDDP`. Every rank
+    holds the vectors of all classes during validation and test. Whenever
+    ``CheckpointHook`` saves, it briefly holds them and then their optimizer
+    state, one tensor after another.
 
     Raises:
         TypeError: If the model has another wrapper, which would exchange the
@@ -62,38 +62,40 @@ class ShardedClassesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check the wrapper."""
         model = runner.model
-        wrapped = is_model_wrapper(model) and sharded(runner)
-        if wrapped and not isinstance(model, ShardedClassesDDP):
+        if (is_model_wrapper(model) and sharded(runner)
+                and not isinstance(model, ShardedClassesDDP)):
             raise TypeError(
                 'losses with shard_classes=True need model_wrapper_cfg=dict('
                 "type='mmlosses.ShardedClassesDDP'), got "
                 f'{type(model).__name__}')
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Gather the parts if checkpoints are saved by epoch."""
+        """Gather the parts for checkpoints that are saved by epoch."""
         if any([hook.by_epoch for hook in savers(runner)]):
             self.gather(runner)
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Any = None,
-                         outputs: Any = None) -> None:
-        """Gather the parts if a checkpoint is saved at this iteration."""
+    def after_train_iter(self, runner: Runner, *args: Any,
+                         **kwargs: Any) -> None:
+        """Gather the parts for a checkpoint of this iteration."""
         for hook in savers(runner):
             if not hook.by_epoch and (self.every_n_train_iters(
                     runner, hook.interval) or self.is_last_train_iter(runner)):
                 self.gather(runner)
 
+    def before_test(self, runner: Runner) -> None:
+        """Lend each rank the vectors of all classes.
+
+        Before the loop and not at prediction: ranks may have different numbers
+        of batches.
+        """
+        for module, shard in sharded(runner).values():
+            module.whole = shard.gather(module.weight.detach(), shard.rows())
+
     def before_val(self, runner: Runner) -> None:
-        """Lend each rank all classes, and gather for the best checkpoint."""
-        self.lend(runner)
+        """Lend all classes, and gather the parts for the best checkpoint."""
+        self.before_test(runner)
         if any([hook.save_best for hook in savers(runner)]):
             self.gather(runner)
-
-    def before_test(self, runner: Runner) -> None:
-        """Lend each rank all classes."""
-        self.lend(runner)
 
     def after_val(self, runner: Runner) -> None:
         """Free the lent classes."""
@@ -102,21 +104,11 @@ class ShardedClassesHook(Hook):
 
     after_test = after_val
 
-    def lend(self, runner: Runner) -> None:
-        """Give each rank the vectors of all classes.
-
-        Before the loop and not at prediction: ranks may have different numbers
-        of batches.
-        """
-        for module, shard in sharded(runner).values():
-            module.whole = shard.gather(module.weight.detach(), shard.rows())
-
     def gather(self, runner: Runner) -> None:
         """Gather the vectors and optimizer states of all ranks."""
         if self.when == runner.iter:
             return
-        self.when = runner.iter
-        self.whole = {}
+        self.when, self.whole = runner.iter, {}
         for name, (module, shard) in sharded(runner).items():
             part = module.weight
             kept = runner.optim_wrapper.optimizer.state.get(part, {})

@@ -26,9 +26,8 @@ class ShardedClassesDDP(MMDistributedDataParallel):
     and their momentum take 6 GB. With ``shard_classes=True``, a loss keeps a
     part of the vectors on each rank and exchanges the features instead. The
     loss and every gradient equal those of one process with the whole batch.
-
-    This wrapper keeps the parts separate. The hook writes all classes into the
-    checkpoint, from which any number of ranks can resume, also one.
+    The hook writes all classes into the checkpoint, from which any number of
+    ranks can resume, also one.
 
     Limits: in each step the ranks synchronise to exchange their numbers of
     features. Every rank processes the features of all ranks, so its work falls
@@ -38,8 +37,7 @@ class ShardedClassesDDP(MMDistributedDataParallel):
 
     Args:
         module (nn.Module): The model.
-        args: See :class:`mmengine.model.MMDistributedDataParallel`.
-        kwargs: The same by name.
+        args, kwargs: See :class:`mmengine.model.MMDistributedDataParallel`.
 
     Source:
         Xiang An et al. Partial FC: Training 10 Million Identities on a Single
