@@ -1,8 +1,8 @@
-"""Run the losses of others beside ours and write what differs into a page.
+"""Run other implementations beside ours and write their bugs to a page.
 
-    python tools/upstream_faults.py [--out PAGE]
+    python tools/dev/upstream_faults.py [--out PAGE]
 
-The entries are in ``tools/upstream``. It needs mmdet, mmpose, mmpretrain,
+The entries are in ``tools/dev/upstream``. It needs mmdet, mmpose, mmpretrain,
 torchvision, torchpropel and pytorch-metric-learning.
 """
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any, Dict, List, Tuple
 
 import torch
 from mmengine.registry import DefaultScope
+from pages import CONFIGS
 from torch import Tensor
 from upstream import FAULTS, FORMULAS, SHARED, Fault
 
 from mmlosses.cli import one_line_errors
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / 'configs/differs_from_upstream.md'
+PAGE = CONFIGS / 'differs_from_upstream.md'
 
 # The files of the entries, in the order of the page.
 FAMILIES = ('boxes', 'regression', 'mixtures', 'heatmaps', 'simcc',
@@ -37,19 +37,18 @@ DISTRIBUTIONS = {'pytorch_metric_learning': 'pytorch-metric-learning'}
 HEAD = """\
 # Differs from upstream
 
-Where other implementations go wrong, shown by running them beside mmlosses:
-`python tools/upstream_faults.py` makes this page. What is only a formula, in a
-repository that cannot be installed or in tutorials, is written anew from it.
-`tests/test_upstream.py` fails where ours is not right, and where the other is
-no longer wrong.
+Which bugs do other implementations have? Each is shown by running it beside
+mmlosses: `python tools/dev/upstream_faults.py` writes this page. Formulas of
+tutorials and of repositories that cannot be installed are reimplemented.
+`tests/test_upstream.py` fails if ours is wrong or if upstream has fixed a bug.
 """
 
 SNIPPETS = """\
 ## The snippets
 
-Each one leaves `stock`, `ours` and `right`, which comes from neither: it is a
-formula written out, float64 or plain arithmetic. They stand on the imports of
-their family and on these functions:
+Each snippet sets `stock`, `ours` and `right`, where `right` is independent of
+both: a formula, float64 or plain arithmetic. It needs the imports of its
+section and these functions:
 """
 
 IMPORTS = """\
@@ -71,14 +70,14 @@ def load() -> List[Fault]:
 
 @functools.lru_cache(maxsize=None)
 def run(fault: Fault) -> Tuple[Any, Any, Any]:
-    """What an entry leaves, the same on every call."""
+    """The three values of an entry, the same in each call."""
     DefaultScope._instance_dict.clear()
     torch.manual_seed(0)
     return fault.run()
 
 
 def show(value: Any) -> str:
-    """A value with four digits, in few characters."""
+    """Format a value with four digits."""
     if isinstance(value, torch.Size):
         value = tuple(value)
     if isinstance(value, Tensor):
@@ -97,7 +96,7 @@ def show(value: Any) -> str:
 
 
 def is_right(value: Any, right: Any) -> bool:
-    """Whether a value equals the right one, up to rounding in float32."""
+    """Compare a value with the right one, up to rounding in float32."""
     if isinstance(right, tuple):  # a shape
         return value == right
     if isinstance(right, str):
@@ -115,7 +114,7 @@ def is_right(value: Any, right: Any) -> bool:
 
 
 def numbers(value: Any) -> List[float]:
-    """All numbers of a value, one after the other."""
+    """All numbers of a value in one list."""
     if isinstance(value, list):
         return [x for part in value for x in numbers(part)]
     return torch.as_tensor(value).double().flatten().tolist()
@@ -140,7 +139,7 @@ def where(fault: Fault) -> str:
 
 
 def public_version(package: str) -> str:
-    """A version without a local part such as +cpu, which changes no code."""
+    """A version without a local part such as +cpu."""
     return version(package).partition('+')[0]
 
 
@@ -151,7 +150,7 @@ def first_sentence(documented: Any) -> str:
 
 
 def snippet(fault: Fault) -> str:
-    """The body of an entry, without its docstring and its last line."""
+    """The body of an entry without docstring and return."""
     source = textwrap.dedent(inspect.getsource(fault.run))
     lines = source.splitlines()
     function = ast.parse(source).body[0]
@@ -183,12 +182,12 @@ def entry(fault: Fault, values: List[str]) -> str:
 
 - Right: {fault.reason}.
 - Stock: {where(fault)}
-- Held by {held}.
+- Tested by {held}.
 """
 
 
 def imports_and_helpers(family: str) -> str:
-    """What the snippets of a family stand on: imports and small functions."""
+    """The imports and helper functions of a family."""
     module = importlib.import_module(f'upstream.{family}')
     source = inspect.getsource(module)
     imports, functions = [], []
@@ -203,7 +202,7 @@ def imports_and_helpers(family: str) -> str:
 
 
 def summary() -> str:
-    """How many entries each package has, and at which version."""
+    """The number of bugs in each package, with its version."""
     faults = load()
     counts = Counter([
         package_of(fault) for fault in faults if fault.upstream not in FORMULAS
@@ -213,13 +212,13 @@ def summary() -> str:
         for package, count in counts.most_common()
     ]
     formulas = len(faults) - sum(counts.values())
-    return (f'{len(faults)} faults: {", ".join(parts)}, '
+    return (f'{len(faults)} bugs: {", ".join(parts)}, '
             f'formulas ({formulas}).\n')
 
 
 def page() -> str:
     """The whole page."""
-    rows = ['| loss | package | fault | stock | ours | |', '|' + ' --- |' * 6]
+    rows = ['| loss | package | bug | stock | ours | |', '|' + ' --- |' * 6]
     parts = []
     families: Dict[str, List[Fault]] = {}
     for fault in load():

@@ -1,9 +1,9 @@
-"""Faults of other implementations, each shown by running it beside ours.
+"""Bugs of other implementations, each shown by running it beside ours.
 
-An entry is a function under :func:`shows`: its docstring says in one sentence
-what is wrong, and its body is the snippet of the page. It leaves ``stock``,
-``ours`` and ``right``, where ``right`` comes from neither: from a formula
-written out, from float64 or from plain arithmetic.
+An entry is a function decorated by :func:`shows`. Its docstring describes the
+bug, its body is the snippet of the page. The body sets ``stock``, ``ours`` and
+``right``, where ``right`` is independent of both: a formula, float64 or plain
+arithmetic.
 """
 from __future__ import annotations
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
@@ -20,9 +20,9 @@ class Fault(NamedTuple):
     name: str
     loss: str  # ours
     upstream: Any  # a class or function of theirs, or a formula written anew
-    fault: str  # in some five words
+    fault: str  # in about five words
     reason: str  # why the right value is right, in one line
-    tests: Tuple[str, ...]  # further tests that hold it, as file::test
+    tests: Tuple[str, ...]  # further tests of it, as file::test
     run: Callable[[], Shown]
 
 
@@ -54,7 +54,7 @@ FORMULAS: Dict[Callable[..., Any], str] = {}
 
 
 def formula_of(source: str) -> Callable[[Callable], Callable]:
-    """Mark a function as the formula of an implementation, written anew."""
+    """Mark a function as the formula of an implementation."""
 
     def add(function: Callable) -> Callable:
         FORMULAS[function] = source
@@ -63,33 +63,38 @@ def formula_of(source: str) -> Callable[[Callable], Callable]:
     return add
 
 
-# What the snippets share; the page shows these functions.
+# Shared by the snippets and shown on the page.
 
 
-def slope(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+def gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     """The gradient of the sum of a loss."""
     at = at.clone().requires_grad_()
     return torch.autograd.grad(loss(at).sum(), at)[0]
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What a call returns, or the name of its error."""
+    """The result of a call, or the name of its error."""
     try:
         return call()
     except Exception as error:
         return type(error).__name__
 
 
-def waits(call: Callable[[], Any]) -> str:
-    """Whether a call needs a value on the host to go on."""
+def kind(numbers: Tensor) -> str:
+    """``'NaN'`` or ``'finite'``."""
+    return 'NaN' if numbers.isnan().any() else 'finite'
+
+
+def syncs(loss: Callable[..., Any], *args: Tensor) -> str:
+    """Test if a call needs a value on the host: ``'sync'``."""
     from torch._subclasses import fake_tensor as fake
     try:
-        with fake.FakeTensorMode():
-            call()
+        with fake.FakeTensorMode() as mode:
+            loss(*[mode.from_tensor(x) for x in args])
     except (fake.DataDependentOutputException,
             fake.DynamicOutputShapeException):
-        return 'waits'
-    return 'does not wait'
+        return 'sync'
+    return 'no sync'
 
 
-SHARED: List[Callable[..., Any]] = [slope, outcome, waits]
+SHARED: List[Callable[..., Any]] = [gradient, outcome, kind, syncs]

@@ -5,7 +5,7 @@ import math
 import torch
 import torchvision.ops
 from mmdet.models import losses as mmdet
-from upstream import Shown, shows, slope, waits
+from upstream import Shown, gradient, kind, shows, syncs
 
 import mmlosses.losses as mmlosses
 
@@ -14,16 +14,16 @@ import mmlosses.losses as mmlosses
     'SIoULoss',
     mmdet.SIoULoss,
     'distance cost of the wrong sign',
-    'the formula of the paper, written out; it grows with the distance',
+    'the formula of the paper, which grows with the distance',
     tests=['test_boxes.py::test_mmdet_siou_pushes_boxes_apart'])
 def siou_sign() -> Shown:
-    """The loss falls as boxes move apart, so that training pushes them."""
+    """The loss falls as boxes move apart, so training pushes them apart."""
     moves = [10., 20., 40.]
     target = torch.tensor([[0., 0., 10., 10.]] * 3)
     pred = target + torch.tensor([[s, s / 2, s, s / 2] for s in moves])
     stock = mmdet.SIoULoss(reduction='none')(pred, target)
     ours = mmlosses.SIoULoss(reduction='none')(pred, target)
-    # No overlap, the same shape; tan(angle) = 1 / 2, so its cost is 0.8.
+    # No overlap, equal shapes; tan(angle) = 1 / 2, so the angle cost is 0.8.
     right = [
         1 + 0.5 *
         (2 - math.exp(-1.2 * (s / (10 + s))**2) - math.exp(-1.2 *
@@ -33,17 +33,16 @@ def siou_sign() -> Shown:
     return stock, ours, right
 
 
-@shows(
-    'SIoULoss', mmdet.SIoULoss, 'gradient pushes boxes apart',
-    'a box to the right of its target must come left: the slope is positive')
+@shows('SIoULoss', mmdet.SIoULoss, 'gradient pushes boxes apart',
+       'a box to the right must move left: the gradient is positive')
 def siou_gradient() -> Shown:
     """Gradient descent moves a box away from its target."""
     target = torch.tensor([[0., 0., 10., 10.]])
     pred = target + torch.tensor([20., 10., 20., 10.])
 
     def moves(loss: torch.nn.Module) -> str:
-        gradient = slope(lambda box: loss(box, target), pred)
-        return 'together' if gradient[0, 0] + gradient[0, 2] > 0 else 'apart'
+        grad = gradient(lambda box: loss(box, target), pred)
+        return 'together' if grad[0, 0] + grad[0, 2] > 0 else 'apart'
 
     stock = moves(mmdet.SIoULoss())
     ours = moves(mmlosses.SIoULoss())
@@ -55,7 +54,7 @@ def siou_gradient() -> Shown:
     'CIoULoss',
     mmdet.CIoULoss,
     'NaN on a perfect box',
-    'a prediction that is the target costs nothing',
+    'a perfect prediction has the loss 0',
     tests=['test_boxes.py::test_mmdet_ciou_is_nan_on_a_perfect_box'])
 def ciou_nan() -> Shown:
     """The weight of the aspect ratio is 0 / 0 where the IoU is 1."""
@@ -67,17 +66,12 @@ def ciou_nan() -> Shown:
 
 
 @shows('CIoULoss', mmdet.CIoULoss, 'NaN gradient on a perfect box',
-       'nothing in the box is to be NaN after the next step')
+       'the next step must not make the weights NaN')
 def ciou_nan_gradient() -> Shown:
     """One perfect box makes every weight of the model NaN."""
     box = torch.tensor([[0., 0., 10., 10.]])
-
-    def gradient(loss: torch.nn.Module) -> str:
-        numbers = slope(lambda x: loss(x, box), box)
-        return 'NaN' if numbers.isnan().any() else 'finite'
-
-    stock = gradient(mmdet.CIoULoss())
-    ours = gradient(mmlosses.CIoULoss())
+    stock = kind(gradient(lambda x: mmdet.CIoULoss()(x, box), box))
+    ours = kind(gradient(lambda x: mmlosses.CIoULoss()(x, box), box))
     right = 'finite'
     return stock, ours, right
 
@@ -119,7 +113,7 @@ def eiou_paper() -> Shown:
     'the same boxes in float64, by the formula',
     tests=['test_boxes.py::test_mmdet_overflows_at_600_pixels'])
 def diou_float16() -> Shown:
-    """The area of a large box is infinite, so the IoU is 0, in silence."""
+    """The area of a large box overflows, so the IoU is silently 0."""
     target = torch.tensor([[0., 0., 600., 600.]])
     pred = torch.tensor([[20., 10., 620., 610.]]).half()
     stock = mmdet.DIoULoss()(pred, target)
@@ -137,7 +131,7 @@ def diou_float16() -> Shown:
     'both are squares, so this is the DIoU loss in float64',
     tests=['test_boxes.py::test_mmdet_overflows_at_600_pixels'])
 def ciou_float16() -> Shown:
-    """The area of a large box is infinite, so the IoU is 0, in silence."""
+    """The area of a large box overflows, so the IoU is silently 0."""
     target = torch.tensor([[0., 0., 600., 600.]])
     pred = torch.tensor([[20., 10., 620., 610.]]).half()
     stock = mmdet.CIoULoss()(pred, target)
@@ -151,7 +145,7 @@ def ciou_float16() -> Shown:
 @shows('SIoULoss', mmdet.SIoULoss, 'float16 overflows at 600 pixels',
        'the formula of the paper in float64')
 def siou_float16() -> Shown:
-    """The area of a large box is infinite, so the IoU is 0, in silence."""
+    """The area of a large box overflows, so the IoU is silently 0."""
     target = torch.tensor([[0., 0., 600., 600.]])
     pred = torch.tensor([[20., 10., 620., 610.]]).half()
     stock = mmdet.SIoULoss(neg_gamma=True)(pred, target)
@@ -167,7 +161,7 @@ def siou_float16() -> Shown:
 @shows('GIoULoss', mmdet.GIoULoss, '-inf for boxes in float16',
        'the same boxes in float64, by the formula')
 def giou_float16() -> Shown:
-    """Only the prediction is cast up, so the target's area is infinite."""
+    """Only the prediction is cast up, so the area of the target overflows."""
     target = torch.tensor([[0., 0., 600., 600.]]).half()
     pred = torch.tensor([[20., 10., 620., 610.]]).half()
     stock = mmdet.GIoULoss()(pred, target)
@@ -180,7 +174,7 @@ def giou_float16() -> Shown:
 @shows('IoULoss', mmdet.IoULoss, 'no overlap for boxes in float16',
        'the same boxes in float64, by the formula')
 def iou_float16() -> Shown:
-    """Only the prediction is cast up, so the target's area is infinite."""
+    """Only the prediction is cast up, so the area of the target overflows."""
     target = torch.tensor([[0., 0., 600., 600.]]).half()
     pred = torch.tensor([[20., 10., 620., 610.]]).half()
     stock = mmdet.IoULoss()(pred, target)
@@ -192,7 +186,7 @@ def iou_float16() -> Shown:
 @shows('IoULoss', mmdet.IoULoss, 'IoU rounded before the logarithm',
        'minus the logarithm of the IoU, 1 - 0.015625 / 100, in float64')
 def iou_rounded() -> Shown:
-    """In float16 the IoU is cast back first: near 1 it has steps of 0.0005."""
+    """The IoU is cast back to float16 first: near 1 it has steps of 0.0005."""
     target = torch.tensor([[0., 0., 100., 100.]])
     pred = torch.tensor([[0.015625, 0., 100., 100.]]).half()
     stock = mmdet.IoULoss()(pred, target)
@@ -201,29 +195,25 @@ def iou_rounded() -> Shown:
     return stock, ours, right
 
 
-@shows('GIoULoss', mmdet.GIoULoss, 'a weight makes the host wait',
-       'no number of the result depends on the question it asks')
-def boxes_wait() -> Shown:
-    """Every weighted call of a box loss stops to look for a weight above 0.
+@shows('GIoULoss', mmdet.GIoULoss, 'a weight synchronises with the host',
+       'the result does not depend on whether a weight is above 0')
+def boxes_sync() -> Shown:
+    """Every weighted call checks on the host if any weight is above 0.
 
-    So do mmdet's IoU, DIoU, CIoU, EIoU and SIoU losses.
+    The IoU, DIoU, CIoU, EIoU and SIoU losses of mmdet do the same.
     """
-
-    def called(loss: torch.nn.Module) -> str:
-        return waits(
-            lambda: loss(torch.rand(8, 4), torch.rand(8, 4), torch.rand(8)))
-
+    args = [torch.rand(8, 4), torch.rand(8, 4), torch.rand(8)]
     names = ['IoU', 'GIoU', 'DIoU', 'CIoU', 'EIoU', 'SIoU']
-    stock = [called(getattr(mmdet, f'{name}Loss')()) for name in names]
-    ours = [called(getattr(mmlosses, f'{name}Loss')()) for name in names]
-    right = 'does not wait'
+    stock = [syncs(getattr(mmdet, f'{name}Loss')(), *args) for name in names]
+    ours = [syncs(getattr(mmlosses, f'{name}Loss')(), *args) for name in names]
+    right = 'no sync'
     return stock, ours, right
 
 
 @shows('GIoULoss', mmdet.GIoULoss, "a scalar for reduction 'none'",
-       "'none' gives one loss for each box, which samplers index")
+       "'none' returns one loss per box, which samplers index")
 def boxes_none() -> Shown:
-    """Where no weight is above 0, the unreduced loss has no axis."""
+    """If no weight is above 0, the unreduced loss is a scalar."""
     boxes, weight = torch.tensor([[0., 0., 1., 1.]] * 3), torch.zeros(3)
     stock = mmdet.GIoULoss(reduction='none')(boxes, boxes, weight).shape
     ours = mmlosses.GIoULoss(reduction='none')(boxes, boxes, weight).shape
@@ -232,9 +222,9 @@ def boxes_none() -> Shown:
 
 
 @shows('GIoULoss', mmdet.GIoULoss, 'NaN where the weight is 0',
-       'the loss of the other box, which is 1 - 80 / 100, over 2 boxes')
+       'the loss of the other box, 1 - 80 / 100, over 2 boxes')
 def boxes_nan() -> Shown:
-    """A box of weight 0 that holds NaN or infinity spoils the batch."""
+    """A NaN or infinity in a box of weight 0 makes the loss NaN."""
     target = torch.tensor([[0., 0., 10., 10.]] * 2)
     pred = torch.tensor([[0., 0., 10., 8.], [0., 0., math.inf, 10.]])
     weight = torch.tensor([1., 0.])

@@ -1,24 +1,24 @@
-"""Classes."""
+"""Classification and masks."""
 from __future__ import annotations
 import math
 import subprocess
 import sys
-from typing import Any, Callable, Dict
+from typing import Any, Dict
 
 import torch
 import torch.nn.functional as F
 from mmdet.models import losses as mmdet
 from mmpretrain.models import losses as mmpretrain
 from torch import Tensor
-from upstream import Shown, formula_of, outcome, shows, slope, waits
+from upstream import Shown, formula_of, gradient, outcome, shows, syncs
 
 import mmlosses.losses as mmlosses
 
 
 @shows('FocalLoss', mmdet.FocalLoss, 'needs compiled ops of mmcv',
-       'the formula needs a sigmoid and a logarithm')
+       'the formula needs only a sigmoid and a logarithm')
 def focal_compiled() -> Shown:
-    """Without them no loss of mmdet can be imported, L1 included."""
+    """Without them, no loss of mmdet can be imported, not even L1."""
 
     def imported(module: str) -> str:
         code = ('import sys; sys.modules["mmcv._ext"] = None; '
@@ -33,12 +33,12 @@ def focal_compiled() -> Shown:
 
 
 @shows('FocalLoss', mmdet.FocalLoss, 'NaN gradient for gamma below 1',
-       'a prediction that is certain and right has nothing to learn')
+       'a confident and correct prediction has gradient 0')
 def focal_gamma() -> Shown:
-    """The power of 0 has an infinite slope, and is multiplied by 0."""
+    """The power has an infinite gradient at 0, multiplied by 0."""
     logit, label = torch.tensor([[200., -200.]]), torch.tensor([0])
-    stock = slope(lambda x: mmdet.FocalLoss(gamma=0.5)(x, label), logit)
-    ours = slope(lambda x: mmlosses.FocalLoss(gamma=0.5)(x, label), logit)
+    stock = gradient(lambda x: mmdet.FocalLoss(gamma=0.5)(x, label), logit)
+    ours = gradient(lambda x: mmlosses.FocalLoss(gamma=0.5)(x, label), logit)
     right = [[0.0, 0.0]]
     return stock, ours, right
 
@@ -46,7 +46,7 @@ def focal_gamma() -> Shown:
 @shows('FocalLoss', mmdet.FocalLoss, 'NaN where the weight is 0',
        'one row of logits 0: 0.25 * 0.5**2 * log(2) and 0.75 * ..., over 4')
 def focal_nan() -> Shown:
-    """A row of weight 0 that holds NaN spoils the batch."""
+    """A NaN in a row of weight 0 makes the loss of the batch NaN."""
     logits = torch.tensor([[0., 0.], [math.nan, 0.]])
     labels, weight = torch.tensor([0, 1]), torch.tensor([1., 0.])
     stock = mmdet.FocalLoss()(logits, labels, weight)
@@ -58,7 +58,7 @@ def focal_nan() -> Shown:
 @shows('FocalLoss', mmdet.FocalLoss, 'no softmax',
        'alpha * (1 - p)**2 * -log(p) with p = 1 / 3')
 def focal_softmax() -> Shown:
-    """``use_sigmoid=False`` is an argument, and an assertion."""
+    """It accepts ``use_sigmoid=False``, then an assertion fails."""
     logits, label = torch.zeros(1, 3), torch.tensor([0])
     stock = outcome(lambda: mmdet.FocalLoss(use_sigmoid=False)(logits, label))
     ours = mmlosses.FocalLoss(use_sigmoid=False)(logits, label)
@@ -67,10 +67,10 @@ def focal_softmax() -> Shown:
 
 
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
-       'soft labels divided by classes too',
+       'divides soft labels by the classes too',
        'the mean over 2 samples, as for hard labels and as in torch')
 def soft_labels() -> Shown:
-    """With ``avg_non_ignore`` it divides by the entries of the labels."""
+    """With ``avg_non_ignore`` it divides by the number of label entries."""
     logits, labels = torch.zeros(2, 4), torch.full((2, 4), 0.25)
     stock = mmdet.CrossEntropyLoss(avg_non_ignore=True)(logits, labels)
     ours = mmlosses.CrossEntropyLoss(avg_non_ignore=True)(logits, labels)
@@ -79,28 +79,24 @@ def soft_labels() -> Shown:
 
 
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
-       'avg_non_ignore makes the host wait',
-       'a division of tensors needs no number on the host')
-def cross_entropy_waits() -> Shown:
-    """It fetches the number of labels that count."""
-
-    def called(loss: torch.nn.Module) -> str:
-        return waits(
-            lambda: loss(torch.rand(8, 4), torch.zeros(8, dtype=torch.long)))
-
-    stock = called(mmdet.CrossEntropyLoss(avg_non_ignore=True))
-    ours = called(mmlosses.CrossEntropyLoss(avg_non_ignore=True))
-    right = 'does not wait'
+       'avg_non_ignore synchronises with the host',
+       'tensors can be divided without a value on the host')
+def cross_entropy_syncs() -> Shown:
+    """It reads the number of valid labels on the host."""
+    args = [torch.rand(8, 4), torch.zeros(8, dtype=torch.long)]
+    stock = syncs(mmdet.CrossEntropyLoss(avg_non_ignore=True), *args)
+    ours = syncs(mmlosses.CrossEntropyLoss(avg_non_ignore=True), *args)
+    right = 'no sync'
     return stock, ours, right
 
 
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
-       'NaN gradient of ignored rows', 'what is ignored has the gradient 0')
+       'NaN gradient of ignored rows', 'an ignored row has the gradient 0')
 def ignored_rows() -> Shown:
-    """A row that is ignored still poisons the model if its logits are NaN."""
+    """NaN logits of an ignored row still make the gradients NaN."""
     logits, label = torch.tensor([[math.nan, 0.]]), torch.tensor([-100])
-    stock = slope(lambda x: mmdet.CrossEntropyLoss()(x, label), logits)
-    ours = slope(lambda x: mmlosses.CrossEntropyLoss()(x, label), logits)
+    stock = gradient(lambda x: mmdet.CrossEntropyLoss()(x, label), logits)
+    ours = gradient(lambda x: mmlosses.CrossEntropyLoss()(x, label), logits)
     right = [[0.0, 0.0]]
     return stock, ours, right
 
@@ -108,7 +104,7 @@ def ignored_rows() -> Shown:
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
        'fails on labels of weight 0', '(log(2) + 0) / 2')
 def label_of_weight_zero() -> Shown:
-    """A label that does not count must name a class all the same."""
+    """Even a label of weight 0 must be a valid class."""
     logits, labels = torch.zeros(2, 2), torch.tensor([0, 255])
     weight = torch.tensor([1., 0.])
     stock = outcome(lambda: mmdet.CrossEntropyLoss()(logits, labels, weight))
@@ -118,10 +114,10 @@ def label_of_weight_zero() -> Shown:
 
 
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss,
-       'weighs columns of pixels by class',
-       'the class of the mask is 1, whose weight is 3: 3 * log(2)')
+       'class weights scale pixel columns',
+       'the mask has class 1 with the weight 3: 3 * log(2)')
 def mask_class_weight() -> Shown:
-    """With ``use_mask`` the weight of class n multiplies column n."""
+    """With ``use_mask`` the weight of class n scales pixel column n."""
     logits, masks = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2)
     labels = torch.tensor([1])
     options: Dict[str, Any] = dict(use_mask=True, class_weight=[1., 3.])
@@ -134,7 +130,7 @@ def mask_class_weight() -> Shown:
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss, 'refuses avg_factor',
        'two masks of four pixels, each log(2), divided by 4')
 def mask_avg_factor() -> Shown:
-    """With ``use_mask`` it takes no ``avg_factor`` and no reduction."""
+    """With ``use_mask`` it accepts neither ``avg_factor`` nor a reduction."""
     logits, masks = torch.zeros(2, 1, 2, 2), torch.ones(2, 2, 2)
     labels = torch.zeros(2, dtype=torch.long)
     stock = outcome(lambda: mmdet.CrossEntropyLoss(use_mask=True)
@@ -146,7 +142,7 @@ def mask_avg_factor() -> Shown:
 
 
 @shows('CrossEntropyLoss', mmdet.CrossEntropyLoss, 'one axis too many',
-       'a loss is a number without axes')
+       'a reduced loss is a scalar')
 def mask_shape() -> Shown:
     """With ``use_mask`` it returns the shape (1,)."""
     logits, masks = torch.zeros(2, 1, 2, 2), torch.ones(2, 2, 2)
@@ -158,10 +154,10 @@ def mask_shape() -> Shown:
     return stock, ours, right
 
 
-@shows('LabelSmoothLoss', mmpretrain.LabelSmoothLoss,
-       'NaN for a class ruled out', 'the other two classes share: log(2)')
+@shows('LabelSmoothLoss', mmpretrain.LabelSmoothLoss, 'NaN for a masked class',
+       'the other two classes share: log(2)')
 def mmpretrain_ruled_out() -> Shown:
-    """A logit of -inf is multiplied by a share of 0."""
+    """It multiplies a logit of -inf by a share of 0."""
     logits, label = torch.tensor([[0., 0., -math.inf]]), torch.tensor([0])
     stock = mmpretrain.LabelSmoothLoss(0.0)(logits, label)
     ours = mmlosses.LabelSmoothLoss(0.0)(logits, label)
@@ -172,17 +168,17 @@ def mmpretrain_ruled_out() -> Shown:
 @formula_of('tutorials')
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor,
                            smoothing: float) -> Tensor:
-    """Label smoothing of tutorials: the other classes share the rest."""
+    """Label smoothing in tutorials, shared by the other classes."""
     classes = logits.shape[1]
     share = torch.full_like(logits, smoothing / (classes - 1.0))
     share.scatter_(1, labels.unsqueeze(1), 1 - smoothing)
     return -(share * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
-@shows('LabelSmoothLoss', smoothed_cross_entropy, 'NaN for a class ruled out',
+@shows('LabelSmoothLoss', smoothed_cross_entropy, 'NaN for a masked class',
        'the other two classes share: log(2)')
 def ruled_out() -> Shown:
-    """A logit of -inf is multiplied by a share of 0."""
+    """It multiplies a logit of -inf by a share of 0."""
     logits, label = torch.tensor([[0., 0., -math.inf]]), torch.tensor([0])
     stock = smoothed_cross_entropy(logits, label, 0.0)
     ours = mmlosses.LabelSmoothLoss(0.0)(logits, label)
@@ -191,9 +187,9 @@ def ruled_out() -> Shown:
 
 
 @shows('LabelSmoothLoss', smoothed_cross_entropy, 'fails on ignored labels',
-       'as in torch, an ignored label adds nothing to the sum: log(3)')
+       'as in torch, an ignored label adds 0 to the sum: log(3)')
 def smooth_ignored() -> Shown:
-    """The label -100 is an index like any other."""
+    """It uses the label -100 as an index."""
     logits, labels = torch.zeros(2, 3), torch.tensor([0, -100])
     stock = outcome(lambda: smoothed_cross_entropy(logits, labels, 0.1))
     ours = mmlosses.LabelSmoothLoss(0.1, reduction='sum')(logits, labels)
@@ -204,7 +200,7 @@ def smooth_ignored() -> Shown:
 @shows('LabelSmoothLoss', smoothed_cross_entropy, 'fails for one class',
        'the only class has the probability 1: -log(1)')
 def smooth_one_class() -> Shown:
-    """It shares among the other classes, and there are none."""
+    """It divides by the number of other classes, 0."""
     logits, label = torch.zeros(1, 1), torch.tensor([0])
     stock = outcome(lambda: smoothed_cross_entropy(logits, label, 0.1))
     ours = mmlosses.LabelSmoothLoss(0.1)(logits, label)
@@ -217,7 +213,7 @@ def dbnet_balanced_bce(pred: Tensor,
                        target: Tensor,
                        negative_ratio: float = 3.0) -> Tensor:
     """The loss of MhLiao/DB, from its formula: all positives and the hardest
-    of the negatives."""
+    negatives."""
     positive, negative = target.byte(), (1 - target).byte()
     positives = int(positive.sum())
     negatives = min(int(negative.sum()), int(positives * negative_ratio))
@@ -230,9 +226,9 @@ def dbnet_balanced_bce(pred: Tensor,
 
 
 @shows('BalancedBCELoss', dbnet_balanced_bce, 'soft labels divided by 1e-6',
-       'every loss is log(2), so any mean of them is')
+       'every element is log(2), so is any mean')
 def soft_mask() -> Shown:
-    """A label of 0.5 is neither positive nor negative when cast to bytes."""
+    """Cast to bytes, a label of 0.5 is neither positive nor negative."""
     logits, target = torch.zeros(1, 1, 10, 20), torch.full((1, 1, 10, 20), 0.5)
     stock = dbnet_balanced_bce(logits.sigmoid(), target)
     ours = mmlosses.BalancedBCELoss()(logits, target)
@@ -242,44 +238,40 @@ def soft_mask() -> Shown:
 
 @shows('BalancedBCELoss', dbnet_balanced_bce,
        'confident errors have no gradient',
-       'one positive of logit -200: log(1 + exp(200)) has the slope -1')
+       'one positive of logit -200: log(1 + exp(200)) has the gradient -1')
 def saturated_mask() -> Shown:
-    """It takes probabilities, which a sigmoid has rounded to 0."""
+    """It takes probabilities, which the sigmoid rounded to 0."""
     logit, target = torch.tensor([[[[-200.]]]]), torch.ones(1, 1, 1, 1)
-    stock = slope(lambda x: dbnet_balanced_bce(x.sigmoid(), target), logit)
-    ours = slope(lambda x: mmlosses.BalancedBCELoss()(x, target), logit)
+    stock = gradient(lambda x: dbnet_balanced_bce(x.sigmoid(), target), logit)
+    ours = gradient(lambda x: mmlosses.BalancedBCELoss()(x, target), logit)
     right = -1.0
     return stock, ours, right
 
 
-@shows('BalancedBCELoss', dbnet_balanced_bce, 'counts on the host',
-       'a mask of the hardest needs no number on the host')
-def mining_waits() -> Shown:
-    """It waits for the device to learn how many to keep."""
-
-    def called(loss: Callable[..., Tensor]) -> str:
-        return waits(
-            lambda: loss(torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8)))
-
-    stock = called(dbnet_balanced_bce)
-    ours = called(mmlosses.BalancedBCELoss())
-    right = 'does not wait'
+@shows('BalancedBCELoss', dbnet_balanced_bce, 'synchronises with the host',
+       'the hardest negatives can be masked without a value on the host')
+def mining_syncs() -> Shown:
+    """It reads on the host how many negatives to keep."""
+    args = [torch.rand(2, 1, 8, 8), torch.ones(2, 1, 8, 8)]
+    stock = syncs(dbnet_balanced_bce, *args)
+    ours = syncs(mmlosses.BalancedBCELoss(), *args)
+    right = 'no sync'
     return stock, ours, right
 
 
 @shows(
     'DiceLoss',
     mmdet.DiceLoss,
-    'false positives cost nothing',
+    'false positives have no gradient',
     'd/dp of 1 - 0.002 / (16 * p**2 + 0.002) at p = 0.1, for one of 16 pixels',
     tests=['test_mask.py::test_empty_masks_in_mmdet'])
 def dice_empty() -> Shown:
-    """For an empty mask the loss is 1 and its gradient 0."""
+    """For an empty mask the loss is 1 and the gradient 0."""
     pred, mask = torch.full((1, 16), 0.1), torch.zeros(1, 16)
-    stock = slope(lambda x: mmdet.DiceLoss(activate=False)(x, mask), pred)[0,
-                                                                           0]
-    ours = slope(lambda x: mmlosses.DiceLoss(activate=False)(x, mask), pred)[0,
-                                                                             0]
+    stock = gradient(lambda x: mmdet.DiceLoss(activate=False)(x, mask),
+                     pred)[0, 0]
+    ours = gradient(lambda x: mmlosses.DiceLoss(activate=False)(x, mask),
+                    pred)[0, 0]
     right = 0.002 * 2 * 0.1 / (16 * 0.1**2 + 0.002)**2
     return stock, ours, right
 
@@ -287,11 +279,11 @@ def dice_empty() -> Shown:
 @shows(
     'DiceLoss',
     mmdet.DiceLoss,
-    'empty and right costs 1',
-    'nothing is there, and nothing is predicted',
+    'an empty mask has the loss 1',
+    'the prediction is empty too',
     tests=['test_mask.py::test_empty_masks_in_mmdet'])
 def dice_perfect() -> Shown:
-    """A picture without an object has the highest loss there is."""
+    """A perfect prediction of an empty mask has the maximum loss."""
     pred, mask = torch.zeros(1, 16), torch.zeros(1, 16)
     stock = mmdet.DiceLoss(activate=False)(pred, mask)
     ours = mmlosses.DiceLoss(activate=False)(pred, mask)
@@ -299,10 +291,10 @@ def dice_perfect() -> Shown:
     return stock, ours, right
 
 
-@shows('DiceLoss', mmdet.DiceLoss, 'refuses probabilities by that name',
-       'a perfect prediction costs nothing')
+@shows('DiceLoss', mmdet.DiceLoss, 'refuses use_sigmoid=False',
+       'a perfect prediction has the loss 0')
 def dice_probabilities() -> Shown:
-    """``use_sigmoid=False`` is an argument, and not implemented."""
+    """It accepts ``use_sigmoid=False``, which is not implemented."""
     mask = torch.ones(1, 16)
     stock = outcome(lambda: mmdet.DiceLoss(use_sigmoid=False)(mask, mask))
     ours = mmlosses.DiceLoss(use_sigmoid=False)(mask, mask)
@@ -321,9 +313,9 @@ def dbnet_dice(pred: Tensor, mask: Tensor) -> Tensor:
 
 
 @shows('DiceLoss', dbnet_dice, 'fails on large masks in float16',
-       'a perfect prediction costs nothing')
+       'a perfect prediction has the loss 0')
 def dice_float16() -> Shown:
-    """The sums overflow; the NaN then fails an assertion."""
+    """The sums overflow, and an assertion fails on the NaN."""
     mask = torch.ones(1, 1, 640, 640).half()
     stock = outcome(lambda: dbnet_dice(mask, mask))
     ours = mmlosses.DiceLoss(activate=False, naive_dice=True)(mask, mask)
@@ -332,9 +324,9 @@ def dice_float16() -> Shown:
 
 
 @shows('DiceLoss', dbnet_dice, 'drops channels after the first',
-       'the second channel is all wrong, which is half of all pixels')
+       'the second channel, half of all pixels, is wrong')
 def dice_channels() -> Shown:
-    """Only the first channel is compared."""
+    """It compares only the first channel."""
     mask = torch.ones(1, 2, 4, 4)
     pred = torch.cat([torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)], dim=1)
     stock = dbnet_dice(pred, mask)

@@ -1,4 +1,4 @@
-"""Heatmaps and the tags of their peaks."""
+"""Heatmaps and corner embeddings."""
 from __future__ import annotations
 import math
 from typing import Tuple
@@ -8,7 +8,7 @@ from mmdet.models import losses as mmdet
 from mmpose.models import losses as mmpose
 from mmpose.models.losses.heatmap_loss import FocalHeatmapLoss
 from torch import Tensor
-from upstream import Shown, formula_of, outcome, shows, slope
+from upstream import Shown, formula_of, gradient, outcome, shows
 
 import mmlosses.losses as mmlosses
 
@@ -17,14 +17,14 @@ import mmlosses.losses as mmlosses
     'GaussianFocalLoss',
     mmdet.GaussianFocalLoss,
     'confident errors have no gradient',
-    'where p is 1, -log(1 - p) is the logit itself, whose slope is 1',
+    'for p near 1, -log(1 - p) is the logit, with gradient 1',
     tests=['test_heatmap.py::test_heatmap_gradient_lives_at_any_logit'])
 def heatmap_gradient() -> Shown:
-    """The sigmoid has rounded to 1: a false peak is never taken back."""
+    """The sigmoid rounds to 1: a false peak is never corrected."""
     logit, target = torch.tensor([20.]), torch.tensor([0.])
-    stock = slope(lambda x: mmdet.GaussianFocalLoss()(x.sigmoid(), target),
-                  logit)
-    ours = slope(
+    stock = gradient(lambda x: mmdet.GaussianFocalLoss()(x.sigmoid(), target),
+                     logit)
+    ours = gradient(
         lambda x: mmlosses.GaussianFocalLoss(use_sigmoid=True)(x, target),
         logit)
     right = 1.0
@@ -38,7 +38,7 @@ def heatmap_gradient() -> Shown:
     'the stock loss in float32, -log(1e-12)',
     tests=['test_heatmap.py::test_heatmap_of_exactly_0_and_1'])
 def heatmap_float16() -> Shown:
-    """Its 1e-12 is 0 in float16, as a sigmoid under autocast gives it."""
+    """Its eps of 1e-12 is 0 in float16, which autocast may return."""
     pred, target = torch.tensor([1.]).half(), torch.tensor([0.]).half()
     stock = mmdet.GaussianFocalLoss()(pred, target)
     ours = mmlosses.GaussianFocalLoss()(pred, target)
@@ -47,9 +47,9 @@ def heatmap_float16() -> Shown:
 
 
 @shows('GaussianFocalLoss', mmdet.GaussianFocalLoss,
-       'pos_inds drops the weight', 'the weight 0 takes all out')
+       'pos_inds drops the weight', 'all weights are 0')
 def heatmap_weight() -> Shown:
-    """With ``pos_inds`` the weight is accepted and not used."""
+    """With ``pos_inds`` the weight is accepted but not used."""
     pred, target = torch.full((2, 3), 0.4), torch.full((2, 3), 0.5)
     options = dict(
         pos_inds=torch.tensor([1]),
@@ -63,10 +63,10 @@ def heatmap_weight() -> Shown:
 
 
 @shows('GaussianFocalLoss', mmdet.GaussianFocalLoss,
-       'gamma=0 makes peaks negatives too',
-       'a peak has the first case of the equation only')
+       'gamma=0 counts peaks as negatives',
+       'a peak has only the first case of the equation')
 def heatmap_gamma() -> Shown:
-    """(1 - 1) ** 0 is 1, so a peak costs what a negative costs as well."""
+    """(1 - 1) ** 0 is 1, so a peak also gets the loss of a negative."""
     pred, target = torch.tensor([0.9]), torch.tensor([1.])
     stock = mmdet.GaussianFocalLoss(gamma=0.0)(pred, target)
     ours = mmlosses.GaussianFocalLoss(gamma=0.0)(pred, target)
@@ -77,7 +77,7 @@ def heatmap_gamma() -> Shown:
 @shows('GaussianFocalLoss', FocalHeatmapLoss, 'NaN for a perfect peak',
        '(1 - 1) ** 2 * log(1)')
 def heatmap_nan() -> Shown:
-    """The logarithm of the other case is -inf, and is multiplied by 0."""
+    """The logarithm of the other case is -inf, multiplied by 0."""
     pred, target = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
     stock = FocalHeatmapLoss()(pred, target)
     ours = mmlosses.GaussianFocalLoss()(pred, target)
@@ -89,7 +89,7 @@ def heatmap_nan() -> Shown:
     'MSELoss', mmpose.KeypointMSELoss, 'use_target_weight changes nothing',
     'False ignores the weights: (1 + 1) / 2; True applies them: (1 + 0) / 2')
 def dead_target_weight() -> Shown:
-    """The argument is stored and never read."""
+    """The argument is stored but never read."""
     pred, target = torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
     weight = torch.tensor([[1., 0.]])
     stock = [
@@ -105,10 +105,10 @@ def dead_target_weight() -> Shown:
 
 
 @shows('AssociativeEmbeddingLoss', mmdet.AssociativeEmbeddingLoss,
-       'each channel of a tag an object',
-       'one object has nobody to be pushed away from')
+       'takes channels of a tag for objects',
+       'with one object, there is no pair to push apart')
 def tags_of_two_channels() -> Shown:
-    """A tag of two channels is taken for two objects, pushed apart."""
+    """It takes a tag of two channels for two objects and pushes them apart."""
     tags = torch.full((1, 2, 4, 4), 0.3)
     match = [[[[0, 0], [3, 3]]]]
     stock = mmdet.AssociativeEmbeddingLoss()(tags, tags, match)[1]
@@ -118,10 +118,10 @@ def tags_of_two_channels() -> Shown:
 
 
 @shows('AssociativeEmbeddingLoss', mmpose.AssociativeEmbeddingLoss,
-       'a constant push by themselves',
-       'the three tags are 100 apart, so far that nothing is left to push')
+       'a constant push from themselves',
+       'the three tags are 100 apart, beyond the margin')
 def tags_pushed_from_themselves() -> Shown:
-    """Each object is pushed from itself: 1 / (N - 1) that no tag changes."""
+    """Each object is pushed from itself: a constant 1 / (N - 1)."""
     tags = torch.tensor([0., 100., 200.]).view(1, 1, 1, 3)
     indices = torch.tensor([[[[0, 1]], [[1, 1]], [[2, 1]]]])
     match = [[[[0, n], [0, n]] for n in range(3)]]
@@ -135,14 +135,14 @@ def tags_pushed_from_themselves() -> Shown:
 
 @shows('AssociativeEmbeddingLoss', mmpose.AssociativeEmbeddingLoss,
        'no gradient without people',
-       'all tags get the gradient 0, so that DistributedDataParallel goes on')
+       'all tags get the gradient 0, as DistributedDataParallel needs')
 def tags_of_nobody() -> Shown:
-    """In a picture of nobody the loss hangs on no tag, and backward fails."""
+    """Without people the loss is detached from the graph; backward fails."""
     tags = torch.zeros(1, 1, 2, 2)
     nobody = torch.zeros(1, 0, 1, 2, dtype=torch.long)
-    stock = outcome(lambda: slope(
+    stock = outcome(lambda: gradient(
         lambda x: mmpose.AssociativeEmbeddingLoss()(x, nobody)[0], tags))
-    ours = slope(
+    ours = gradient(
         lambda x: mmlosses.AssociativeEmbeddingLoss()(x, tags, [[]])[0], tags)
     right = torch.zeros(1, 1, 2, 2)
     return stock, ours, right
@@ -153,8 +153,8 @@ def cornernet_pull_push(tag0: Tensor, tag1: Tensor,
                         mask: Tensor) -> Tuple[Tensor, Tensor]:
     """Pull and push of princeton-vl/CornerNet, from its formula.
 
-    The push sums over all pairs, those of an object with itself included, and
-    subtracts 1 / N from each. Twice 1 in the mask makes a pair.
+    The push sums over all pairs, also of an object with itself, and subtracts
+    1 / N from each. A pair has the sum 2 of two masks.
     """
     number = mask.sum(dim=1, keepdim=True).float()
     tag0, tag1 = tag0.squeeze(), tag1.squeeze()
@@ -171,7 +171,7 @@ def cornernet_pull_push(tag0: Tensor, tag1: Tensor,
        'no push for a bool mask',
        'two images, each with the pair (0, 0.4) both ways: 1 - 0.4')
 def push_bool() -> Shown:
-    """The sum of two bools is their "or", which never equals 2."""
+    """The sum of two bools is a bool, which never equals 2."""
     tags = torch.tensor([[[0.], [0.4]], [[0.], [0.4]]])
     mask = torch.tensor([[True, True], [True, True]])
     stock = cornernet_pull_push(tags, tags, mask)[1]
@@ -183,9 +183,9 @@ def push_bool() -> Shown:
 
 @shows('AssociativeEmbeddingLoss', cornernet_pull_push,
        'push of 1 for one object',
-       'one object has nobody to be pushed away from')
+       'with one object, there is no pair to push apart')
 def push_alone() -> Shown:
-    """What is subtracted for an object alone is divided by 1e-4."""
+    """For one object, the self-push to subtract is divided by 1e-4."""
     tags = torch.tensor([[[0.3], [0.]], [[0.7], [0.]]])
     mask = torch.tensor([[1, 0], [1, 0]], dtype=torch.uint8)
     stock = cornernet_pull_push(tags, tags, mask)[1]
@@ -198,7 +198,7 @@ def push_alone() -> Shown:
 @shows('AssociativeEmbeddingLoss', cornernet_pull_push,
        'fails for a batch of one', 'the pair (0, 0.4) both ways: 1 - 0.4')
 def push_batch_of_one() -> Shown:
-    """A squeeze drops the axis of the batch."""
+    """A squeeze drops the batch axis."""
     tags = torch.tensor([[[0.], [0.4]]])
     mask = torch.tensor([[1, 1]], dtype=torch.uint8)
     stock = outcome(lambda: cornernet_pull_push(tags, tags, mask)[1])
@@ -217,12 +217,12 @@ def cornernet_peak_loss(logit: Tensor) -> Tensor:
 
 @shows('GaussianFocalLoss', cornernet_peak_loss,
        'missed peaks have no gradient',
-       'where p is small, -log(p) is minus the logit, whose slope is -1')
+       'for small p, -log(p) is minus the logit, with gradient -1')
 def peak_gradient() -> Shown:
     """Below a logit of -9.2 the clamp cuts the gradient of a peak."""
     logit, target = torch.tensor([-15.]), torch.tensor([1.])
-    stock = slope(cornernet_peak_loss, logit)
-    ours = slope(
+    stock = gradient(cornernet_peak_loss, logit)
+    ours = gradient(
         lambda x: mmlosses.GaussianFocalLoss(use_sigmoid=True)(x, target),
         logit)
     right = -1.0
@@ -230,10 +230,10 @@ def peak_gradient() -> Shown:
 
 
 @shows('GaussianFocalLoss', cornernet_peak_loss,
-       'a missed peak costs at most 9.2',
-       'where p is small, -log(p) is minus the logit')
+       'the loss of a peak is at most 9.2',
+       'for small p, -log(p) is minus the logit')
 def peak_value() -> Shown:
-    """The clamp makes all peaks alike that are missed by far."""
+    """The clamp gives all badly missed peaks the same loss."""
     logit, target = torch.tensor([-15.]), torch.tensor([1.])
     stock = cornernet_peak_loss(logit)
     ours = mmlosses.GaussianFocalLoss(use_sigmoid=True)(logit, target)

@@ -1,4 +1,4 @@
-"""Features and their classes."""
+"""Metric learning."""
 from __future__ import annotations
 import math
 
@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from mmpretrain.models.heads import ArcFaceClsHead
 from pytorch_metric_learning import losses as pml
 from torch import Tensor, nn
-from upstream import Shown, formula_of, outcome, shows, slope
+from upstream import Shown, formula_of, gradient, outcome, shows
 
 import mmlosses.losses as mmlosses
 
 
 def with_vectors(loss: nn.Module, vectors: Tensor) -> nn.Module:
-    """A loss of ours with these class vectors."""
+    """Set the class vectors of one of our losses."""
     loss.weight.data = vectors
     return loss
 
@@ -21,7 +21,7 @@ def with_vectors(loss: nn.Module, vectors: Tensor) -> nn.Module:
 @shows('ArcFaceLoss', ArcFaceClsHead, 'NaN for perfect features',
        'the logit of a label is 4 * cos(0 + 0.5), in float64')
 def arcface_nan() -> Shown:
-    """Rounding takes some cosines past 1, where the arccosine is NaN."""
+    """Rounding makes some cosines exceed 1, where the arccosine is NaN."""
     vectors, labels = torch.arange(3200.).sin().view(100,
                                                      32), torch.arange(100)
     head = ArcFaceClsHead(num_classes=100, in_channels=32, scale=4.0)
@@ -35,11 +35,10 @@ def arcface_nan() -> Shown:
     return stock, ours, right
 
 
-@shows(
-    'ArcFaceLoss', pml.ArcFaceLoss, 'margin in degrees, in silence',
-    '45 degrees from both vectors, plus 0.5 radians from that of the label')
+@shows('ArcFaceLoss', pml.ArcFaceLoss, 'expects the margin in degrees',
+       '45 degrees from both vectors, plus 0.5 radians for the label')
 def arcface_degrees() -> Shown:
-    """With the 0.5 of the paper there is next to no margin."""
+    """With the 0.5 of the paper, there is almost no margin."""
     features, label = torch.tensor([[1., 1.]]), torch.tensor([0])
     loss = pml.ArcFaceLoss(2, 2, margin=0.5, scale=8)
     loss.W.data = torch.eye(2)
@@ -56,20 +55,19 @@ def arcface_degrees() -> Shown:
 def straight_through_logit(cosine: Tensor, margin: float = 0.5) -> Tensor:
     """The target's logit in insightface's arcface_torch, from its formula.
 
-    The angle is moved in place, without a graph.
+    The margin is added in place, without a graph.
     """
     moved = torch.cos(torch.acos(cosine.detach()) + margin)
     return 32 * (cosine + (moved - cosine).detach())
 
 
-@shows(
-    'ArcFaceLoss', straight_through_logit, "gradient is not the loss's",
-    '32 * sin(theta + 0.5) / sin(theta), the slope of 32 * cos(theta + 0.5)')
+@shows('ArcFaceLoss', straight_through_logit, "gradient of a different loss",
+       '32 * sin(theta + 0.5) / sin(theta), by the chain rule')
 def arcface_gradient() -> Shown:
-    """The margin is in the loss and not in its gradient."""
+    """The margin changes the loss but not its gradient."""
     cosine = torch.tensor([math.cos(0.3)], dtype=torch.float64)
-    stock = slope(straight_through_logit, cosine)
-    ours = slope(lambda x: 32 * mmlosses.angular_margin(x, 0.5), cosine)
+    stock = gradient(straight_through_logit, cosine)
+    ours = gradient(lambda x: 32 * mmlosses.angular_margin(x, 0.5), cosine)
     right = 32 * math.sin(0.3 + 0.5) / math.sin(0.3)
     return stock, ours, right
 
@@ -81,10 +79,10 @@ def unbounded_margin(cosine: Tensor, margin: float = 0.5) -> Tensor:
     return cosine * math.cos(margin) - sine * math.sin(margin)
 
 
-@shows('ArcFaceLoss', unbounded_margin, 'a reward at large angles',
+@shows('ArcFaceLoss', unbounded_margin, 'rises again at large angles',
        'insightface: below -cos(0.5), the cosine minus 0.5 * sin(0.5)')
 def arcface_boundary() -> Shown:
-    """Beyond pi - margin the cosine rises again, above that of the angle."""
+    """Beyond pi - margin the cosine with the margin exceeds that without."""
     cosine = torch.tensor([-1.0])
     stock = unbounded_margin(cosine)
     ours = mmlosses.angular_margin(cosine, 0.5)
@@ -100,21 +98,22 @@ def normface(features: Tensor, vectors: Tensor, labels: Tensor) -> Tensor:
 
 
 @shows('NormFaceLoss', normface, 'gradient of 1e13 for zeros',
-       'the slope of logits 16 * x, where both classes have 0.5')
+       'the gradient of logits 16 * x, where both classes have 0.5')
 def normface_zero() -> Shown:
-    """A dead ReLU emits zeros, whose gradient drowns all others."""
+    """The gradient of zeros, as after a dead ReLU, dwarfs all others."""
     features, labels = torch.zeros(1, 2), torch.tensor([0])
-    stock = slope(lambda x: normface(x, torch.eye(2), labels), features).norm()
+    stock = gradient(lambda x: normface(x, torch.eye(2), labels),
+                     features).norm()
     loss = with_vectors(mmlosses.NormFaceLoss(2, 2), torch.eye(2))
-    ours = slope(lambda x: loss(x, labels), features).norm()
+    ours = gradient(lambda x: loss(x, labels), features).norm()
     right = 16 * math.hypot(0.5 - 1, 0.5)
     return stock, ours, right
 
 
 @shows('NormFaceLoss', normface, 'NaN for zeros in float16',
-       'no cosine to either of two classes: log(2)')
+       'the cosine to both classes is 0: log(2)')
 def normface_float16() -> Shown:
-    """The smallest length allowed, 1e-12, is 0 in float16."""
+    """The minimum length of 1e-12 is 0 in float16."""
     features, labels = torch.zeros(1, 2).half(), torch.tensor([0])
     stock = normface(features, torch.eye(2).half(), labels)
     loss = with_vectors(mmlosses.NormFaceLoss(2, 2), torch.eye(2))
@@ -126,15 +125,16 @@ def normface_float16() -> Shown:
 @formula_of('tutorials')
 def renormed_softmax(features: Tensor, vectors: Tensor,
                      labels: Tensor) -> Tensor:
-    """Modified softmax of tutorials, which shrinks and blows up again."""
+    """Modified softmax in tutorials: vectors are clipped, then scaled up."""
     vectors = vectors.renorm(2, 0, 1e-5).mul(1e5)
     return F.cross_entropy(F.linear(features, vectors), labels)
 
 
-@shows('ModifiedSoftmaxLoss', renormed_softmax, 'short vectors stay short',
+@shows('ModifiedSoftmaxLoss', renormed_softmax,
+       'does not normalise short vectors',
        'both unit vectors: log(1 + exp(0 - 3))')
 def short_vector() -> Shown:
-    """A class vector below 1e-5 is not normalised."""
+    """A class vector shorter than 1e-5 stays as it is."""
     features, labels = torch.tensor([[3., 0.]]), torch.tensor([0])
     vectors = torch.tensor([[3e-6, 0.], [0., 1.]])
     stock = renormed_softmax(features, vectors, labels)
@@ -146,15 +146,16 @@ def short_vector() -> Shown:
 
 @formula_of('tutorials')
 def unsquared_center_loss(features: Tensor, centers: Tensor) -> Tensor:
-    """Center loss of tutorials: the distance of the whole batch at once."""
+    """Center loss in tutorials: one distance of the whole batch."""
     return features.dist(centers) / (2 * len(features))
 
 
 @shows(
-    'CenterLoss', unsquared_center_loss, 'the pull does not grow',
+    'CenterLoss', unsquared_center_loss,
+    'gradient independent of the distance',
     'equation 2 of the paper: the gradient is the distance, over the batch')
 def center_pull() -> Shown:
-    """Samples 1 and 100 away are pulled alike."""
+    """Samples at distance 1 and 100 have the same gradient."""
     stock, ours, right = [], [], []
     for distance in (1.0, 100.0):
         features = torch.tensor([[distance, 0.]])
@@ -162,24 +163,24 @@ def center_pull() -> Shown:
         loss.centers.zero_()
         label = torch.tensor([0])
         stock.append(
-            slope(lambda x: unsquared_center_loss(x, torch.zeros(1, 2)),
-                  features).norm())
-        ours.append(slope(lambda x: loss.eval()(x, label), features).norm())
+            gradient(lambda x: unsquared_center_loss(x, torch.zeros(1, 2)),
+                     features).norm())
+        ours.append(gradient(lambda x: loss.eval()(x, label), features).norm())
         right.append(distance)
     return stock, ours, right
 
 
 @formula_of('pytorch-center-loss')
 def expanded_center_loss(features: Tensor, centers: Tensor) -> Tensor:
-    """|x|**2 + |c|**2 - 2xc, as KaiyangZhou/pytorch-center-loss has it."""
+    """|x|**2 + |c|**2 - 2xc, as in KaiyangZhou/pytorch-center-loss."""
     squares = (features**2).sum(dim=1) + (centers**2).sum(dim=1)
     return (squares - 2 * (features * centers).sum(dim=1)).mean()
 
 
-@shows('CenterLoss', expanded_center_loss, 'cancels far from the origin',
-       '0.0625 squared, and halved in the paper')
+@shows('CenterLoss', expanded_center_loss, 'cancellation far from the origin',
+       '0.0625 squared, over 2')
 def center_cancels() -> Shown:
-    """The square of a small distance is lost between large numbers."""
+    """A small distance is the difference of large squares."""
     features, center = torch.tensor([[3000.0625,
                                       0.]]), torch.tensor([[3000., 0.]])
     stock = 0.5 * expanded_center_loss(features, center)
@@ -200,10 +201,10 @@ def torchsight_ccs(embeddings: Tensor, vectors: Tensor, iou: Tensor) -> Tensor:
     return ((1 - iou * cosine) / 2).mean()
 
 
-@shows('CCSLoss', torchsight_ccs, 'a perfect embedding costs 0.25',
-       'the cosine is 1, so nothing is left to learn')
+@shows('CCSLoss', torchsight_ccs, 'a perfect embedding has the loss 0.25',
+       'the cosine is 1, so the loss is 0')
 def ccs_constant() -> Shown:
-    """The IoU is multiplied before the shift, so the minimum depends on it."""
+    """It multiplies by the IoU before the shift, which moves the minimum."""
     embeddings, iou = torch.tensor([[3., 0.]]), torch.tensor([0.5])
     stock = torchsight_ccs(embeddings, torch.tensor([[1., 0.]]), iou)
     ours = mmlosses.CCSLoss(soft=True)(embeddings, torch.eye(2),
@@ -213,9 +214,9 @@ def ccs_constant() -> Shown:
 
 
 @shows('CCSLoss', torchsight_ccs, 'NaN for an embedding of zeros',
-       'zeros have the cosine 0 to all: (1 - 0) / 2')
+       'the cosine of zeros is 0: (1 - 0) / 2')
 def ccs_zeros() -> Shown:
-    """It divides by the length."""
+    """It divides by the length, 0."""
     embeddings, iou = torch.zeros(1, 2), torch.tensor([1.])
     stock = torchsight_ccs(embeddings, torch.tensor([[1., 0.]]), iou)
     ours = mmlosses.CCSLoss(soft=True)(embeddings, torch.eye(2),
@@ -225,14 +226,14 @@ def ccs_zeros() -> Shown:
 
 
 @shows('CCSLoss', torchsight_ccs, 'no gradient without objects',
-       'an empty gradient, so that DistributedDataParallel goes on')
+       'an empty gradient, as DistributedDataParallel needs')
 def ccs_empty() -> Shown:
-    """A batch without objects cannot be back-propagated."""
+    """Without objects, the loss is detached and backward fails."""
     empty, iou = torch.zeros(0, 2), torch.zeros(0)
     labels = torch.zeros(0, dtype=torch.long)
-    stock = outcome(lambda: slope(
+    stock = outcome(lambda: gradient(
         lambda x: torchsight_ccs(x, torch.zeros(0, 2), iou), empty).shape)
-    ours = slope(
+    ours = gradient(
         lambda x: mmlosses.CCSLoss(soft=True)(x, torch.eye(2), labels, iou),
         empty).shape
     right = (0, 2)

@@ -1,4 +1,4 @@
-"""Coordinates and other numbers."""
+"""Regression and angles."""
 from __future__ import annotations
 import math
 from typing import Any, Dict
@@ -8,17 +8,17 @@ from mmdet.models import losses as mmdet
 from mmengine.registry import MODELS
 from mmpose.models import losses as mmpose
 from torch import Tensor
-from upstream import Shown, formula_of, outcome, shows, slope, waits
+from upstream import Shown, formula_of, gradient, outcome, shows, syncs
 
 import mmlosses.losses as mmlosses
 
 
 @shows('SmoothL1Loss', mmpose.SmoothL1Loss, 'weights the inputs, not the loss',
-       'half of the weight is half of the loss')
+       'half the weight is half the loss')
 def weighted_inputs() -> Shown:
-    """The weight multiplies both sides, and so moves where the square ends.
+    """The weight scales prediction and target, which changes the threshold.
 
-    WingLoss and SoftWingLoss do it too.
+    WingLoss and SoftWingLoss do the same.
     """
     pred, target = torch.tensor([[[4., 4.]]]), torch.zeros(1, 1, 2)
     half, one = torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 2)
@@ -35,7 +35,7 @@ def weighted_inputs() -> Shown:
 
 @shows('MSELoss', mmpose.MSELoss, 'squares the weight', '0.5 * (2 - 0) ** 2')
 def squared_weight() -> Shown:
-    """The weight multiplies both sides, so the loss gets its square."""
+    """The weight scales prediction and target, so the loss gets its square."""
     pred, target = torch.full((1, 1, 2), 2.0), torch.zeros(1, 1, 2)
     weight = torch.full((1, 1, 2), 0.5)
     stock = mmpose.MSELoss(use_target_weight=True)(pred, target, weight)
@@ -46,9 +46,9 @@ def squared_weight() -> Shown:
 
 @shows('SmoothL1Loss', mmpose.SoftWeightSmoothL1Loss,
        'shape of the weight doubles it',
-       'both weights say: the first keypoint counts, the second does not')
+       'both weights mean: only the first keypoint is valid')
 def counted_weights() -> Shown:
-    """With ``supervise_empty=False`` it counts the weights as given."""
+    """With ``supervise_empty=False`` it counts weights before broadcasting."""
     pred, target = torch.full((1, 2, 2), 2.0), torch.zeros(1, 2, 2)
     narrow = torch.tensor([[[1.], [0.]]])
     weights = [narrow, narrow.repeat(1, 1, 2)]
@@ -66,43 +66,38 @@ def counted_weights() -> Shown:
     return stock, ours, right
 
 
-@shows('L1Loss', mmdet.L1Loss, 'a weight makes the host wait',
-       'no number of the result depends on the question it asks')
-def regression_waits() -> Shown:
-    """Every weighted call stops to look for a weight above 0."""
-
-    def called(loss: torch.nn.Module) -> str:
-        return waits(
-            lambda: loss(torch.rand(8, 4), torch.rand(8, 4), torch.rand(8, 4)))
-
-    stock = [called(mmdet.L1Loss()), called(mmdet.SmoothL1Loss())]
-    ours = [called(mmlosses.L1Loss()), called(mmlosses.SmoothL1Loss())]
-    right = 'does not wait'
+@shows('L1Loss', mmdet.L1Loss, 'a weight synchronises with the host',
+       'the result does not depend on whether a weight is above 0')
+def regression_syncs() -> Shown:
+    """Every weighted call checks on the host if any weight is above 0."""
+    args = [torch.rand(8, 4)] * 3
+    stock = [syncs(mmdet.L1Loss(), *args), syncs(mmdet.SmoothL1Loss(), *args)]
+    ours = [
+        syncs(mmlosses.L1Loss(), *args),
+        syncs(mmlosses.SmoothL1Loss(), *args)
+    ]
+    right = 'no sync'
     return stock, ours, right
 
 
 @shows('SmoothL1Loss', mmpose.SoftWeightSmoothL1Loss,
-       'its mask makes the host wait',
-       'no number of the result depends on the shape it asks for')
-def mask_waits() -> Shown:
-    """It indexes with a mask, whose size the host must know."""
-
-    def called(loss: torch.nn.Module) -> str:
-        return waits(lambda: loss(
-            torch.rand(8, 17, 2), torch.rand(8, 17, 2), torch.rand(8, 17, 1)))
-
+       'its mask synchronises with the host',
+       'the result does not need the shape of the selection')
+def mask_syncs() -> Shown:
+    """It indexes with a mask; the host must know the size of the result."""
+    args = [torch.rand(8, 17, 2), torch.rand(8, 17, 2), torch.rand(8, 17, 1)]
     options: Dict[str, Any] = dict(
         use_target_weight=True, supervise_empty=False)
-    stock = called(mmpose.SoftWeightSmoothL1Loss(**options))
-    ours = called(mmlosses.SmoothL1Loss(**options))
-    right = 'does not wait'
+    stock = syncs(mmpose.SoftWeightSmoothL1Loss(**options), *args)
+    ours = syncs(mmlosses.SmoothL1Loss(**options), *args)
+    right = 'no sync'
     return stock, ours, right
 
 
 @shows('L1Loss', mmdet.L1Loss, "a scalar for reduction 'none'",
-       "'none' gives one loss for each number")
+       "'none' returns one loss per element")
 def regression_none() -> Shown:
-    """Where no weight is above 0, the unreduced loss has no axis."""
+    """If no weight is above 0, the unreduced loss is a scalar."""
     pred, weight = torch.ones(3, 4), torch.zeros(3, 4)
     stock = mmdet.L1Loss(reduction='none')(pred, pred, weight).shape
     ours = mmlosses.L1Loss(reduction='none')(pred, pred, weight).shape
@@ -111,11 +106,9 @@ def regression_none() -> Shown:
 
 
 @shows('L1Loss', mmdet.L1Loss, 'NaN where the weight is 0',
-       '(3 + 0) / 2: what is not annotated does not count')
+       '(3 + 0) / 2: the second element is not annotated')
 def regression_nan() -> Shown:
-    """An element of weight 0 that holds NaN makes the loss NaN.
-
-    So do mmpose's losses.
+    """A NaN in an element of weight 0 makes the loss NaN, in mmpose too.
     """
     pred, target = torch.tensor([3., 1.]), torch.tensor([0., math.nan])
     weight = torch.tensor([1., 0.])
@@ -129,9 +122,9 @@ def regression_nan() -> Shown:
 
 
 @shows('SmoothL1Loss', mmdet.SmoothL1Loss, 'refuses beta=0',
-       'without a square it is the absolute error, as in torch')
+       'with beta=0 it is the absolute error, as in torch')
 def beta_zero() -> Shown:
-    """``beta=0`` is the L1 loss in torch, and an assertion here."""
+    """``beta=0`` is the L1 loss in torch; here an assertion fails."""
     pred, target = torch.tensor([3.]), torch.tensor([0.])
     stock = outcome(lambda: mmdet.SmoothL1Loss(beta=0.0)(pred, target))
     ours = mmlosses.SmoothL1Loss(beta=0.0)(pred, target)
@@ -142,7 +135,7 @@ def beta_zero() -> Shown:
 @shows('L2Loss', mmdet.L2Loss, 'clamps the prediction to 1',
        'the squared error, (3 - 0) ** 2')
 def l2_clamps() -> Shown:
-    """The loss of this name is one of similarities: it clamps to [0, 1]."""
+    """This L2Loss compares similarities: it clamps to [0, 1]."""
     pred, target = torch.full((2, 2), 3.0), torch.zeros(2, 2)
     stock = mmdet.L2Loss()(pred, target)
     ours = MODELS.build(dict(type='mmlosses.L2Loss'))(pred, target)
@@ -151,9 +144,9 @@ def l2_clamps() -> Shown:
 
 
 @shows('L2Loss', mmdet.L2Loss, 'writes to the target',
-       'a loss reads its target')
+       'a loss must not change its target')
 def l2_writes() -> Shown:
-    """Targets of weight 0 are -1 afterwards, for all who read them next."""
+    """It sets targets of weight 0 to -1, in place."""
     stock, ours = torch.zeros(2), torch.zeros(2)
     weight = torch.tensor([1., 0.])
     mmdet.L2Loss()(torch.ones(2), stock, weight)
@@ -164,7 +157,7 @@ def l2_writes() -> Shown:
 
 @formula_of('tutorials')
 def masked_smooth_l1(error: Tensor) -> Tensor:
-    """The smooth L1 loss of tutorials: two pieces times 0 and 1."""
+    """Smooth L1 in tutorials: both cases, masked by 0 and 1."""
     error = error.abs()
     near = (error < 1).to(error.dtype)
     return near * 0.5 * error**2 + (1 - near) * (error - 0.5)
@@ -173,7 +166,7 @@ def masked_smooth_l1(error: Tensor) -> Tensor:
 @shows('SmoothL1Loss', masked_smooth_l1, 'infinity times 0 in float16',
        '|1000| - 0.5')
 def smooth_l1_mask() -> Shown:
-    """The square overflows where it is not used, and 0 * inf is NaN."""
+    """The unused square overflows, and 0 * inf is NaN."""
     pred = torch.tensor([1000.]).half()
     stock = masked_smooth_l1(pred)
     ours = mmlosses.SmoothL1Loss()(pred, torch.zeros(1).half())
@@ -185,8 +178,7 @@ def smooth_l1_mask() -> Shown:
 def clipped_angle_loss(pred: Tensor,
                        target: Tensor,
                        delta: float = 0.2) -> Tensor:
-    """theta ** (1 + delta) by the clipped arccosine, as asked and answered on
-    Stack Overflow."""
+    """theta ** (1 + delta) with a clipped arccosine, on Stack Overflow."""
     cosine = (pred * target).sum(dim=-1).clamp(1e-6, 1 - 1e-6)
     return torch.acos(cosine)**(1 + delta)
 
@@ -194,7 +186,7 @@ def clipped_angle_loss(pred: Tensor,
 @shows('AngularLoss', clipped_angle_loss, 'flat beyond 90 degrees',
        'theta ** 1.2')
 def angle_flat() -> Shown:
-    """The clip makes all obtuse angles one, with a gradient of 0."""
+    """The clip maps all obtuse angles to one value, with gradient 0."""
     theta = torch.tensor([math.radians(120), math.radians(170)])
     pred = torch.stack([theta.cos(), theta.sin()], dim=-1)
     target = torch.tensor([[1., 0.], [1., 0.]])
@@ -205,22 +197,22 @@ def angle_flat() -> Shown:
 
 
 @shows('AngularLoss', clipped_angle_loss, 'no gradient beyond 90 degrees',
-       '1.2 * theta ** 0.2, across the direction of the prediction')
+       '1.2 * theta ** 0.2, orthogonal to the prediction')
 def angle_gradient() -> Shown:
-    """A prediction that points the wrong way is never turned."""
+    """A prediction in the opposite direction is never corrected."""
     theta = math.radians(120)
     pred = torch.tensor([[math.cos(theta), math.sin(theta)]])
     target = torch.tensor([[1., 0.]])
-    stock = slope(lambda x: clipped_angle_loss(x, target), pred).norm()
-    ours = slope(lambda x: mmlosses.AngularLoss()(x, target), pred).norm()
+    stock = gradient(lambda x: clipped_angle_loss(x, target), pred).norm()
+    ours = gradient(lambda x: mmlosses.AngularLoss()(x, target), pred).norm()
     right = 1.2 * theta**0.2
     return stock, ours, right
 
 
-@shows('AngularLoss', clipped_angle_loss, 'a long prediction costs nothing',
-       'theta ** 1.2: an angle has no length')
+@shows('AngularLoss', clipped_angle_loss, 'the length changes the loss',
+       'theta ** 1.2: the angle does not depend on the length')
 def angle_length() -> Shown:
-    """A prediction ten times as long is nearly free at 80 degrees."""
+    """At 80 degrees, a prediction of length 10 has almost no loss."""
     theta = math.radians(80)
     pred = torch.tensor([[10 * math.cos(theta), 10 * math.sin(theta)]])
     target = torch.tensor([[1., 0.]])

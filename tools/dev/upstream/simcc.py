@@ -1,4 +1,4 @@
-"""SimCC: one distribution for each axis."""
+"""SimCC."""
 from __future__ import annotations
 import math
 
@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from mmpose.models import losses as mmpose
 from torch import Tensor
-from upstream import Shown, formula_of, outcome, shows, slope
+from upstream import Shown, formula_of, gradient, outcome, shows
 
 import mmlosses.losses as mmlosses
 
 
 @shows('KLDiscretLoss', mmpose.KLDiscretLoss, 'grows with the batch',
-       'the mean of equal samples is that of one: log(8) / 8 for each axis')
+       'the mean of equal samples is that of one: log(8) / 8 per axis')
 def simcc_batch() -> Shown:
-    """It sums over the samples, so the batch size scales the step."""
+    """It sums over the samples, so the batch size scales the gradient."""
     target = F.one_hot(torch.tensor([[3]]), 8).float()
     pred = torch.zeros(1, 1, 8)
     stock, ours = [], []
@@ -29,9 +29,9 @@ def simcc_batch() -> Shown:
 
 
 @shows('KLDiscretLoss', mmpose.KLDiscretLoss, 'negative at the border',
-       'a divergence is least, 0, where prediction and target agree')
+       'a divergence is 0 where prediction and target agree')
 def simcc_border() -> Shown:
-    """Half of the bell of a keypoint at the border is cut off.
+    """The Gaussian of a keypoint at the border is cut off.
 
     Ours is a drop-in by default, and right with ``normalize_target=True``.
     """
@@ -45,10 +45,11 @@ def simcc_border() -> Shown:
     return stock, ours, right
 
 
-@shows('KLDiscretLoss', mmpose.KLDiscretLoss, 'counts the longer axis less',
+@shows('KLDiscretLoss', mmpose.KLDiscretLoss,
+       'gives the longer axis less weight',
        'log(bins) is the divergence of a uniform prediction from one bin')
 def simcc_bins() -> Shown:
-    """It averages over the bins: 512 of y count 0.75 of 384 of x.
+    """It averages over the bins: 512 of y weigh 0.75 of 384 of x.
 
     Ours is a drop-in by default, and right with ``bin_reduction='sum'``.
     """
@@ -64,9 +65,9 @@ def simcc_bins() -> Shown:
 
 
 @shows('KLDiscretLoss', mmpose.KLDiscretLoss, 'fails on weights (N,)',
-       'the second person counts nothing, the first log(8) / 8 for each axis')
+       'only the first person is valid: log(8) / 8 per axis')
 def simcc_weights() -> Shown:
-    """Its documentation allows one weight for each sample."""
+    """Its documentation allows one weight per sample."""
     target = F.one_hot(torch.tensor([[3, 4], [5, 6]]), 8).float()
     args = [(torch.zeros(2, 2, 8), ) * 2, (target, ) * 2,
             torch.tensor([1., 0.])]
@@ -77,9 +78,9 @@ def simcc_weights() -> Shown:
 
 
 @shows('KLDiscretLoss', mmpose.KLDiscretLoss, 'NaN where the weight is 0',
-       'the one that counts: log(8) / 8 for each axis, over 2 keypoints')
+       'the valid keypoint: log(8) / 8 per axis, over 2 keypoints')
 def simcc_nan() -> Shown:
-    """A keypoint that does not count spoils the batch if it holds NaN."""
+    """A NaN in a keypoint of weight 0 makes the loss of the batch NaN."""
     target = F.one_hot(torch.tensor([[3, 4]]), 8).float()
     target[0, 1] = math.nan
     args = [(torch.zeros(1, 2, 8), ) * 2, (target, ) * 2,
@@ -91,16 +92,16 @@ def simcc_nan() -> Shown:
 
 
 @shows('KLDiscretLoss', mmpose.JSDiscretLoss, 'NaN gradient at weight 0',
-       'what does not count has the gradient 0')
+       'an ignored element has the gradient 0')
 def js_gradient() -> Shown:
-    """Its weight makes both heatmaps 0, whose logarithm has no gradient.
+    """The weight scales both heatmaps to 0, where the logarithm is infinite.
 
-    There is no Jensen-Shannon loss here; the nearest stands beside it.
+    mmlosses has no Jensen-Shannon loss; this compares the nearest one.
     """
     target = F.one_hot(torch.tensor([[3]]), 8).float()
     pred, weight = torch.full((1, 1, 8), 1 / 8), torch.zeros(1, 1)
-    stock = slope(lambda x: mmpose.JSDiscretLoss()(x, target, weight), pred)
-    ours = slope(
+    stock = gradient(lambda x: mmpose.JSDiscretLoss()(x, target, weight), pred)
+    ours = gradient(
         lambda x: mmlosses.KLDiscretLoss()((x, x), (target, target), weight),
         pred)
     right = torch.zeros(1, 1, 8)
@@ -119,9 +120,9 @@ def simcc_loss(pred: Tensor, target: Tensor) -> Tensor:
 
 
 @shows('KLDiscretLoss', simcc_loss, 'fails for a batch of one',
-       'log(8) / 8 for each axis')
+       'log(8) / 8 per axis')
 def simcc_batch_of_one() -> Shown:
-    """A squeeze drops the axis of the batch."""
+    """A squeeze drops the batch axis."""
     target = F.one_hot(torch.tensor([[3]]), 8).float()
     pred = torch.zeros(1, 1, 8)
     stock = outcome(lambda: simcc_loss(pred, target))
