@@ -24,13 +24,12 @@ def angular_loss(pred: Tensor,
 
     Args: see :class:`AngularLoss`; the result has no axis ``dim``.
     """
-    return with_gradient(
-        angle_power,
-        angle_power_and_derivative,
-        pred.movedim(dim, -1),
-        target.movedim(dim, -1).to(pred.dtype),
-        exponent=1 + delta,
-        factor=0.5 if period == 'half' else 1.0)
+    pred, target = pred.movedim(dim, -1), target.movedim(dim, -1)
+    factor = 0.5 if period == 'half' else 1.0
+    # Braces: torch 2.0 does not compile a call of dict.
+    options = {'exponent': 1 + delta, 'factor': factor}
+    return with_gradient(angle_power, angle_power_and_derivative, pred,
+                         target.to(pred.dtype), **options)
 
 
 @MODELS.register_module(name=['AngularLoss', 'AngleDistanceLoss'])

@@ -54,8 +54,8 @@ class CenterLoss(FeatureLoss):
           batch. Its gradient does not grow with the distance.
         - Another one expands the square, which gives 0 for close points far
           from the origin, and adds 1e-12 for each wrong class.
-        - In versions with centres as parameters, the gradient moves them,
-          scaled by the loss weight: ``learn_centers=True``.
+        - With centres as parameters, the gradient moves them, scaled by the
+          loss weight: ``learn_centers=True``.
     """
     info = LossInfo(
         purpose='features close to the centre of their class',
@@ -135,11 +135,10 @@ class CenterSoftmaxLoss(CenterLoss):
         use_sigmoid (bool): For heads that read it; only False. Default: False.
 
     Differs from upstream:
-        - ``centerloss`` as published in tutorials returns the logits with the
-          loss, and its centre term is the unsquared distance of the whole
-          batch, divided by twice its size: the total pull on the samples is 1
-          / 2N at any distance. Here it is the paper's.
-        - There the centres are a parameter: ``learn_centers=True``.
+        - ``centerloss`` as published in tutorials returns the logits too, and
+          its centre term is the unsquared distance of the whole batch, divided
+          by twice its size: the total pull on the samples is 1 / 2N at any
+          distance. Its centres are a parameter: ``learn_centers=True``.
     """
     info = LossInfo(
         purpose='a linear classifier combined with :class:`CenterLoss`',
@@ -158,8 +157,7 @@ class CenterSoftmaxLoss(CenterLoss):
         super().__init__(num_classes, in_channels, alpha, learn_centers,
                          **kwargs)
         check_softmax(use_sigmoid)
-        self.center_weight = center_weight
-        self.use_sigmoid = use_sigmoid
+        self.center_weight, self.use_sigmoid = center_weight, use_sigmoid
         self.weight = make_class_vectors(num_classes, in_channels)
 
     def logits(self, features: Tensor) -> Tensor:

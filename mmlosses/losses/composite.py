@@ -28,7 +28,7 @@ SHARED = ('use_sigmoid', 'class_weight', 'ignore_index', 'use_target_weight')
 SYNONYMS = {'weight': 'target_weight', 'target_weight': 'weight'}
 
 
-def accepted_by(loss: nn.Module) -> Any:
+def accepted_by(loss: nn.Module) -> set[str] | None:
     """Return the argument names of a call, None if any are accepted."""
     parameters = call_signature(loss).parameters
     any_name = any([p.kind is p.VAR_KEYWORD for p in parameters.values()])
@@ -70,8 +70,8 @@ class SumLoss(BaseLoss):
             model has a second loss with the prefix. Default: ``'sum_loss'``.
         use_sigmoid (bool, optional): Default for every loss that takes it, in
             the place where some heads read it. Default: None.
-        class_weight (list[float] | Tensor, optional): The same.
-        ignore_index (int, optional): The same.
+        class_weight (list[float] | Tensor, optional): As ``use_sigmoid``.
+        ignore_index (int, optional): As ``use_sigmoid``.
 
     Attributes:
         parts (dict[str, Tensor]): The detached terms of the last call by class
@@ -94,10 +94,9 @@ class SumLoss(BaseLoss):
             'Alex Kendall, Yarin Gal, Roberto Cipolla',
             'Multi-Task Learning Using Uncertainty to Weigh Losses for Scene '
             'Geometry and Semantics', 'CVPR', 2018, '1705.07115'),
-        source='The learned weights, equation 10, with :math:`s = '
-        r'\log \sigma^2`, without the factor 1/2 of a squared error, '
-        'equation 7, so that training starts with the plain sum. It only '
-        r'shifts :math:`s_i` by :math:`\log 2`.')
+        source=r'The learned weights, equation 10, with :math:`s = \log '
+        r'\sigma^2`, without the factor 1/2 of equation 7, which only shifts '
+        r':math:`s_i` by :math:`\log 2`: training starts with the plain sum.')
 
     def __init__(  # type: ignore[misc]
             self,
@@ -151,11 +150,9 @@ class SumLoss(BaseLoss):
             sigmoids['SumLoss'] = use_sigmoid
         self._check_same('use_sigmoid', sigmoids)
         # Those without the attribute count as False.
-        self._check_same(
-            'custom_cls_channels', {
-                **dict.fromkeys(self.names, False),
-                **self.values_of('custom_cls_channels')
-            })
+        channels = dict.fromkeys(self.names, False)
+        channels.update(self.values_of('custom_cls_channels'))
+        self._check_same('custom_cls_channels', channels)
         for name, loss in zip(self.names, self.losses):
             # mmpose's losses average, but have no such attribute.
             has = getattr(loss, 'reduction', 'mean')
@@ -165,12 +162,9 @@ class SumLoss(BaseLoss):
                     f'{has!r}: write it in the config of SumLoss')
 
     def _check_same(self, attribute: str, values: Dict[str, Any]) -> None:
-        """Raise unless all values are equal."""
         if len(set(values.values())) > 1:
-            raise ValueError(
-                f'the losses of a SumLoss must have the same {attribute}, got '
-                + ', '.join([f'{x!r} in {name}'
-                             for name, x in values.items()]))
+            raise ValueError('the losses of a SumLoss must have the same '
+                             f'{attribute}, got {listed(values)}')
 
     def values_of(self, attribute: str) -> Dict[str, Any]:
         """Return the values of an attribute, for losses that have it."""
@@ -191,8 +185,7 @@ class SumLoss(BaseLoss):
         if not all([is_same(first, other) for other in others]):
             raise AttributeError(
                 f'the losses of a SumLoss do not agree on {name}, which is '
-                'read here: ' +
-                ', '.join([f'{x!r} in {loss}' for loss, x in values.items()]))
+                f'read here: {listed(values)}')
         return first
 
     @property
@@ -207,10 +200,7 @@ class SumLoss(BaseLoss):
                 loss.is_compiled = value
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute the loss from the arguments that the losses take.
-
-        A loss need not accept arguments by name that are None.
-        """
+        """Compute the loss; a loss need not accept keywords that are None."""
         # Once, so that the gradients of half precision add up in float32.
         args = upcast_all(args)
         kwargs = {name: upcast_all(value) for name, value in kwargs.items()}
@@ -264,6 +254,11 @@ class SumLoss(BaseLoss):
             # mmdet divides by it and keeps its shape.
             return term.reshape(())
         return term
+
+
+def listed(values: Dict[str, Any]) -> str:
+    """Return values with the losses that have them, for an error message."""
+    return ', '.join([f'{x!r} in {name}' for name, x in values.items()])
 
 
 def upcast_all(value: Any) -> Any:

@@ -24,10 +24,7 @@ def ccs_loss(embeddings: Tensor, vectors: Tensor) -> Tensor:
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    r"""IoU of boxes (\*, A, 4) with boxes (\*, G, 4): (\*, A, G).
-
-    It is 0 for two boxes without an area.
-    """
+    r"""IoU of boxes (\*, A, 4), (\*, G, 4): (\*, A, G), 0 without an area."""
     one = coordinates_first(boxes).unsqueeze(-1)
     two = coordinates_first(others).unsqueeze(-2)
     # In place: with many pairs, memory traffic dominates.

@@ -14,6 +14,7 @@ from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.reduction import align_weight
+from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
 
 
@@ -38,7 +39,7 @@ def soft_cross_entropy(log_prob: Tensor,
 
 def smooth_labels(target: Tensor, smoothing: float, distribute: str,
                   num_classes: int) -> Tensor:
-    """Redistribute probabilities t, see :class:`LabelSmoothLoss`."""
+    """Redistribute target probabilities, see :class:`LabelSmoothLoss`."""
     if distribute == 'uniform':
         return (1 - smoothing) * target + smoothing / num_classes
     others = smoothing / max(num_classes - 1, 1)
@@ -86,8 +87,7 @@ class CrossEntropyLoss(ClassificationLoss):
         use_sigmoid (bool): If True, each class is a binary decision, and index
             labels become one-hot. The background label, ``num_classes``, is
             negative for every class: with one channel, label 0 is foreground.
-            Negative labels and targets are ignored, as in mmdet.
-            Default: False.
+            Negative targets are ignored, as in mmdet. Default: False.
         use_mask (bool): If True, the third argument is the class of each RoI,
             whose channel of ``pred`` is compared with the mask by sigmoid;
             pass weights as ``target_weight``. Default: False.
@@ -133,8 +133,7 @@ class CrossEntropyLoss(ClassificationLoss):
         if use_sigmoid and use_mask:
             raise ValueError('use_mask has a sigmoid of its own, got '
                              'use_sigmoid=True and use_mask=True')
-        self.use_mask = use_mask
-        self.avg_non_ignore = avg_non_ignore
+        self.use_mask, self.avg_non_ignore = use_mask, avg_non_ignore
 
     @property
     def binary(self) -> bool:
@@ -156,8 +155,7 @@ class CrossEntropyLoss(ClassificationLoss):
         self.check_labels(pred, target)
         if class_weight is not None:
             class_weight = class_weight.flatten()
-        return F.cross_entropy(
-            pred, target, weight=class_weight, reduction='none')
+        return F.cross_entropy(pred, target, class_weight, reduction='none')
 
     def ignored(self, pred: Tensor, target: Tensor,
                 ignore_index: int | None) -> Tensor | None:
@@ -217,9 +215,8 @@ class CrossEntropyLoss(ClassificationLoss):
         if class_weight is not None:
             class_weight = align_weight(class_weight.flatten()[labels], pixels)
             weight = class_weight if weight is None else class_weight * weight
-        index = labels.reshape((-1, ) + (1, ) * (pred.ndim - 1))
-        index = index.expand(pred.shape[:1] + (1, ) + pred.shape[2:])
-        return pred.gather(1, index).squeeze(1), weight
+        index = pad_right(labels, pred.ndim)
+        return pred.take_along_dim(index, dim=1).squeeze(1), weight
 
 
 @MODELS.register_module()

@@ -113,8 +113,7 @@ class FocalLoss(ClassificationLoss):
 
     Differs from upstream:
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
-        - A row of weight 0 is removed even where its logits are NaN or its
-          label is out of range.
+        - A row of weight 0 may hold NaN, or a label out of range.
         - With ``activated``, probabilities of exactly 0 and 1 cost 27.6
           instead of 100, and probabilities out of range raise no error.
         - The gradient is finite for every ``gamma``, also below 1.
@@ -151,13 +150,9 @@ class FocalLoss(ClassificationLoss):
             return softmax_focal_loss(pred, target, *settings, class_weight)
         if target.ndim < pred.ndim and not self.activated:
             self.check_labels(pred, target)
-            loss = with_gradient(
-                label_focal_loss,
-                label_focal_and_derivative,
-                pred,
-                target,
-                gamma=self.gamma,
-                alpha=self.alpha)
+            options = {'gamma': self.gamma, 'alpha': self.alpha}
+            loss = with_gradient(label_focal_loss, label_focal_and_derivative,
+                                 pred, target, **options)
         else:
             target = self.dense_target(pred, target)
             loss = sigmoid_focal_loss(pred, target, *settings)

@@ -50,27 +50,26 @@ class BalancedBCELoss(BaseLoss):
         \left(-t_i \log p_i - (1 - t_i) \log(1 - p_i)\right),
         \qquad |H| = \min(|N|, \lfloor ratio \cdot |P| \rfloor)
 
-    with the positives P, the negatives N, and H, those with the greatest loss.
+    with the positives P, the negatives N and H, those of them of highest loss.
     ``reduction='none'`` gives 0 for negatives outside H.
 
     Args:
-        use_sigmoid (bool): If True, predictions are logits, if False,
-            probabilities. Default: True.
+        use_sigmoid (bool): If False, pred holds probabilities. Default: True.
         negative_ratio (float): Maximum number of negatives per positive; DBNet
             uses 3. Default: 3.0.
         fallback (str | int): Negatives to keep where there is no positive:
             ``'all'``, ``'none'``, or that many of the hardest.
             Default: ``'all'``.
-        per_image (bool): If True, each sample of the first axis mines its own
-            negatives, by the number of its own positives. Default: False.
+        per_image (bool): If True, each sample of the first axis mines by the
+            number of its own positives. Default: False.
         pos_threshold (float): A target above is a positive, any other a
             negative. Default: 0.5.
 
     Shape:
         - pred: (\*), e.g. (N, 1, H, W).
-        - target: the same, of any dtype, in [0, 1]; or labels (N,) of an
-          integer dtype for a prediction (N, C), where C is the background.
-          With one class, as in mmdet's RPN, 0 is the foreground.
+        - target: the same, of any dtype, in [0, 1]; or integer labels (N,) for
+          a prediction (N, C), where C is the background. With one class, as in
+          mmdet's RPN, 0 is the foreground.
         - weight: as pred, or without trailing axes. An element of weight 0 is
           neither mined nor counted; other weights do not change the mining.
         - returns: 0-dim, or the shape of pred for ``'none'``.
@@ -85,8 +84,7 @@ class BalancedBCELoss(BaseLoss):
     """
     info = LossInfo(
         purpose='masks and proposals, with hard negative mining',
-        slots="``loss_cls`` of mmdet's RPN; ``loss_obj`` of mmpose's "
-        "YOLOX-Pose",
+        slots="``loss_cls`` of mmdet's RPN; mmpose's YOLOX-Pose",
         expects='probabilities',
         paper=Paper(
             'Minghui Liao, Zhaoyi Wan, Cong Yao, Kai Chen, Xiang Bai',
@@ -113,8 +111,7 @@ class BalancedBCELoss(BaseLoss):
         if most < 0:
             raise ValueError("fallback must be 'all', 'none' or a number of "
                              f'negatives from 0, got {fallback!r}')
-        self.use_sigmoid = use_sigmoid
-        self.negative_ratio = negative_ratio
+        self.use_sigmoid, self.negative_ratio = use_sigmoid, negative_ratio
         self.fallback = fallback
         self.most_without_positive = most
         self.per_image, self.pos_threshold = per_image, pos_threshold

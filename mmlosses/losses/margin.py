@@ -178,9 +178,8 @@ class ArcFaceLoss(NormFaceLoss):
             :math:`\pi`. ``'keep'``: :math:`\cos\theta - m \sin m`, as
             insightface, which jumps at the boundary. ``'continuous'``:
             :math:`-2 - \cos(\theta + m)`, without a jump. ``'easy'``: a margin
-            only where :math:`\theta` is below 90 degrees. ``'none'``: no
-            replacement, so that the loss falls again for the worst samples.
-            Default: ``'keep'``.
+            only where :math:`\theta` is below 90 degrees. ``'none'``: itself:
+            the loss falls again for the worst samples. Default: ``'keep'``.
 
     Differs from upstream:
         - mmpretrain takes the ``acos`` of the cosine: NaN where rounding takes
@@ -274,10 +273,8 @@ class ArcFaceLogitLoss(BaseLoss):
         check_number('scale', scale, above=0)
         check_margin(margin, boundary)
         check_softmax(use_sigmoid)
-        self.scale = scale
-        self.margin, self.boundary = margin, boundary
-        self.background = background
-        self.use_sigmoid = use_sigmoid
+        self.scale, self.margin, self.boundary = scale, margin, boundary
+        self.background, self.use_sigmoid = background, use_sigmoid
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         if pred.ndim != 2 or pred.shape[1] == 0:

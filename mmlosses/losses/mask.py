@@ -40,8 +40,7 @@ class DiceLoss(BaseLoss):
     (\sum_i p_i + \sum_i t_i + \epsilon)` as the fraction.
 
     Args:
-        use_sigmoid (bool): If True, predictions are logits, if False,
-            probabilities. Default: True.
+        use_sigmoid (bool): If False, pred holds probabilities. Default: True.
         activate (bool): If False, there is no sigmoid either. Default: True.
         naive_dice (bool): If True, the denominator holds the probabilities
             instead of their squares. With a soft mask, the minimum is then at
@@ -112,10 +111,7 @@ class DiceLoss(BaseLoss):
         return pred.shape[:1]
 
     def prepare(self, pred: Tensor, *args: Any) -> Inputs:
-        """Mark the samples that are not removed, for sums over the batch.
-
-        The masked logit of a removed sample is 0: not an empty prediction.
-        """
+        """Mark the kept samples: a masked logit is 0, no empty prediction."""
         inputs = super().prepare(pred, *args)
         if self.batch:
             inputs.extras = (pred.new_ones(pred.shape[:1]), )

@@ -157,8 +157,8 @@ class PROPELLoss(BaseLoss):
           predicted scale is not sigma;
         - takes the logarithm to base 10, where the paper's is natural;
         - fails for one component;
-        - gives inf and NaN gradients where the target is some ten deviations
-          away, and NaN for a scale of 0;
+        - gives inf and NaN gradients some ten deviations from the target, and
+          NaN for a scale of 0;
         - returns (1, B) for ``'none'``;
         - swaps standard deviations and variances in its documentation.
     """
@@ -192,11 +192,9 @@ class PROPELLoss(BaseLoss):
         return propel_loss(pred, target, self.sigma, self.scale, self.compat)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        fits = (
-            pred.ndim == 3 and target.ndim == 2
-            and pred.shape[0] == target.shape[0] and pred.shape[1] > 0
-            and pred.shape[2] == 2 * target.shape[1])
-        if not fits:
+        if not (pred.ndim == 3 and target.ndim == 2
+                and pred.shape[0] == target.shape[0] and pred.shape[1] > 0
+                and pred.shape[2] == 2 * target.shape[1]):
             raise ValueError('pred must be (B, I, 2n) and target (B, n), got '
                              f'{tuple(pred.shape)} and {tuple(target.shape)}')
         self.check_dimensions(target.shape[1])
@@ -238,8 +236,8 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
     Differs from upstream:
         - torchpropel has no weights, and fails for the one component that a
           keypoint has; see :class:`PROPELLoss` for its other errors.
-        - ``RLELoss`` is a different loss. It sums over the keypoints, where
-          this averages: adjust ``loss_weight`` when you swap them.
+        - ``RLELoss`` is a different loss, and sums over the keypoints, where
+          this averages: adjust ``loss_weight``.
     """
     info = LossInfo(
         purpose='keypoint regression with a predicted deviation',

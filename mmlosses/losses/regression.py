@@ -71,8 +71,7 @@ class MSELoss(KeypointLoss):
     """
     info = LossInfo(
         purpose='any regression, and heatmaps',
-        slots="``loss`` of mmpose's heatmap and regression heads; "
-        "``loss_wh`` of YOLOv3",
+        slots="mmpose's heatmap and regression heads; ``loss_wh`` of YOLOv3",
         expects='numbers',
         source='No paper; same name and values as :class:`torch.nn.MSELoss`.')
 
@@ -112,8 +111,7 @@ class SmoothL1Loss(KeypointLoss):
     """
     info = LossInfo(
         purpose='any regression, robust to outliers',
-        slots="``loss_bbox`` of mmdet; ``loss`` of mmpose's regression heads "
-        "and DEKR",
+        slots="``loss_bbox`` of mmdet; mmpose's regression heads and DEKR",
         expects='numbers',
         paper=Paper('Ross Girshick', 'Fast R-CNN', 'ICCV', 2015, '1504.08083'))
 

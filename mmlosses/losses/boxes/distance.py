@@ -91,8 +91,8 @@ def mpdiou_penalty(pair: BoxPair,
                    img_shape: Sequence[float] | None = None) -> Terms:
     """The two penalties of :class:`MPDIoULoss`."""
     square: Any = (
-        pair.squared_diagonal() if img_shape is None else img_shape[0]**2 +
-        img_shape[1]**2)
+        pair.squared_diagonal()
+        if img_shape is None else sum([side**2 for side in img_shape]))
     return (squared_length(pair.low_error) / square,
             squared_length(pair.high_error) / square)
 

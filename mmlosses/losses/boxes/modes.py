@@ -79,8 +79,8 @@ class InnerIoULoss(BoxLoss):
     .. math::
         L = 1 - IoU_{inner} + \sum_i P_i
 
-    with the penalties :math:`P_i` of a ``mode``, computed from the original
-    boxes: the loss of that mode plus :math:`IoU - IoU_{inner}`.
+    with the penalties :math:`P_i` of a ``mode``, for the original boxes: the
+    loss of that mode plus :math:`IoU - IoU_{inner}`.
 
     Args:
         ratio (float): Scale of the sides, in the paper from 0.5 to 1.5. Below

@@ -39,7 +39,7 @@ class WIoULoss(BoxLoss):
     degree :math:`\beta` is relative to a running mean: the buffer
     ``mean_iou_loss``, which starts at 1. In training mode each call updates
     it, after use, with the boxes whose weight is not 0, over all ranks: every
-    rank must call the loss equally often. Version 1 has no running mean.
+    rank must call the loss equally often. Version 1 has none.
 
     Args:
         version (int): 1, centre distance only; 2, poor boxes count more; 3,
@@ -94,8 +94,8 @@ class WIoULoss(BoxLoss):
         outlier = (1 - pair.iou.detach()).clamp(min=0) / mean
         if self.version == 2:
             return outlier**self.gamma * loss
-        return (outlier * self.alpha**(self.delta - outlier) / self.delta *
-                loss)
+        gain = outlier * self.alpha**(self.delta - outlier) / self.delta
+        return gain * loss
 
     def loss_and_error(self, pred: Tensor,
                        target: Tensor) -> Tuple[Tensor, Tensor]:

@@ -28,8 +28,7 @@ def associative_embedding_loss(tag0: Tensor,
     (B, N, E), the bool ``mask`` (B, N); ``eps`` is added to N in the pull.
     """
     padding = ~mask.unsqueeze(-1)
-    tag0 = tag0.masked_fill(padding, 0)
-    tag1 = tag1.masked_fill(padding, 0)
+    tag0, tag1 = tag0.masked_fill(padding, 0), tag1.masked_fill(padding, 0)
     number = mask.sum(dim=1).to(tag0.dtype)
     centre = (tag0 + tag1) / 2
     pull = ((tag0 - centre)**2 + (tag1 - centre)**2).sum(dim=(1, 2))
@@ -47,8 +46,8 @@ def check_tags(tag0: Tensor, tag1: Tensor, mask: Tensor) -> None:
     if not isinstance(mask, Tensor):
         raise TypeError('mask must be a tensor, got ' + type(mask).__name__)
     if mask.is_floating_point():
-        raise TypeError('mask must have a bool or integer dtype, got '
-                        f'{mask.dtype}')
+        raise TypeError(
+            f'mask must have a bool or integer dtype, got {mask.dtype}')
     if (tag0.ndim != 3 or tag0.shape != tag1.shape
             or tag0.shape[:2] != mask.shape):
         raise ValueError(

@@ -9,9 +9,9 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments
 from mmlosses.core.checks import check_floating, check_same_shape
-from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.info import LossInfo
 from mmlosses.core.terms import TermsLoss
-from mmlosses.losses.heatmap import gaussian_focal_loss
+from mmlosses.losses.heatmap import GaussianFocalLoss, gaussian_focal_loss
 from mmlosses.registry import MODELS
 from .associative_embedding import associative_embedding_loss, check_tags
 
@@ -43,10 +43,8 @@ def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     the bool ``mask`` (B, N) is False for padding, and the result is (B,).
     """
     padding = ~mask.unsqueeze(-1)
-    loss = F.smooth_l1_loss(
-        pred.masked_fill(padding, 0),
-        target.masked_fill(padding, 0),
-        reduction='none')
+    pred, target = [x.masked_fill(padding, 0) for x in (pred, target)]
+    loss = F.smooth_l1_loss(pred, target, reduction='none')
     return loss.sum(dim=(1, 2)) / (mask.sum().to(loss.dtype) + EPS)
 
 
@@ -92,9 +90,7 @@ class CornerNetLoss(TermsLoss):
         purpose='heatmaps, embeddings and offsets of corners in one loss',
         slots="``mmlosses.heads.corner.CornerNetHead`` in mmdet's CornerNet",
         expects='logits',
-        paper=Paper('Hei Law, Jia Deng',
-                    'CornerNet: Detecting Objects as Paired Keypoints', 'ECCV',
-                    2018, '1808.01244'),
+        paper=GaussianFocalLoss.info.paper,
         source='equations 1 and 3 to 5.')
 
     def __init__(self,
