@@ -6,7 +6,7 @@ from cases.boxes import CASES
 from detectors import build_detector, losses_and_gradient, step, stock, swapped
 from mmengine.registry import MODELS
 
-pytestmark = pytest.mark.openmmlab
+pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
 
 
 @pytest.mark.parametrize('config, path', [

@@ -2,7 +2,7 @@
 import pytest
 from detectors import losses_and_gradient, stock, swapped
 
-pytestmark = pytest.mark.openmmlab
+pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
 
 
 @pytest.mark.parametrize('config, paths', [

@@ -99,6 +99,7 @@ def predict(detector):
     return samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, loss, head', [
     ('faster-rcnn_ccs', 'loss_ccs', CCSBBoxHead),
     ('cornernet_composite', 'focal_loss', CornerNetHead),
