@@ -1,8 +1,13 @@
 """Resolution by name, each case in a fresh interpreter."""
+import ast
 import subprocess
 import sys
+from importlib.util import resolve_name
+from pathlib import Path
 
 import pytest
+
+import mmlosses
 
 
 def run(code, *flags):
@@ -124,3 +129,27 @@ def test_installing_requires_no_mmengine_distribution():
     from importlib.metadata import requires
     hard = [line for line in requires('mmlosses') if 'extra ==' not in line]
     assert hard == ['torch>=2.0']
+
+
+ROOMS = ('distributed', 'core', 'losses', 'checks', 'hooks', 'heads', 'demo',
+         'testing', 'commands')
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_rooms_import_in_one_direction(room):
+    """No room imports, even in a function, one that comes after it."""
+    root = Path(mmlosses.__file__).parent
+    for file in (root / room).rglob('*.py'):
+        package = '.'.join(file.parent.relative_to(root.parent).parts)
+        for node in ast.walk(ast.parse(file.read_text())):
+            found = [alias.name for alias in getattr(node, 'names', ())]
+            if isinstance(node, ast.ImportFrom):
+                name = '.' * node.level + (node.module or '')
+                name = resolve_name(name, package)
+                found = [f'{name}.{alias}' for alias in found]
+            elif not isinstance(node, ast.Import):
+                continue
+            for later in ROOMS[ROOMS.index(room) + 1:]:
+                prefix = f'mmlosses.{later}.'
+                bad = [x for x in found if f'{x}.'.startswith(prefix)]
+                assert not bad, f'{file.relative_to(root)} imports {bad}'
