@@ -1,9 +1,10 @@
 """Distances of centres and corners, relative to a diagonal."""
 from __future__ import annotations
 import math
-from typing import Any, Sequence
+from typing import Sequence
 
 import torch
+from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
@@ -90,9 +91,9 @@ class CIoULoss(BoxLoss):
 def mpdiou_penalty(pair: BoxPair,
                    img_shape: Sequence[float] | None = None) -> Terms:
     """The two penalties of :class:`MPDIoULoss`."""
-    square: Any = (
-        pair.squared_diagonal()
-        if img_shape is None else sum([side**2 for side in img_shape]))
+    square: float | Tensor = pair.squared_diagonal()
+    if img_shape is not None:
+        square = img_shape[0]**2 + img_shape[1]**2
     return (squared_length(pair.low_error) / square,
             squared_length(pair.high_error) / square)
 
