@@ -8,8 +8,8 @@ from helpers import ROOT, needs_dotted_paths
 from mmengine.registry import MODEL_WRAPPERS
 from ranks import launch_training, needs_ranks, run_ranks
 
-from mmlosses.losses import ArcFaceLoss, ModifiedSoftmaxLoss, NormFaceLoss
 from mmlosses.distributed.class_shard import ClassShard
+from mmlosses.losses import ArcFaceLoss, ModifiedSoftmaxLoss, NormFaceLoss
 
 LOSSES = (ModifiedSoftmaxLoss, NormFaceLoss, ArcFaceLoss)
 SAMPLES, CLASSES, CHANNELS = 9, 7, 4

@@ -71,7 +71,7 @@ class AngularLoss(BaseLoss):
     info = LossInfo(
         purpose='directions and orientations as (cos, sin)',
         slots="``loss_guiding_shift`` of mmdet's CentripetalNet; "
-        "``mmlosses.heads.direction.DirectionHead`` for mmpose",
+        '``mmlosses.heads.direction.DirectionHead`` for mmpose',
         expects='vectors',
         source='No paper: the formula of a question on Stack Overflow, '
         '"Optimize loss over pixel values across two 4D-tensors", 2024.')

@@ -97,7 +97,7 @@ class CCSLoss(BaseLoss):
             'Yandong Guo, Lei Zhang',
             'One-shot Face Recognition by Promoting Underrepresented Classes',
             '', 2017, '1707.05574'),
-        source="whose term is minus the cosine. The shift, the IoU and the "
+        source='whose term is minus the cosine. The shift, the IoU and the '
         "anchors are torchsight's.")
     pred_name = 'embeddings'
 

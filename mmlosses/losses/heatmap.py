@@ -100,7 +100,7 @@ class GaussianFocalLoss(KeypointLoss):
     """
     info = LossInfo(
         purpose='heatmaps with Gaussian peaks',
-        slots="``loss_heatmap`` of CornerNet, ``loss_center_heatmap`` of "
+        slots='``loss_heatmap`` of CornerNet, ``loss_center_heatmap`` of '
         "CenterNet, ``decoupled_heatmap_loss`` of mmpose's CID",
         expects='probabilities',
         paper=Paper('Hei Law, Jia Deng',

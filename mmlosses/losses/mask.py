@@ -75,7 +75,7 @@ class DiceLoss(BaseLoss):
             'V-Net: Fully Convolutional Neural Networks for Volumetric '
             'Medical Image Segmentation', '3DV', 2016, '1606.04797'),
         source="DBNet's code uses ``naive_dice=True, batch=True, "
-        "activate=False, eps=1e-6``.")
+        'activate=False, eps=1e-6``.')
 
     def __init__(self,
                  use_sigmoid: bool = True,

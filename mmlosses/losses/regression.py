@@ -47,7 +47,7 @@ class L1Loss(KeypointLoss):
     info = LossInfo(
         purpose='any regression',
         slots="boxes, sizes and offsets of mmdet; ``loss`` of mmpose's "
-        "``RegressionHead``",
+        '``RegressionHead``',
         expects='numbers',
         source='No paper; same name and values as :class:`torch.nn.L1Loss`.')
 

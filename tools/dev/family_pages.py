@@ -2,7 +2,7 @@
 
     python tools/dev/family_pages.py [--check]
 
-Each page configs/<family>/README.md has its picture and, under its hand-written
+Each page configs/<family>/README.md has its picture and, under hand-written
 text, every loss with its formula, arguments, shapes, differences and citation.
 configs/losses.md lists all losses, README.md shows the families, and
 model-index.yml with its metafiles lists the configs for mim. --check writes
@@ -72,8 +72,8 @@ def arguments(loss: Type[BaseLoss]) -> str:
     text = '\n'.join([found[name] for name in names if name in found])
     lines = [to_markdown(as_list(text))] if text else []
     common = ', '.join([
-        f'`{name}={parameter.default!r}`'
-        for name, parameter in names.items() if name not in found
+        f'`{name}={parameter.default!r}`' for name, parameter in names.items()
+        if name not in found
     ])
     lines.append(f'- {common}: see the [common arguments]'
                  '(../losses.md#common-arguments).')
@@ -173,12 +173,16 @@ def describe(loss: Type[BaseLoss], aliases: List[str]) -> str:
     ]
     if text:
         parts.append(to_markdown(text.strip()))
-    parts += [f'It is called as `loss{call_of(loss)}`.', '**Arguments**',
-              arguments(loss), '**Shapes**',
-              to_markdown(inherited(loss, 'Shape'))]
+    parts += [
+        f'It is called as `loss{call_of(loss)}`.', '**Arguments**',
+        arguments(loss), '**Shapes**',
+        to_markdown(inherited(loss, 'Shape'))
+    ]
     if 'Differs from upstream' in sections:
-        parts += ['**Differs from upstream**',
-                  to_markdown(sections['Differs from upstream'])]
+        parts += [
+            '**Differs from upstream**',
+            to_markdown(sections['Differs from upstream'])
+        ]
     links = ', '.join([
         f'[{path.parent.name}/{path.stem}](../{path.parent.name}/{path.name})'
         for path in used_in(loss)

@@ -80,8 +80,8 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
     for objects in match:
         rows = [[[int(y), int(x)] for y, x in corners] for corners in objects]
         for corners in rows:
-            if len(corners) != 2 or not all(
-                [0 <= y < height and 0 <= x < width for y, x in corners]):
+            inside = [0 <= y < height and 0 <= x < width for y, x in corners]
+            if len(corners) != 2 or not all(inside):
                 raise ValueError(
                     'match must hold [[y, x], [y, x]] on maps of '
                     f'{height} x {width} for each object, got {corners}')

@@ -61,7 +61,7 @@ def straight_through_logit(cosine: Tensor, margin: float = 0.5) -> Tensor:
     return 32 * (cosine + (moved - cosine).detach())
 
 
-@shows('ArcFaceLoss', straight_through_logit, "gradient of a different loss",
+@shows('ArcFaceLoss', straight_through_logit, 'gradient of a different loss',
        '32 * sin(theta + 0.5) / sin(theta), by the chain rule')
 def arcface_gradient() -> Shown:
     """The margin changes the loss but not its gradient."""
