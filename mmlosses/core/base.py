@@ -36,9 +36,8 @@ class Inputs:
                  weight: Tensor | None,
                  avg_factor: float | Tensor | None) -> None:
         self.pred, self.target = pred, target
-        self.shape = shape
-        self.weight = weight  # broadcasts to `shape`
-        self.avg_factor = avg_factor
+        # The weight broadcasts to the shape.
+        self.shape, self.weight, self.avg_factor = shape, weight, avg_factor
         # Elements of weight 0 or with an ignored label: no value, no gradient.
         self.removed = None if weight is None else weight == 0
         # Divides a mean without `avg_factor`. The mean of no elements is 0.
@@ -84,8 +83,8 @@ class BaseLoss(nn.Module):
         - returns: 0-dim, or the shape of pred for ``'none'``.
 
     Raises:
-        ValueError, TypeError: If an argument is out of range or of the wrong
-            type. This holds for every loss.
+        ValueError, TypeError: Here and in a call, of every loss: if a value
+            or shape does not fit, or a type is wrong.
     """
 
     #: Paper, slots and more, see :class:`LossInfo`.
@@ -194,11 +193,6 @@ class BaseLoss(nn.Module):
 
         Returns:
             Tensor: A 0-dim tensor, or one element each for ``'none'``.
-
-        Raises:
-            ValueError: If shapes do not fit, the reduction is unknown, or a
-                required weight is missing.
-            TypeError: If the prediction is not a floating-point tensor.
         """
         reduction = reduction_override
         if reduction is None:

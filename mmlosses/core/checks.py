@@ -96,9 +96,9 @@ def check_sample_labels(labels: Any, samples: int) -> None:
     """Raise unless there is one integer label for each sample."""
     check_index(labels, 'labels')
     if tuple(labels.shape) != (samples, ):
-        raise ValueError(f'labels must have one for each of {samples} '
-                         f'samples, the shape {(samples, )}, got '
-                         f'{tuple(labels.shape)}')
+        raise ValueError(
+            f'labels must have one for each of {samples} samples, the shape '
+            f'{(samples, )}, got {tuple(labels.shape)}')
 
 
 def check_label_range(labels: Tensor,
@@ -106,8 +106,8 @@ def check_label_range(labels: Tensor,
                       name: str = 'labels') -> None:
     """Raise for a label out of range, where checking is free.
 
-    On an accelerator it would synchronise with the host, and a compiler cannot
-    do it. There, torch's own indexing reports the label.
+    On an accelerator it would synchronise with the host. There, as under a
+    compiler, torch's own indexing reports the label.
     """
     if (is_compiling() or type(labels) is not Tensor
             or labels.device.type != 'cpu' or labels.numel() == 0):

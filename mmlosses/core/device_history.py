@@ -64,7 +64,6 @@ class DeviceHistory(HistoryBuffer):
             self.update(value)
 
     def __reduce_ex__(self, protocol: Any) -> Tuple[Any, Any]:
-        """Become a plain buffer."""
         values, counts = self.data
         return HistoryBuffer, (values.copy(), counts.copy())
 
@@ -85,9 +84,9 @@ def log_values(owner: nn.Module, name: str, values: Dict[str, Tensor]) -> None:
     for key, value in values.items():
         key = f'train/{prefix}.{key}'
         history = hub.log_scalars.get(key)
+        if history is None:
+            hub.update_scalar(key, 0.0)  # marks it to be saved
         if not isinstance(history, DeviceHistory):
-            if history is None:
-                hub.update_scalar(key, 0.0)  # marks it to be saved
             history = hub.log_scalars[key] = DeviceHistory(history)
         history.add(value, hub.runtime_info.get('iter'))
 

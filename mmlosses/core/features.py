@@ -80,7 +80,6 @@ class FeatureLoss(BaseLoss):
         return super().forward(features, labels, *args, **kwargs)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Return (N,) after checking features and labels."""
         check_features(pred, self.in_channels)
         check_sample_labels(target, len(pred))
         return pred.shape[:1]

@@ -14,7 +14,6 @@ from .wrapper import ShardedClassesDDP, sharded_losses
 
 
 def savers(runner: Runner) -> List[CheckpointHook]:
-    """Return the hooks that save checkpoints."""
     return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
 
 

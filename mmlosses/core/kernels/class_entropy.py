@@ -73,7 +73,6 @@ class ClassEntropy(torch.autograd.Function):
     def forward(ctx: Any, queries: Tensor, vectors: Tensor, labels: Tensor,
                 normalize: bool, margin_fn: MarginFn | None,
                 chunk_size: int | None, shard: ClassShard | None) -> Tensor:
-        """Compute the loss, and the softmax up to a factor."""
         ctx.args, ctx.shard, ctx.rows = (normalize, margin_fn), shard, None
         if shard is not None:
             ctx.rows = shard.all_rows(queries)
@@ -126,9 +125,7 @@ class ClassEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
-        """Return the gradients of queries and vectors."""
-        if torch.is_grad_enabled():
-            # For a second derivative, since the fast first has no graph.
+        if torch.is_grad_enabled():  # for a second derivative
             grads = differentiable_grads(ctx, grad)
         else:
             with autocast_off(grad.device.type):

@@ -43,8 +43,7 @@ class WithGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
         derivative, pred, *constants = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            # For a second derivative, since the fast first has no graph.
+        if torch.is_grad_enabled():  # for a second derivative
             loss = ctx.formula(pred, *constants, **ctx.options)
             grad, = torch.autograd.grad(loss, pred, grad, create_graph=True)
         else:
