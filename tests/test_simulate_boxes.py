@@ -1,22 +1,13 @@
 """The simulation behind the page of the box losses, in short."""
 import sys
 
-import pytest
+import simulate_boxes as tool
 import torch
-from helpers import ROOT
 
 from mmlosses.losses import EIoULoss, IoULoss
 
 
-@pytest.fixture(scope='module')
-def tool():
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import simulate_boxes
-    yield simulate_boxes
-    sys.path.remove(str(ROOT / 'tools'))
-
-
-def test_cases_are_those_of_the_paper(tool):
+def test_cases_are_those_of_the_paper():
     anchors, targets = tool.cases(5)
     assert len(anchors) == len(targets) == 5 * 49 * 7
     torch.testing.assert_close(targets[:, 2:].prod(dim=1),
@@ -27,7 +18,7 @@ def test_cases_are_those_of_the_paper(tool):
     assert len(anchors[:, 2:].unique(dim=0)) == 49
 
 
-def test_descent_reaches_the_targets(tool):
+def test_descent_reaches_the_targets():
     anchors, targets = tool.cases(2)
     result = tool.simulate(EIoULoss(), anchors, targets)
     assert result.errors[-1] < 0.01 * result.errors[0]
@@ -36,7 +27,7 @@ def test_descent_reaches_the_targets(tool):
     assert tool.simulate(IoULoss('linear'), anchors, targets).far == 0
 
 
-def test_page_keeps_what_is_around_the_numbers(tool, tmp_path, monkeypatch):
+def test_page_keeps_what_is_around_the_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(tool, 'ITERATIONS', 4)
     monkeypatch.setattr(tool, 'has_mmdet', lambda: False)
     monkeypatch.setattr(

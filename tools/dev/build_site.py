@@ -1,10 +1,10 @@
-"""Build the documentation site, and fail where it is not whole.
+"""Build the documentation site and check it.
 
     pip install -e '.[mmengine,docs]'
     python tools/dev/build_site.py [--out FOLDER]
 
-A warning of Sphinx, a link or picture that leads nowhere, or a public name
-without documentation is an error.
+A warning of Sphinx, a dead link, a missing picture or a public name without
+documentation is an error.
 """
 from __future__ import annotations
 import argparse
@@ -20,16 +20,23 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'tools/dev/docs'
-PUBLIC = [
-    'mmlosses.losses', 'mmlosses.hooks', 'mmlosses.registry',
-    'mmlosses.distributed.wrapper', 'mmlosses.testing', 'mmlosses.heads.ccs',
-    'mmlosses.heads.corner', 'mmlosses.heads.cosine',
-    'mmlosses.heads.direction', 'mmlosses.heads.rle'
-]
+# The pages of the reference beside those of the losses, with their modules.
+MODULES = {
+    'hooks': ['mmlosses.hooks'],
+    'heads': [
+        'mmlosses.heads.ccs', 'mmlosses.heads.corner', 'mmlosses.heads.cosine',
+        'mmlosses.heads.direction', 'mmlosses.heads.rle'
+    ],
+    'registry': ['mmlosses.registry', 'mmlosses.distributed.wrapper'],
+    'testing': [
+        'mmlosses.testing', 'mmlosses.testing.values',
+        'mmlosses.testing.robustness'
+    ],
+}
 
 
 class Page(HTMLParser):
-    """The addresses and the anchors of a page."""
+    """The links and anchors of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -39,7 +46,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str,
                         attrs: List[Tuple[str, str | None]]) -> None:
-        """Note what a tag leads to, and what leads to it."""
+        """Collect the links and anchors of a tag."""
         for name, value in attrs:
             if value is None:
                 continue
@@ -50,7 +57,7 @@ class Page(HTMLParser):
 
 
 def dead_links(site: Path) -> Iterator[str]:
-    """The links within the site that lead nowhere."""
+    """The dead links within the site."""
     pages: Dict[Path, Page] = {
         path: Page(path.read_text())
         for path in site.rglob('*.html')
@@ -71,7 +78,7 @@ def dead_links(site: Path) -> Iterator[str]:
 
 
 def undocumented(site: Path) -> Iterator[str]:
-    """The public names that the reference lacks or that have no docstring."""
+    """The public names without docstring or page of the reference."""
     from sphinx.util.inventory import InventoryFile
     with (site / 'objects.inv').open('rb') as file:
         inventory = InventoryFile.load(file, '', lambda base, path: path)
@@ -88,8 +95,8 @@ def undocumented(site: Path) -> Iterator[str]:
 
 
 def public_names() -> Iterator[Tuple[str, Any]]:
-    """What users may import, with the methods of its classes."""
-    for module_name in PUBLIC:
+    """The public names, with the methods of the classes."""
+    for module_name in ['mmlosses.losses', *sum(MODULES.values(), [])]:
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
@@ -103,6 +110,8 @@ def public_names() -> Iterator[Tuple[str, Any]]:
         ]
         for name in getattr(module, '__all__', own):
             value = getattr(module, name)
+            if inspect.ismodule(value) or isinstance(value, dict):
+                continue  # the docstring of the module describes them
             yield f'{module_name}.{name}', value
             if inspect.isclass(value):
                 for method, function in vars(value).items():
@@ -111,7 +120,7 @@ def public_names() -> Iterator[Tuple[str, Any]]:
 
 
 def copy_pictures(site: Path) -> None:
-    """Put the pictures where the pages name them, in tags Sphinx ignores."""
+    """Copy the pictures that pages show in HTML tags, which Sphinx ignores."""
     for path in (ROOT / 'configs').rglob('*.png'):
         target = site / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

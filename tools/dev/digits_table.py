@@ -1,9 +1,9 @@
-"""Train the configs of configs/digits and write what they reach.
+"""Train the configs of configs/digits and write the metrics they reach.
 
-    python tools/digits_table.py [CONFIG ...]
+    python tools/dev/digits_table.py [CONFIG ...]
 
 Without a CONFIG it trains them all. The table in configs/digits/README.md is
-written after each, and keeps the rows of the others.
+written after each training, and keeps the rows of the others.
 """
 from __future__ import annotations
 import argparse
@@ -15,32 +15,20 @@ import time
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from pages import write_whole
+from pages import CONFIGS, ROOT, write_block
 
 from mmlosses.cli import one_line_errors, read_config
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / 'configs/digits'
+FOLDER = CONFIGS / 'digits'
 PAGE = FOLDER / 'README.md'
 HEAD = """\
-# Trainings on handwritten digits
-
-Short trainings on scenes composed of the 1,797 handwritten digits that scikit-learn
-ships. Training and validation scenes use different digits. Chance is the best
-constant guess, such as the mean of each keypoint. PCK counts a keypoint as correct
-within 5 % of the longer side of the digit's box, about 1.5 pixels; angles are in
-degrees.
-
-`python tools/dev/digits_table.py` writes this table. The time is that of the whole
-command `python tools/train.py CONFIG`, on the CPU of the machine it ran on.
-
 | config | losses | metric | chance | bar | reached | seconds |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
 def train(config: Path) -> Tuple[bool, str]:
-    """Train a config: whether it passes its bar, and its row."""
+    """Train a config. Returns if it passes its bar, and its row."""
     cfg = read_config(str(config))
     with tempfile.TemporaryDirectory() as work_dir:
         begin = time.perf_counter()
@@ -81,7 +69,7 @@ def read_rows() -> Dict[str, str]:
 
 
 def main() -> None:
-    """Train what is asked for, and write the page after each."""
+    """Train the configs, and write the page after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='*', type=Path)
     configs: List[Path] = parser.parse_args().config or sorted(
@@ -95,7 +83,7 @@ def main() -> None:
         rows = read_rows()
         rows[config.stem] = row
         lines = [rows[name] for name in sorted(rows)]
-        write_whole(PAGE, HEAD + '\n'.join(lines) + '\n')
+        write_block(PAGE, 'trainings', HEAD + '\n'.join(lines))
     if failed:
         sys.exit(f'below their bar: {", ".join(failed)}')
 

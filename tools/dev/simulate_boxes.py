@@ -1,12 +1,12 @@
-"""Let every box loss pull anchors onto targets, and draw how fast they come.
+"""Regress anchors to targets with every box loss, and draw the error.
 
-    python tools/simulate_boxes.py [--points N] [--out FOLDER]
+    python tools/dev/simulate_boxes.py [--points N] [--out FOLDER]
 
 The simulation of the DIoU paper (arXiv:1911.08287, section 3.1): targets of
 area 1 with seven aspect ratios around one point, anchors with seven scales and
 seven aspect ratios at points up to 3 away, and gradient descent on the centre
-and the sides of each anchor. Where mmdet is installed, its losses are drawn
-beside ours. It writes a picture and a table of the numbers.
+and size of each anchor. If mmdet is installed, its losses are drawn too. It
+writes a picture and a table.
 """
 from __future__ import annotations
 import argparse
@@ -16,23 +16,23 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 from mmengine.registry import MODELS
-from pages import write_block
+from pages import CONFIGS, write_block
 from torch import Tensor, nn
 
 from mmlosses.losses import IoULoss
 
-FOLDER = Path(__file__).resolve().parent.parent / 'configs/boxes'
+FOLDER = CONFIGS / 'boxes'
 
 CENTRE = 10.0
 RADIUS = 3.0
 SCALES = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
 ASPECTS = (1 / 4, 1 / 3, 1 / 2, 1.0, 2.0, 3.0, 4.0)
 ITERATIONS = 200
-FOUND = 0.9  # the IoU of an anchor that has found its target
+FOUND = 0.9  # the IoU at which an anchor matches its target
 
-# The losses by panel. Lengths are about 1 here, and so is what NWD divides by.
+# The losses of each panel. Boxes have sides of about 1, hence the constant.
 PANELS: Dict[str, Dict[str, Dict[str, Any]]] = {
-    'overlap, centre and sides': {
+    'overlap, centre and size': {
         'IoU': dict(type='IoULoss', mode='linear'),
         'GIoU': dict(type='GIoULoss'),
         'DIoU': dict(type='DIoULoss'),
@@ -43,7 +43,7 @@ PANELS: Dict[str, Dict[str, Dict[str, Any]]] = {
         'MPDIoU': dict(type='MPDIoULoss'),
         'NWD, constant 1': dict(type='NWDLoss', constant=1.0),
     },
-    'weighed, powered, scaled': {
+    'reweighted variants': {
         'CIoU': dict(type='CIoULoss'),
         'Focal-EIoU': dict(type='EIoULoss', focal_gamma=0.5),
         'WIoU v1': dict(type='WIoULoss', version=1),
@@ -55,25 +55,22 @@ PANELS: Dict[str, Dict[str, Dict[str, Any]]] = {
     },
 }
 STOCK = {
-    'mmdet IoU': dict(type='IoULoss', mode='linear'),
-    'mmdet GIoU': dict(type='GIoULoss'),
-    'mmdet DIoU': dict(type='DIoULoss'),
-    'mmdet CIoU': dict(type='CIoULoss'),
-    'mmdet EIoU (Extended)': dict(type='EIoULoss'),
-    'mmdet SIoU': dict(type='SIoULoss'),
+    f'mmdet {name}{" (Extended)" if name == "EIoU" else ""}':
+    PANELS['overlap, centre and size'][name]
+    for name in ('IoU', 'GIoU', 'DIoU', 'CIoU', 'EIoU', 'SIoU')
 }
 
 
 class Result(NamedTuple):
-    """What one loss reaches."""
-    errors: List[float]  # mean L1 error of centre and sides, by iteration
-    near: float  # share of overlapping anchors that have found the target
-    far: float  # the same for those that begin apart
-    broken: int  # anchors that became NaN
+    """The result of one loss."""
+    errors: List[float]  # mean L1 error of centre and size, by iteration
+    near: float  # share of overlapping anchors that match
+    far: float  # the same for disjoint anchors
+    broken: int  # anchors that are NaN
 
 
 def sides_of(area: Tensor, aspect: Tensor) -> Tensor:
-    """Sides (n, 2) of boxes with an area and a width for each height."""
+    """Sizes (n, 2) of boxes with an area and an aspect ratio."""
     return torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], -1)
 
 
@@ -107,13 +104,13 @@ def iou(anchors: Tensor, targets: Tensor) -> Tensor:
 
 
 def are_apart(anchors: Tensor, targets: Tensor) -> Tensor:
-    """Which anchors do not overlap their targets."""
+    """Mark the anchors that do not overlap their targets."""
     distance = (anchors[:, :2] - targets[:, :2]).abs()
     return (2 * distance >= anchors[:, 2:] + targets[:, 2:]).any(dim=1)
 
 
 def simulate(loss: nn.Module, anchors: Tensor, targets: Tensor) -> Result:
-    """Descend, with the paper's rates: faster the worse a box is."""
+    """Descend with the rates of the paper, higher for a lower IoU."""
     apart = are_apart(anchors, targets)
     goal = corners(targets)
     errors = []
@@ -129,7 +126,7 @@ def simulate(loss: nn.Module, anchors: Tensor, targets: Tensor) -> Result:
                 rate = 0.01 if iteration < 0.9 * ITERATIONS else 0.001
             step = rate * (2 - iou(anchors, targets)).unsqueeze(1)
             anchors = anchors - step * gradient
-            # A side that has become negative would be another box.
+            # A negative side would change the box.
             anchors[:, 2:].clamp_(min=1e-3)
     found = (iou(anchors, targets) > FOUND).float()
     return Result(errors, found[~apart].mean().item(),
@@ -137,13 +134,8 @@ def simulate(loss: nn.Module, anchors: Tensor, targets: Tensor) -> Result:
                   int(anchors.isnan().any(dim=1).sum()))
 
 
-def build(cfg: Dict[str, Any], scope: str) -> nn.Module:
-    """Build a loss of a project by its scoped name."""
-    return MODELS.build({**cfg, 'type': f'{scope}.{cfg["type"]}'})
-
-
 def has_mmdet() -> bool:
-    """Whether mmdet is there, and content with the version of mmcv."""
+    """True if mmdet imports."""
     try:
         import mmdet.models.losses  # noqa: F401
     except (ImportError, AssertionError):
@@ -152,7 +144,7 @@ def has_mmdet() -> bool:
 
 
 def draw(panels: Dict[str, Dict[str, Result]], path: Path) -> None:
-    """Error against iterations, one panel beside the other."""
+    """Draw error against iterations."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(5 * len(panels), 4.5), layout='constrained')
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -168,18 +160,14 @@ def draw(panels: Dict[str, Dict[str, Result]], path: Path) -> None:
 
 
 def table(panels: Dict[str, Dict[str, Result]]) -> str:
-    """The numbers of each loss once, in Markdown."""
+    """The results of all losses, in Markdown."""
     middle = ITERATIONS // 4
     rows = [
         f'| loss | error after {middle} | error after {ITERATIONS} | '
-        'found, overlapping | found, apart | NaN |',
+        'matched, overlapping | matched, disjoint | NaN |',
         '| --- | --- | --- | --- | --- | --- |'
     ]
-    results = {
-        name: x
-        for panel in panels.values()
-        for name, x in panel.items()
-    }
+    results = {k: x for panel in panels.values() for k, x in panel.items()}
     for name, result in results.items():
         rows.append(f'| {name} | {result.errors[middle - 1]:.3f} '
                     f'| {result.errors[-1]:.3f} | {result.near:.1%} '
@@ -188,7 +176,7 @@ def table(panels: Dict[str, Dict[str, Result]]) -> str:
 
 
 def main() -> None:
-    """Simulate every loss, and write what it reached."""
+    """Simulate every loss and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,7 +184,7 @@ def main() -> None:
         '--points',
         type=int,
         default=500,
-        help='where anchors are; the paper has 5000 (default: 500)')
+        help='number of anchor points; the paper has 5000 (default: 500)')
     parser.add_argument(
         '--out',
         type=Path,
@@ -208,32 +196,23 @@ def main() -> None:
         parser.error(f'--points must be at least 1, got {args.points}')
     anchors, targets = cases(args.points)
     apart = are_apart(anchors, targets).float().mean()
-    print(f'{len(anchors)} anchors, of which {apart:.0%} begin apart')
-    panels = {
-        title: {
-            name: build(cfg, 'mmlosses')
-            for name, cfg in losses.items()
-        }
-        for title, losses in PANELS.items()
-    }
+    summary = f'{len(anchors)} anchors, {apart:.0%} of them disjoint'
+    print(summary)
+    panels = [(title, 'mmlosses', losses) for title, losses in PANELS.items()]
     if has_mmdet():
-        panels['stock'] = {
-            name: build(cfg, 'mmdet')
-            for name, cfg in STOCK.items()
-        }
+        panels.append(('stock', 'mmdet', STOCK))
     results: Dict[str, Dict[str, Result]] = {}
-    for title, losses in panels.items():
+    for title, scope, losses in panels:
         results[title] = {}
-        for name, loss in losses.items():
+        for name, cfg in losses.items():
+            loss = MODELS.build({**cfg, 'type': f'{scope}.{cfg["type"]}'})
             result = simulate(loss, anchors, targets)
             print(f'{name}: error {result.errors[-1]:.3f}', flush=True)
             results[title][name] = result
     args.out.mkdir(parents=True, exist_ok=True)
     draw(results, args.out / 'regression.png')
-    write_block(
-        args.out / 'README.md', 'simulation',
-        f'{len(anchors)} anchors, of which {apart:.0%} begin apart from '
-        f'their target.\n\n{table(results)}')
+    write_block(args.out / 'README.md', 'simulation',
+                f'{summary}.\n\n{table(results)}')
 
 
 if __name__ == '__main__':

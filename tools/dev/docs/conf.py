@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Dict, List
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[k]) for k in (3, 1)]
 
+from build_site import MODULES  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 from sphinx.config import Config  # noqa: E402
 
@@ -54,17 +55,6 @@ autodoc_mock_imports = [
     name for name in ('mmcv', 'mmdet', 'mmpose')
     if importlib.util.find_spec(name) is None
 ]
-
-# Modules of the reference beside the losses, whose page is by families.
-MODULES = {
-    'hooks': ['mmlosses.hooks'],
-    'heads': [
-        'mmlosses.heads.ccs', 'mmlosses.heads.corner', 'mmlosses.heads.cosine',
-        'mmlosses.heads.direction', 'mmlosses.heads.rle'
-    ],
-    'registry': ['mmlosses.registry', 'mmlosses.distributed.wrapper'],
-    'testing': ['mmlosses.testing'],
-}
 
 
 def write_reference(app: Sphinx, config: Config) -> None:
