@@ -46,7 +46,10 @@ class Inputs:
         self.extras: Tuple[Tensor, ...] = ()
 
     def remove(self, elements: Tensor) -> None:
-        """Remove elements as if their weight were 0."""
+        """Remove elements: their weight becomes 0, if there is a weight."""
+        if self.weight is not None:
+            zero = self.weight.new_zeros(())
+            self.weight = torch.where(elements, zero, self.weight)
         self.removed = (
             elements if self.removed is None else elements | self.removed)
 
@@ -122,7 +125,11 @@ class BaseLoss(nn.Module):
         self.is_compiled = compile
 
     def elementwise(self, pred: Any, target: Any, *extras: Any) -> Tensor:
-        """The formula: the loss of each element, of :meth:`element_shape`."""
+        """The formula: the loss of each element, of :meth:`element_shape`.
+
+        It must be finite where the inputs are 0, as removed elements are; its
+        gradient need not be.
+        """
         raise NotImplementedError
 
     def element_shape(self, pred: Any, target: Any) -> Sequence[int]:
@@ -159,9 +166,11 @@ class BaseLoss(nn.Module):
 
     def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
         """Apply the weight, and zero removed elements."""
-        if inputs.removed is not None:
+        weight = inputs.weight
+        if inputs.removed is not None and (weight is None
+                                           or self.masks_after_formula):
             loss = loss.masked_fill(inputs.removed, 0)
-        return loss if inputs.weight is None else loss * inputs.weight
+        return loss if weight is None else loss * weight
 
     def reduce(self, loss: Tensor, inputs: Inputs, reduction: str) -> Tensor:
         """Reduce the weighted loss, see :func:`reduce_loss`."""
