@@ -34,8 +34,7 @@ def metafiles(losses: Iterable[Type[BaseLoss]], root: Path) -> Dict[str, str]:
     for family, title in FAMILIES.items():
         papers = {
             loss.info.paper.url or loss.info.paper.title: None
-            for loss in losses
-            if family_of(loss) == family and loss.info.paper
+            for loss in losses if family_of(loss) == family and loss.info.paper
         }
         collection: Dict[str, Any] = {
             'Name': title,
