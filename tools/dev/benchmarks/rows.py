@@ -1,10 +1,12 @@
-"""The rows of the benchmark."""
+"""The rows of the benchmark; the others are made of tests/cases."""
 from __future__ import annotations
 import functools
 import math
-from typing import Any, Dict, List
+import sys
+from typing import Any, Dict, Iterator, List
 
 import torch.nn.functional as F
+from pages import ROOT
 from torch import Tensor, nn
 
 from . import inputs
@@ -261,3 +263,23 @@ ROWS = [
         dict(images=2, classes=3, side=12, objects=4),
         tutorial(formulas.tutorial_cornernet)),
 ]
+
+
+def rows_of_cases() -> Iterator[Row]:
+    """The losses of tests/cases without a row above, beside their stock."""
+    sys.path.append(str(ROOT / 'tests'))
+    from cases import CASES
+    sys.path.pop()
+    for case in CASES:
+        if case.loss.__name__ not in {row.loss for row in ROWS} and case.stock:
+            first = case.stock[0]
+            scope = first.name.partition('.')[0]
+            yield default_row(
+                Case(case.loss, case.inputs, {
+                    **case.kwargs,
+                    **first.ours
+                }),
+                peers={scope: stock(first.name, **first.kwargs)})
+
+
+ROWS += list(rows_of_cases())
