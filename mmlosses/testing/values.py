@@ -75,6 +75,7 @@ def element_shape(case: LossCase) -> None:
 
 
 def reduced(case: LossCase, loss: Tensor) -> List[Tuple[str, Tensor]]:
+    """A per-element loss, reduced in each way."""
     return [('none', loss), ('sum', loss.sum()), ('mean', case.mean(loss))]
 
 
