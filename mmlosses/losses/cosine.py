@@ -127,8 +127,9 @@ class CCSLoss(BaseLoss):
                 labels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the loss of embeddings with labels."""
         check_floating('class_weights', class_weights)
-        return super().forward(
-            embeddings, labels, *args, class_weights=class_weights, **kwargs)
+        # Python 3.8 does not compile a keyword beside **kwargs.
+        kwargs['class_weights'] = class_weights
+        return super().forward(embeddings, labels, *args, **kwargs)
 
     def prepare(self,
                 pred: Tensor,

@@ -178,8 +178,9 @@ class CrossEntropyLoss(ClassificationLoss):
             check_index(weight, 'with use_mask, the third argument')
             kwargs['_mask_labels'], weight = weight, target_weight
             target_weight = None
-        return super().forward(
-            pred, target, weight, *args, target_weight=target_weight, **kwargs)
+        # Python 3.8 does not compile a keyword beside **kwargs.
+        kwargs['target_weight'] = target_weight
+        return super().forward(pred, target, weight, *args, **kwargs)
 
     def prepare(self,
                 pred: Tensor,

@@ -36,10 +36,14 @@ def gaussian_focal_loss(pred: Tensor,
     :math:`n` each element is a positive: by default once, where t is 1.
     """
     if use_sigmoid and positives is None:
-        options = {'alpha': alpha, 'gamma': gamma}
-        weights = {'pos_weight': pos_weight, 'neg_weight': neg_weight}
+        options = {
+            'alpha': alpha,
+            'gamma': gamma,
+            'pos_weight': pos_weight,
+            'neg_weight': neg_weight
+        }
         return with_gradient(peak_focal_loss, peak_focal_and_derivative, pred,
-                             target, **options, **weights)
+                             target, **options)
     if positives is None:
         positives = (target == 1).to(pred.dtype)
     if use_sigmoid:
