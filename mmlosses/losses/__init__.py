@@ -31,8 +31,8 @@ from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ModifiedSoftmaxLoss,
                      cosine_logits)
 from .mask import DiceLoss, dice_loss
 from .probabilistic import KeypointPROPELLoss, PROPELLoss, propel_loss
-from .regression import (L1Loss, MSELoss, SmoothL1Loss, l1_loss, mse_loss,
-                         smooth_l1_loss)
+from .regression import (BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss,
+                         l1_loss, mse_loss, smooth_l1_loss)
 from .simcc import KLDiscretLoss, kl_discret_loss
 
 #: The families, in the order of the pages, with their titles.
@@ -56,15 +56,16 @@ FAMILIES = {
 
 __all__ = [
     'AlphaIoULoss', 'AngularLoss', 'ArcFaceLogitLoss', 'ArcFaceLoss',
-    'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BaseLoss', 'BoxLoss',
-    'BoxPair', 'CCSLoss', 'CIoULoss', 'CenterLoss', 'CenterSoftmaxLoss',
-    'ClassificationLoss', 'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss',
-    'DiceLoss', 'EIoULoss', 'FocalLoss', 'GIoULoss', 'GaussianFocalLoss',
-    'InnerIoULoss', 'IoULoss', 'KLDiscretLoss', 'KeypointLoss',
-    'KeypointPROPELLoss', 'L1Loss', 'LabelSmoothLoss', 'LossInfo',
-    'MPDIoULoss', 'MSELoss', 'ModifiedSoftmaxLoss', 'NWDLoss', 'NormFaceLoss',
-    'PROPELLoss', 'Paper', 'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss',
-    'SumLoss', 'WIoULoss', 'angular_loss', 'angular_margin', 'arcface_logits',
+    'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BalancedL1Loss',
+    'BaseLoss', 'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss', 'CenterLoss',
+    'CenterSoftmaxLoss', 'ClassificationLoss', 'CornerNetLoss',
+    'CrossEntropyLoss', 'DIoULoss', 'DiceLoss', 'EIoULoss', 'FocalLoss',
+    'GIoULoss', 'GaussianFocalLoss', 'InnerIoULoss', 'IoULoss',
+    'KLDiscretLoss', 'KeypointLoss', 'KeypointPROPELLoss', 'L1Loss',
+    'LabelSmoothLoss', 'LossInfo', 'MPDIoULoss', 'MSELoss',
+    'ModifiedSoftmaxLoss', 'NWDLoss', 'NormFaceLoss', 'PROPELLoss', 'Paper',
+    'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss', 'SumLoss', 'WIoULoss',
+    'angular_loss', 'angular_margin', 'arcface_logits',
     'associative_embedding_loss', 'binary_cross_entropy', 'box_pair',
     'ccs_loss', 'center_loss', 'corner_heatmap_loss', 'corner_offset_loss',
     'cosine_logits', 'dice_loss', 'gaussian_focal_loss', 'kl_discret_loss',

@@ -1,7 +1,7 @@
 """Cases of the family regression."""
 import torch
 
-from mmlosses.losses import L1Loss, MSELoss, SmoothL1Loss
+from mmlosses.losses import BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss
 from mmlosses.testing import LossCase, Stock
 from .inputs import KEYPOINT_WEIGHT, keypoints
 
@@ -58,4 +58,21 @@ CASES = [
         perfect=the_same,
         non_negative=True,
         stock=[Stock('mmdet.SmoothL1Loss')]),
+    LossCase(
+        loss=BalancedL1Loss,
+        inputs=keypoints,
+        element_shape=lambda batch: (batch, 4, 2),
+        arguments=dict(
+            alpha=({}, dict(alpha=1.0)),
+            gamma=({}, dict(gamma=1.0)),
+            beta=({}, dict(beta=0.5)),
+            **KEYPOINT_WEIGHT),
+        stock_kwargs=[dict(alpha=0.5, gamma=1.5, beta=1.0, loss_weight=1.0)],
+        perfect=the_same,
+        non_negative=True,
+        stock=[
+            Stock('mmdet.BalancedL1Loss'),
+            Stock('mmdet.BalancedL1Loss', dict(alpha=0.7, gamma=1.1, beta=0.5),
+                  dict(alpha=0.7, gamma=1.1, beta=0.5))
+        ]),
 ]
