@@ -170,7 +170,7 @@ def entry(fault: Fault, values: List[str]) -> str:
     return f"""\
 ### <a id="{fault.name}"></a>`{fault.loss}`: {fault.fault}
 
-{inspect.getdoc(fault.run)}
+{(inspect.getdoc(fault.run) or '').rstrip()}
 
 ```py
 {snippet(fault)}
