@@ -467,6 +467,7 @@ def update_mean(rank, parts, folder):
     torch.save(loss.mean_iou_loss, folder / f'{rank}.pt')
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_running_mean_reduces_over_ranks(tmp_path):
     """A rank without boxes takes part in the reduction."""

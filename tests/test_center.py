@@ -193,6 +193,7 @@ def move_centers(rank, halves, folder):
     torch.save(loss.centers, folder / f'{rank}.pt')
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_centers_are_the_same_on_every_rank(tmp_path):
     """As in one process with the whole batch; a rank may be empty."""

@@ -15,7 +15,7 @@ from mmlosses.losses import (AssociativeEmbeddingLoss, BalancedBCELoss,
                              CenterLoss, CenterSoftmaxLoss, CornerNetLoss,
                              WIoULoss)
 
-pytestmark = needs_ranks
+pytestmark = [needs_ranks, pytest.mark.slow]
 
 CASE = {case.loss: case for case in CASES}
 

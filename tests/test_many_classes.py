@@ -120,6 +120,7 @@ def compare(rank, ranks):
                      batch()[1]), features, create_graph=True)
 
 
+@pytest.mark.slow
 @needs_ranks
 @pytest.mark.parametrize('ranks', [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_with_their_classes_equal_one_process(ranks):
@@ -134,6 +135,7 @@ def start_vectors(rank, folder):
     torch.save((loss.weight, torch.rand(1)), folder / f'{rank}.pt')
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_ranks_start_from_other_vectors(tmp_path):
     """Although their seed is one, and stays one."""

@@ -34,6 +34,7 @@ assert loss.beta == 2.0
 ''')
 
 
+@pytest.mark.slow
 def test_resolves_from_another_project():
     """Within the scope and default scope of another library."""
     check('''
@@ -51,6 +52,7 @@ else:
 ''')
 
 
+@pytest.mark.slow
 def test_class_works_as_type():
     check('''
 from mmengine.registry import MODELS
@@ -59,6 +61,7 @@ assert MODELS.build(dict(type=KLDiscretLoss, beta=2.0)).beta == 2.0
 ''')
 
 
+@pytest.mark.slow
 def test_unknown_name_is_a_key_error():
     check('''
 from mmengine.registry import MODELS
@@ -71,6 +74,7 @@ else:
 ''')
 
 
+@pytest.mark.slow
 def test_scope_and_locations():
     check('''
 from mmlosses.registry import HOOKS, MODELS
