@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 from typing import Sequence
 
-import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -12,18 +11,12 @@ from .buffers import register_weights
 from .checks import (check_index, check_label_range, check_same_shape,
                      check_tensor)
 from .reduction import EPS
+from .tensors import one_hot
 
 
 class ClassificationArguments(CommonArguments, total=False):
     """The arguments of every classification loss."""
     class_weight: Sequence[float] | Tensor | None
-
-
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    r"""Return labels (N, \*) as a mask (N, C, \*), False for background."""
-    index = torch.arange(classes, device=labels.device)
-    index = index.reshape((1, classes) + (1, ) * (labels.ndim - 1))
-    return labels.unsqueeze(1) == index
 
 
 class ClassificationLoss(BaseLoss):

@@ -1,4 +1,4 @@
-"""Dtypes, autocast and tuples of tensors.
+"""Dtypes, autocast, axes and tuples of tensors.
 
 Nothing here looks at a value, only at shapes and dtypes, so that no loss
 synchronises with the host and each one compiles to a single graph.
@@ -63,3 +63,10 @@ def autocast_off(device_type: str) -> ContextManager:
 def pad_right(tensor: Tensor, ndim: int) -> Tensor:
     """Add singleton axes on the right until the tensor has ``ndim``."""
     return tensor.reshape(tensor.shape + (1, ) * (ndim - tensor.ndim))
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    r"""Return labels (N, \*) as a mask (N, C, \*), False for background."""
+    index = torch.arange(classes, device=labels.device)
+    index = index.reshape((1, classes) + (1, ) * (labels.ndim - 1))
+    return labels.unsqueeze(1) == index

@@ -12,6 +12,7 @@ from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_number, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
+from mmlosses.core.tensors import one_hot
 from mmlosses.registry import MODELS
 
 
@@ -172,6 +173,5 @@ def is_index(pred: Tensor, target: Tensor) -> bool:
 def dense_target(target: Tensor, pred: Tensor) -> Tensor:
     """Return a target for each element: labels become one-hot."""
     if is_index(pred, target):
-        columns = torch.arange(pred.shape[1], device=target.device)
-        target = target.unsqueeze(1) == columns
+        target = one_hot(target, pred.shape[1])
     return target.to(pred.dtype)

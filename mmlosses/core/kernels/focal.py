@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..numeric import safe_power
+from ..tensors import one_hot
 
 
 def label_focal_loss(pred: Tensor, labels: Tensor, gamma: float,
@@ -16,9 +17,7 @@ def label_focal_loss(pred: Tensor, labels: Tensor, gamma: float,
     .. math:: -\alpha (1 - p)^\gamma \log p \text{ or, for other classes, }
         -(1 - \alpha) p^\gamma \log(1 - p), \quad p = \sigma(x)
     """
-    index = torch.arange(pred.shape[1], device=pred.device)
-    index = index.reshape((1, -1) + (1, ) * (labels.ndim - 1))
-    positive = labels.unsqueeze(1) == index
+    positive = one_hot(labels, pred.shape[1])
     # A positive is a negative with the sign of the logit flipped.
     logits = torch.where(positive, -pred, pred)
     loss = safe_power(logits.sigmoid(), gamma) * -F.logsigmoid(-logits)
