@@ -23,7 +23,7 @@ from mmlosses.core.base import BaseLoss, call_parameters
 from mmlosses.losses import FAMILIES
 from mmlosses.registry import MODELS
 
-CONFIGS = Path(__file__).resolve().parents[1] / '.mim/configs'
+MIM = Path(__file__).resolve().parents[1] / '.mim'
 
 
 def family_of(loss: type) -> str:
@@ -95,7 +95,7 @@ def listed(row: Dict[str, Any]) -> str:
     lines += [f'  {key:6}{row[key]}' for key in ('for', 'slots', 'call')]
     return '\n'.join(lines + [
         f'  paper {cited}',
-        f'  page  {CONFIGS.parent / row["page"]}',
+        f'  page  {MIM / row["page"]}',
     ])
 
 

@@ -23,14 +23,6 @@ class ClassVectorArguments(CommonArguments, total=False):
     shard_classes: bool
 
 
-def check_features(features: Tensor, in_channels: int) -> None:
-    """Raise unless the features are (N, in_channels)."""
-    if features.ndim != 2 or features.shape[1] != in_channels:
-        raise ValueError(
-            'features must have the shape (N, in_channels) with '
-            f'in_channels={in_channels}, got {tuple(features.shape)}')
-
-
 def make_class_vectors(num_classes: int,
                        in_channels: int,
                        shard: ClassShard | None = None) -> nn.Parameter:
@@ -80,9 +72,22 @@ class FeatureLoss(BaseLoss):
         return super().forward(features, labels, *args, **kwargs)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        check_features(pred, self.in_channels)
+        self.check_features(pred)
         check_sample_labels(target, len(pred))
         return pred.shape[:1]
+
+    def check_features(self, features: Tensor) -> None:
+        """Raise unless the features are (N, in_channels)."""
+        if features.ndim != 2 or features.shape[1] != self.in_channels:
+            raise ValueError('features must have the shape (N, in_channels) '
+                             f'with in_channels={self.in_channels}, got '
+                             f'{tuple(features.shape)}')
+
+    def inference_features(self, features: Tensor) -> Tensor:
+        """Check features outside of a call of the loss, and upcast them."""
+        check_floating(self.pred_name, features)
+        self.check_features(features)
+        return upcast(features)
 
     def prepare(self, pred: Tensor, target: Tensor, weight: Tensor | None,
                 avg_factor: float | Tensor | None) -> Inputs:
@@ -152,9 +157,7 @@ class ClassVectorLoss(FeatureLoss):
         With ``shard_classes`` they are those of the classes of this rank, in
         validation and test, by ``mmlosses.ShardedClassesHook``, of all.
         """
-        check_floating('features', features)
-        check_features(features, self.in_channels)
-        features = upcast(features)
+        features = self.inference_features(features)
         with autocast_off(features.device.type):
             vectors = self.weight if self.whole is None else self.whole
             vectors = unit_vectors(vectors.to(features.dtype))

@@ -8,13 +8,11 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.buffers import set_buffer
-from mmlosses.core.checks import (check_floating, check_label_range,
-                                  check_number, check_softmax)
-from mmlosses.core.features import (FeatureLoss, check_features,
-                                    make_class_vectors)
+from mmlosses.core.checks import check_label_range, check_number, check_softmax
+from mmlosses.core.features import FeatureLoss, make_class_vectors
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.class_entropy import fast_class_entropy
-from mmlosses.core.tensors import autocast_off, upcast
+from mmlosses.core.tensors import autocast_off
 from mmlosses.registry import MODELS
 
 
@@ -162,9 +160,7 @@ class CenterSoftmaxLoss(CenterLoss):
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the scores (N, C) of features (N, D), in at least float32."""
-        check_floating('features', features)
-        check_features(features, self.in_channels)
-        features = upcast(features)
+        features = self.inference_features(features)
         with autocast_off(features.device.type):
             return features @ self.weight.to(features.dtype).T
 
