@@ -6,6 +6,7 @@ import pytest
 from cases.boxes import CASES as BOXES
 from helpers import ROOT
 
+import mmlosses.losses
 from mmlosses.registry import HOOKS, MODELS
 
 README = (ROOT / 'README.md').read_text()
@@ -64,6 +65,27 @@ def test_snippets_of_the_readme_build():
 
 
 PAGES = sorted((ROOT / 'configs').rglob('*.md'))
+
+
+def test_names_in_published_code():
+    """Bold names are importable, links lead to a fault that is shown."""
+    text = (ROOT / 'configs/guides/published_code.md').read_text()
+    names = re.findall(r'\*\*`(\w+)`', text)
+    assert len(names) == 18
+    for name in names:
+        assert hasattr(mmlosses.losses, name), name
+    faults = (ROOT / 'configs/differs_from_upstream.md').read_text()
+    anchors = re.findall(r'upstream\.md#(\w+)', text)
+    assert anchors
+    for anchor in anchors:
+        assert f'<a id="{anchor}">' in faults, anchor
+
+
+def test_registered_names_are_importable():
+    MODELS.import_from_location()
+    for name, loss in MODELS.module_dict.items():
+        assert getattr(mmlosses.losses, name) is loss
+        assert name in mmlosses.losses.__all__
 
 
 @pytest.mark.parametrize(

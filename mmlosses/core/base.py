@@ -54,7 +54,16 @@ class Inputs:
             elements if self.removed is None else elements | self.removed)
 
 
-class BaseLoss(nn.Module):
+class LossType(type):
+    """Builds a loss from its arguments, or from those of published code."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = cls.own_arguments(  # type: ignore[attr-defined]
+            args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+class BaseLoss(nn.Module, metaclass=LossType):
     r"""The base of all losses: check, mask, formula, weight, reduce, scale.
 
     A subclass defines :meth:`elementwise`, the unreduced formula, and, where
@@ -96,6 +105,9 @@ class BaseLoss(nn.Module):
     #: The name of the prediction in error messages.
     pred_name = 'pred'
 
+    #: Names of constructor arguments in published code, and ours.
+    synonyms: ClassVar[Dict[str, str]] = {}
+
     #: If True, removed elements are masked after the formula, without a copy.
     #: Only valid where an element depends on its own inputs and on no
     #: parameter, and only faster for a cheap formula: 1.48 times for cross
@@ -107,6 +119,19 @@ class BaseLoss(nn.Module):
         super().__init_subclass__(**kwargs)
         cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             list(passed_on(cls, '__init__').values()))
+
+    @classmethod
+    def own_arguments(
+            cls, args: Tuple[Any, ...],
+            kwargs: Dict[str, Any]) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
+        """Translate constructor arguments of published code into ours."""
+        for other in cls.synonyms.keys() & kwargs.keys():
+            name = cls.synonyms[other]
+            if name in kwargs:
+                raise TypeError(f'{name} and {other} are two names of one '
+                                f'argument of {cls.__name__}, got both')
+            kwargs[name] = kwargs.pop(other)
+        return args, kwargs
 
     def __init__(self,
                  reduction: str = 'mean',

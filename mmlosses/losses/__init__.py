@@ -7,31 +7,35 @@ from mmlosses.core.boxes import BoxLoss, BoxPair, box_pair
 from mmlosses.core.classification import ClassificationLoss
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointLoss
-from .angular import AngularLoss, angular_loss
+from .angular import (AngleDistanceLoss, AngularLoss, angle_distance_loss,
+                      angular_loss)
 from .boxes.distance import CIoULoss, DIoULoss, MPDIoULoss
 from .boxes.modes import AlphaIoULoss, InnerIoULoss
 from .boxes.nwd import NWDLoss
 from .boxes.overlap import GIoULoss, IoULoss
 from .boxes.shape import EIoULoss, ShapeIoULoss, SIoULoss
 from .boxes.wise_iou import WIoULoss, wise_iou_loss
-from .center import CenterLoss, CenterSoftmaxLoss, center_loss
+from .center import CenterLoss, CenterSoftmaxLoss, center_loss, centerloss
 from .composite import SumLoss
 from .corners.associative_embedding import (AssociativeEmbeddingLoss,
                                             associative_embedding_loss)
-from .corners.cornernet import (CornerNetLoss, corner_heatmap_loss,
-                                corner_offset_loss)
+from .corners.cornernet import (AELoss, CornerNetLoss, corner_heatmap_loss,
+                                corner_offset_loss, neg_loss)
 from .cosine import CCSLoss, ccs_loss
 from .cross_entropy import (CrossEntropyLoss, LabelSmoothLoss, smooth_labels,
                             soft_cross_entropy)
 from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
-from .hard_negative import BalancedBCELoss, binary_cross_entropy
+from .hard_negative import (BalanceCrossEntropyLoss, BalancedBCELoss,
+                            binary_cross_entropy)
 from .heatmap import GaussianFocalLoss, gaussian_focal_loss
-from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ModifiedSoftmaxLoss,
-                     NormFaceLoss, angular_margin, arcface_logits,
-                     cosine_logits)
+from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ArcMarginProduct, Modified,
+                     ModifiedSoftmaxLoss, NormFace, NormFaceLoss,
+                     angular_margin, arcface_logits, cosine_logits)
 from .mask import DiceLoss, dice_loss
-from .probabilistic import KeypointPROPELLoss, PROPELLoss, propel_loss
-from .regression import (BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss,
+from .probabilistic import (PROPEL, KeypointPROPELLoss, PROPELLoss, g_function,
+                            getloss, h_function, propel_loss,
+                            unpack_prediction)
+from .regression import (BalancedL1Loss, L1Loss, L2Loss, MSELoss, SmoothL1Loss,
                          l1_loss, mse_loss, smooth_l1_loss)
 from .simcc import KLDiscretLoss, kl_discret_loss
 
@@ -55,21 +59,24 @@ FAMILIES = {
 }
 
 __all__ = [
-    'AlphaIoULoss', 'AngularLoss', 'ArcFaceLogitLoss', 'ArcFaceLoss',
-    'AssociativeEmbeddingLoss', 'BalancedBCELoss', 'BalancedL1Loss',
-    'BaseLoss', 'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss', 'CenterLoss',
-    'CenterSoftmaxLoss', 'ClassificationLoss', 'CornerNetLoss',
+    'AELoss', 'AlphaIoULoss', 'AngleDistanceLoss', 'AngularLoss',
+    'ArcFaceLogitLoss', 'ArcFaceLoss', 'ArcMarginProduct',
+    'AssociativeEmbeddingLoss', 'BalanceCrossEntropyLoss', 'BalancedBCELoss',
+    'BalancedL1Loss', 'BaseLoss', 'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss',
+    'CenterLoss', 'CenterSoftmaxLoss', 'ClassificationLoss', 'CornerNetLoss',
     'CrossEntropyLoss', 'DIoULoss', 'DiceLoss', 'EIoULoss', 'FocalLoss',
     'GIoULoss', 'GaussianFocalLoss', 'InnerIoULoss', 'IoULoss',
-    'KLDiscretLoss', 'KeypointLoss', 'KeypointPROPELLoss', 'L1Loss',
-    'LabelSmoothLoss', 'LossInfo', 'MPDIoULoss', 'MSELoss',
-    'ModifiedSoftmaxLoss', 'NWDLoss', 'NormFaceLoss', 'PROPELLoss', 'Paper',
-    'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss', 'SumLoss', 'WIoULoss',
-    'angular_loss', 'angular_margin', 'arcface_logits',
-    'associative_embedding_loss', 'binary_cross_entropy', 'box_pair',
-    'ccs_loss', 'center_loss', 'corner_heatmap_loss', 'corner_offset_loss',
-    'cosine_logits', 'dice_loss', 'gaussian_focal_loss', 'kl_discret_loss',
-    'l1_loss', 'mse_loss', 'propel_loss', 'sigmoid_focal_loss',
-    'smooth_l1_loss', 'smooth_labels', 'soft_cross_entropy',
-    'softmax_focal_loss', 'wise_iou_loss'
+    'KLDiscretLoss', 'KeypointLoss', 'KeypointPROPELLoss', 'L1Loss', 'L2Loss',
+    'LabelSmoothLoss', 'LossInfo', 'MPDIoULoss', 'MSELoss', 'Modified',
+    'ModifiedSoftmaxLoss', 'NWDLoss', 'NormFace', 'NormFaceLoss', 'PROPEL',
+    'PROPELLoss', 'Paper', 'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss',
+    'SumLoss', 'WIoULoss', 'angle_distance_loss', 'angular_loss',
+    'angular_margin', 'arcface_logits', 'associative_embedding_loss',
+    'binary_cross_entropy', 'box_pair', 'ccs_loss', 'center_loss',
+    'centerloss', 'corner_heatmap_loss', 'corner_offset_loss', 'cosine_logits',
+    'dice_loss', 'g_function', 'gaussian_focal_loss', 'getloss', 'h_function',
+    'kl_discret_loss', 'l1_loss', 'mse_loss', 'neg_loss', 'propel_loss',
+    'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
+    'soft_cross_entropy', 'softmax_focal_loss', 'unpack_prediction',
+    'wise_iou_loss'
 ]

@@ -32,6 +32,19 @@ def angular_loss(pred: Tensor,
                          target.to(pred.dtype), **options)
 
 
+def angle_distance_loss(y_true: Tensor,
+                        y_pred: Tensor,
+                        delta: float = 0.2,
+                        epsilon: float = 1e-6) -> Tensor:
+    r"""Mean of :func:`angular_loss`, with the target first.
+
+    The function of the question that :class:`AngularLoss` goes back to, for
+    directions (\*, 2), such as (batch, height, width, 2). ``epsilon`` clips
+    the cosine there; nothing is clipped here, so it has no effect.
+    """
+    return angular_loss(y_pred, y_true, delta).mean()
+
+
 @MODELS.register_module(name=['AngularLoss', 'AngleDistanceLoss'])
 class AngularLoss(BaseLoss):
     r"""Power of the angle to the true direction; also ``AngleDistanceLoss``.
@@ -114,3 +127,6 @@ class AngularLoss(BaseLoss):
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
         """Restore the axis of (cos, sin)."""
         return elements.unsqueeze(self.dim)
+
+
+AngleDistanceLoss = AngularLoss

@@ -129,7 +129,8 @@ class CenterSoftmaxLoss(CenterLoss):
     (C, D) is that of :class:`CenterLoss`. Also registered as ``centerloss``.
 
     Args:
-        center_weight (float): Weight :math:`\lambda`. Default: 0.2.
+        center_weight (float): Weight :math:`\lambda`; ``lamda`` in published
+            code. Default: 0.2.
         use_sigmoid (bool): For heads that read it; only False. Default: False.
 
     Differs from upstream:
@@ -143,6 +144,7 @@ class CenterSoftmaxLoss(CenterLoss):
         slots='heads that pass features and labels, as ``LinearReIDHead``',
         expects='features',
         paper=CenterLoss.info.paper)
+    synonyms = {'lamda': 'center_weight'}
 
     def __init__(self,
                  num_classes: int,
@@ -168,3 +170,6 @@ class CenterSoftmaxLoss(CenterLoss):
         center = super().elementwise(pred, target)
         entropy = fast_class_entropy(pred, self.weight.to(pred.dtype), target)
         return entropy + self.center_weight * center
+
+
+centerloss = CenterSoftmaxLoss

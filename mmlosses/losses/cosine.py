@@ -57,7 +57,8 @@ class CCSLoss(BaseLoss):
     with embeddings x and the weight vectors v of the classifier. It turns each
     embedding towards the vector of its class; combine it with the
     classification loss. :meth:`forward` takes embeddings with labels,
-    :meth:`forward_anchors` assigns the labels of anchors itself.
+    :meth:`forward_anchors` assigns the labels of anchors itself. torchsight's
+    call, ``loss(anchors, embeddings, weights, annotations)``, is the latter.
 
     Args:
         soft (bool): If True, :meth:`forward_anchors` weights anchors by their
@@ -82,7 +83,8 @@ class CCSLoss(BaseLoss):
           :math:`(1 - IoU \cos) / 2`. An embedding along its vector then has a
           loss of 0.25 at IoU 0.5, and the minimum depends on the IoU. Here it
           is 0. The gradients of the embeddings are the same.
-        - torchsight stores the class weights transposed, as (D, C).
+        - torchsight stores the class weights transposed, as (D, C): so does
+          its call here, where (C, D) also works unless C = D.
         - A zero embedding is NaN there, in value and gradient. Here its cosine
           is 0 and its gradient finite.
         - A batch without objects cannot be back-propagated there.
@@ -107,6 +109,9 @@ class CCSLoss(BaseLoss):
                  iou_thresholds: Dict[str, float] | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
+        for name, value in (('soft', soft), ('detach_weight', detach_weight)):
+            if not isinstance(value, bool):
+                raise TypeError(f'{name} must be True or False, got {value!r}')
         given = {} if iou_thresholds is None else dict(iou_thresholds)
         thresholds = {'background': 0.4, 'object': 0.5, **given}
         low, high = thresholds['background'], thresholds['object']
@@ -125,7 +130,13 @@ class CCSLoss(BaseLoss):
 
     def forward(self, embeddings: Tensor, class_weights: Tensor,
                 labels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute the loss of embeddings with labels."""
+        """Compute the loss of embeddings with labels, or torchsight's call."""
+        if embeddings.ndim == 3:
+            anchors, embeddings, weights = embeddings, class_weights, labels
+            if len(weights) == embeddings.shape[-1]:
+                weights = weights.T
+            return self.forward_anchors(anchors, embeddings, weights, *args,
+                                        **kwargs)
         check_floating('class_weights', class_weights)
         # Python 3.8 does not compile a keyword beside **kwargs.
         kwargs['class_weights'] = class_weights

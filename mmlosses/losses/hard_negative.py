@@ -1,7 +1,7 @@
 """Binary cross entropy over the positives and the hardest negatives."""
 from __future__ import annotations
 import math
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_number, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
-from mmlosses.core.tensors import one_hot
+from mmlosses.core.tensors import autocast_off, one_hot, upcast
 from mmlosses.registry import MODELS
 
 
@@ -65,6 +65,10 @@ class BalancedBCELoss(BaseLoss):
             number of its own positives. Default: False.
         pos_threshold (float): A target above is a positive, any other a
             negative. Default: 0.5.
+        eps (float): Added to the number of kept elements, as DBNet's
+            ``BalanceCrossEntropyLoss(negative_ratio=3.0, eps=1e-6)`` does.
+            That takes probabilities: above 0, ``use_sigmoid`` is False unless
+            it is given. Default: 0.0.
 
     Shape:
         - pred: (\*), e.g. (N, 1, H, W).
@@ -73,7 +77,9 @@ class BalancedBCELoss(BaseLoss):
           mmdet's RPN, 0 is the foreground.
         - weight: as pred, or without trailing axes. An element of weight 0 is
           neither mined nor counted; other weights do not change the mining.
-        - returns: 0-dim, or the shape of pred for ``'none'``.
+        - returns: 0-dim, or the shape of pred for ``'none'``; with
+          ``return_origin=True`` in the call, as DBNet's, also the loss of each
+          element before the mining.
 
     Differs from upstream:
         - In DBNet's code a target between 0 and 1 is neither positive nor
@@ -102,9 +108,11 @@ class BalancedBCELoss(BaseLoss):
                  fallback: str | int = 'all',
                  per_image: bool = False,
                  pos_threshold: float = 0.5,
+                 eps: float = 0.0,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
         check_number('negative_ratio', negative_ratio, least=0, below=math.inf)
+        check_number('eps', eps, least=0, below=math.inf)
         if isinstance(fallback, int):
             most = float(fallback)
         else:
@@ -116,6 +124,27 @@ class BalancedBCELoss(BaseLoss):
         self.fallback = fallback
         self.most_without_positive = most
         self.per_image, self.pos_threshold = per_image, pos_threshold
+        self.eps = eps
+
+    @classmethod
+    def own_arguments(cls, args: Any, kwargs: Any) -> Any:
+        """With ``eps``, which only DBNet's code has, take probabilities."""
+        if kwargs.get('eps') and not args:
+            kwargs.setdefault('use_sigmoid', False)
+        return super().own_arguments(args, kwargs)
+
+    def forward(self,
+                pred: Tensor,
+                target: Tensor,
+                *args: Any,
+                return_origin: bool = False,
+                **kwargs: Any) -> Any:
+        """Compute the loss; ``return_origin`` adds it for each element."""
+        loss = super().forward(pred, target, *args, **kwargs)
+        if not return_origin:
+            return loss
+        with autocast_off(pred.device.type):
+            return loss, self.elementwise(upcast(pred), target)
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy(pred, dense_target(target, pred),
@@ -143,7 +172,10 @@ class BalancedBCELoss(BaseLoss):
         kept = self.mine(loss.detach(), inputs.removed,
                          dense_target(inputs.target, loss))
         # In int64, the default, the sum takes twenty times as long.
-        inputs.denominator = kept.sum(dtype=torch.int32).clamp(min=1)
+        number = kept.sum(dtype=torch.int32).clamp(min=1)
+        if self.eps:
+            number = number.to(loss.dtype) + self.eps
+        inputs.denominator = number
         return super().weigh(loss, inputs).masked_fill(~kept, 0)
 
     def mine(self, loss: Tensor, removed: Tensor | None,
@@ -162,6 +194,9 @@ class BalancedBCELoss(BaseLoss):
         most = torch.floor(self.negative_ratio * number.double())
         most = most.masked_fill(number == 0, self.most_without_positive)
         return positive | hardest(loss, neg, most).reshape(positive.shape)
+
+
+BalanceCrossEntropyLoss = BalancedBCELoss
 
 
 def is_index(pred: Tensor, target: Tensor) -> bool:

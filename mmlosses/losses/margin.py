@@ -1,7 +1,7 @@
 """Softmax over the angles to class vectors, without and with a margin."""
 from __future__ import annotations
 import math
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,7 @@ def check_margin(margin: float, boundary: str) -> None:
     check_choice('boundary', boundary, BOUNDARIES)
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=['ModifiedSoftmaxLoss', 'Modified'])
 class ModifiedSoftmaxLoss(ClassVectorLoss):
     r"""Softmax cross entropy with class vectors of length 1 and no bias.
 
@@ -96,7 +96,8 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         {\sum_j e^{\|x_n\| \cos\theta_{nj}}}, \qquad
         \|x_n\| \cos\theta_{nj} = x_n \cdot \frac{w_j}{\|w_j\|}
 
-    Only the angles to the class vectors :math:`w` decide.
+    Only the angles to the class vectors :math:`w` decide. Also registered as
+    ``Modified``.
 
     Differs from upstream:
         - Code that normalises with ``renorm(2, 1, 1e-5).mul(1e5)`` leaves
@@ -118,7 +119,7 @@ class ModifiedSoftmaxLoss(ClassVectorLoss):
         return features
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=['NormFaceLoss', 'NormFace'])
 class NormFaceLoss(ClassVectorLoss):
     r"""Softmax cross entropy over scaled cosines.
 
@@ -128,6 +129,7 @@ class NormFaceLoss(ClassVectorLoss):
 
     The minimum for C classes is :math:`\log(1 + (C - 1) e^{-s C / (C - 1)})`,
     at a regular simplex: for 10 classes 1.38 with s = 1, which is too small.
+    Also registered as ``NormFace``, with ``s`` for ``scale``.
 
     Args:
         scale (float): Scale s of the cosine. Default: 16.0.
@@ -144,6 +146,7 @@ class NormFaceLoss(ClassVectorLoss):
             'Feng Wang, Xiang Xiang, Jian Cheng, Alan L. Yuille',
             'NormFace: L2 Hypersphere Embedding for Face Verification',
             'ACM MM', 2017, '1704.06369'))
+    synonyms = {'s': 'scale'}
 
     def __init__(self,
                  num_classes: int,
@@ -169,7 +172,8 @@ class ArcFaceLoss(NormFaceLoss):
         \sum_{j \ne y_n} e^{s \cos\theta_{nj}}}
 
     :meth:`logits` gives the scaled cosines, without the margin, for inference.
-    Also registered as ``ArcMarginProduct``.
+    Also registered as ``ArcMarginProduct``, with the arguments of published
+    code: ``(in_feature, out_feature, s=, m=, easy_margin=)``.
 
     Args:
         scale (float): Scale s of the cosine. Default: 32.0.
@@ -200,6 +204,22 @@ class ArcFaceLoss(NormFaceLoss):
             'Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou',
             'ArcFace: Additive Angular Margin Loss for Deep Face Recognition',
             'CVPR', 2019, '1801.07698'))
+    synonyms = {
+        'in_feature': 'in_channels',
+        'out_feature': 'num_classes',
+        's': 'scale',
+        'm': 'margin'
+    }
+
+    @classmethod
+    def own_arguments(cls, args: Any, kwargs: Any) -> Any:
+        """Arguments in the order of published code, if one has its name."""
+        published = (*cls.synonyms, 'easy_margin')
+        if not kwargs.keys().isdisjoint(published):
+            args, kwargs = (), {**dict(zip(published, args)), **kwargs}
+            if kwargs.pop('easy_margin', False):
+                kwargs.setdefault('boundary', 'easy')
+        return super().own_arguments(args, kwargs)
 
     def __init__(self,
                  num_classes: int,
@@ -289,3 +309,7 @@ class ArcFaceLogitLoss(BaseLoss):
         logits = arcface_logits(pred, target, self.scale, self.margin,
                                 self.boundary, self.background)
         return F.cross_entropy(logits, target, reduction='none')
+
+
+Modified, NormFace = ModifiedSoftmaxLoss, NormFaceLoss
+ArcMarginProduct = ArcFaceLoss

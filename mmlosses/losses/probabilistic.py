@@ -91,7 +91,7 @@ def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
                  sigma: float | Sequence[float], scale: str,
                  compat: str | None) -> Tensor:
     r""":func:`propel_loss` of means, scales (n, I, \*) and targets (n, \*)."""
-    n, components = mean.shape[:2]
+    n = len(mean)
     sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma]
     # Filled on the device: a tensor made of a list would be copied there.
     deviation = pad_right(
@@ -99,19 +99,107 @@ def mixture_loss(mean: Tensor, raw: Tensor, target: Tensor,
     # In units of the target's deviation, which the loss does not depend on.
     mean = (mean - target.unsqueeze(1)) / deviation
     variance = variances(raw, deviation, scale)
+    if compat is None:
+        return unit_loss(mean, variance)
+    # The package treats the target as one-dimensional.
+    excess = (n - 1) * math.log(2 * math.sqrt(math.pi) * sigmas[0])
+    return unit_loss(mean, variance, excess) / math.log(10)
 
+
+def unit_loss(mean: Tensor, variance: Tensor, excess: float = 0.0) -> Tensor:
+    r"""PROPEL of means and variances (n, I, \*) to the standard Gaussian.
+
+    ``excess`` is an error of the log of the target's overlap with itself.
+    """
+    n, components = mean.shape[:2]
     log_fg = log_overlap(mean, variance + 1)
     log_fg = log_fg.squeeze(0) if components == 1 else log_fg.logsumexp(dim=0)
     # In units of <f, f>, and times the square of the number of components.
     log_gg = log_self_overlap(mean, variance)
-    log_ff = 2 * math.log(components)
-    if compat is not None:
-        # The package treats the target as one-dimensional.
-        log_ff += (n - 1) * math.log(2 * math.sqrt(math.pi) * sigmas[0])
-    both = torch.cat([log_gg, torch.full_like(log_gg[:1], log_ff)])
-    loss = both.logsumexp(dim=0) - log_fg
-    loss = loss - math.log(2 * components) - 0.5 * n * math.log(2)
-    return loss if compat is None else loss / math.log(10)
+    log_ff = torch.full_like(log_gg[:1], 2 * math.log(components) + excess)
+    loss = torch.cat([log_gg, log_ff]).logsumexp(dim=0) - log_fg
+    return loss - math.log(2 * components) - 0.5 * n * math.log(2)
+
+
+def g_function(muM1: Tensor, sigmaM1: Tensor, muM2: Tensor,
+               sigmaM2: Tensor) -> Tensor:
+    r"""Integral of the product of two Gaussians, torchpropel's G.
+
+    .. math::
+        G = \prod_d \frac{1}{\sqrt{2 \pi (\sigma_{1d} + \sigma_{2d})}}
+        e^{-(\mu_{1d} - \mu_{2d})^2 / 2 (\sigma_{1d} + \sigma_{2d})}
+
+    Args:
+        muM1, muM2 (Tensor): Means (\*, n), which broadcast; (B, n) beside
+            others (B, I, n) are of one Gaussian for each sample.
+        sigmaM1, sigmaM2 (Tensor): **Variances**, of the shape of the means or
+            one that broadcasts to it. The package calls them standard
+            deviations, but passes their squares, as the equation requires.
+
+    Returns:
+        Tensor: (\*).
+    """
+    axes = max(muM1.ndim, muM2.ndim)
+    mean1, var1, mean2, var2 = [
+        x.unsqueeze(-2) if 1 < x.ndim < axes else x
+        for x in (muM1, sigmaM1, muM2, sigmaM2)
+    ]
+    distance, variance = torch.broadcast_tensors(mean1 - mean2, var1 + var2)
+    return torch.exp(
+        log_overlap(distance.movedim(-1, 0), variance.movedim(-1, 0)) -
+        0.5 * distance.shape[-1] * math.log(2 * math.pi))
+
+
+def h_function(sigmaM: Tensor) -> Tensor:
+    r"""Integral of the square of a Gaussian, torchpropel's H.
+
+    .. math:: H = \prod_d \frac{1}{2 \sqrt{\pi \sigma_d}}
+
+    Args:
+        sigmaM (Tensor): **Variances** (\*, n), see :func:`g_function`.
+
+    Returns:
+        Tensor: (\*).
+    """
+    return torch.exp(-0.5 * (4 * math.pi * sigmaM).log().sum(dim=-1))
+
+
+def getloss(muG: Tensor, sigmaG: Tensor, muM: Tensor,
+            sigmaM: Tensor) -> Tensor:
+    r"""PROPEL of given means and variances, torchpropel's ``getloss``.
+
+    .. math::
+        L = -\log \frac{2}{I} \sum_i G(P_{gt}, P_i) + \log \left[ H(P_{gt}) +
+        \frac{1}{I^2} \sum_i H(P_i) + \frac{2}{I^2} \sum_{i < j} G(P_i, P_j)
+        \right]
+
+    It is computed in log space, so it is finite where G is 0. The package
+    takes the logarithm to base 10, counts one dimension in
+    :math:`H(P_{gt})`, and also returns the two arguments of the logarithms.
+
+    Args:
+        muG (Tensor): Means (B, n) of the targets.
+        sigmaG (Tensor): Their **variances**, (B, n), (n,), (1, 1, 1) or 0-dim.
+        muM (Tensor): Means (B, I, n) of the I predicted Gaussians.
+        sigmaM (Tensor): Their **variances** (B, I, n).
+
+    Returns:
+        Tensor: (B,).
+    """
+    if sigmaG.ndim == 2:
+        sigmaG = sigmaG.unsqueeze(1)
+    mean = (muM - muG.unsqueeze(1)) * sigmaG.rsqrt()
+    return unit_loss(
+        mean.movedim((-1, -2), (0, 1)), (sigmaM / sigmaG).movedim((-1, -2),
+                                                                  (0, 1)))
+
+
+def unpack_prediction(pred: Tensor, num_dims: int) -> Tuple[Tensor, Tensor]:
+    r"""Split a prediction (\*, 2n) into means and scales (\*, n), n given."""
+    if pred.shape[-1] != 2 * num_dims:
+        raise ValueError(f'pred must hold {num_dims} means and {num_dims} '
+                         f'scales, got {tuple(pred.shape)}')
+    return pred[..., :num_dims], pred[..., num_dims:]
 
 
 @MODELS.register_module(name=['PROPELLoss', 'PROPEL'])
@@ -268,3 +356,6 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
                 f'{tuple(target.shape)}')
         self.check_dimensions(mu.shape[-1])
         return mu.shape[:2]
+
+
+PROPEL = PROPELLoss

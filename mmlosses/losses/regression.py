@@ -199,3 +199,6 @@ class BalancedL1Loss(KeypointLoss):
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return balanced_l1_loss(pred, target, self.alpha, self.gamma,
                                 self.beta)
+
+
+L2Loss = MSELoss

@@ -87,6 +87,9 @@ class KLDiscretLoss(KeypointLoss):
         - weight: (N,), (N, K) or (N, K, 1).
         - returns: 0-dim, or (N, K) for ``'none'``.
 
+        The call of SimCC's first code, ``loss(output_x, output_y, target_x,
+        target_y, target_weight)``, works too.
+
     Differs from upstream:
         - mmpose sums over the batch, so that loss and gradient grow with the
           batch size. ``size_average=False`` gives its value.
@@ -124,6 +127,14 @@ class KLDiscretLoss(KeypointLoss):
         self.label_softmax, self.label_beta = label_softmax, label_beta
         self.size_average, self.bin_reduction = size_average, bin_reduction
         self.normalize_target = normalize_target
+
+    def forward(self, pred: Tuple[Tensor, ...], target: Tuple[Tensor, ...],
+                *args: Any, **kwargs: Any) -> Tensor:
+        """Compute the loss of tuples, or of four tensors, see Shape."""
+        axes = [isinstance(x, Tensor) and x.ndim == 3 for x in args[:2]]
+        if isinstance(pred, Tensor) and axes == [True, True]:
+            (pred, target), args = ((pred, target), args[:2]), args[2:]
+        return super().forward(pred, target, *args, **kwargs)
 
     def elementwise(self, pred: Tuple[Tensor, ...],
                     target: Tuple[Tensor, ...]) -> Tensor:

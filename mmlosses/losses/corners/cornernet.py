@@ -1,6 +1,6 @@
 """The loss of CornerNet: heatmaps, embeddings and offsets of corners."""
 from __future__ import annotations
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,17 @@ def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
     """
     loss = gaussian_focal_loss(logits, target, use_sigmoid=True)
     return loss.flatten(1).sum(dim=1) / (target == 1).sum().clamp(min=1)
+
+
+def neg_loss(preds: Sequence[Tensor], gt: Tensor) -> Tensor:
+    r"""CornerNet's ``_neg_loss``: of heatmaps (\*) after the sigmoid, summed.
+
+    :func:`gaussian_focal_loss` of each heatmap, divided by the peaks of the
+    target. Logits, which have a gradient everywhere, are better: see
+    :func:`corner_heatmap_loss`.
+    """
+    loss = torch.stack([gaussian_focal_loss(pred, gt).sum() for pred in preds])
+    return loss.sum() / (gt == 1).sum().clamp(min=1)
 
 
 def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -65,6 +76,12 @@ class CornerNetLoss(TermsLoss):
         pull_weight (float): :math:`\alpha`, in the paper 0.1. Default: 1.0.
         push_weight (float): :math:`\beta`, in the paper 0.1. Default: 1.0.
         regr_weight (float): :math:`\gamma`, in the paper 1. Default: 1.0.
+        focal_loss (callable, optional): The argument of CornerNet's code, such
+            as :func:`neg_loss`: a function of the heatmaps of one corner, as a
+            list, and their target, which replaces :math:`L_{det}` and has the
+            sum over the batch. The heatmaps are after the sigmoid, clamped to
+            [1e-4, 1 - 1e-4] as in CornerNet. The loss is then the sum of the
+            four terms, (1,), without ``weight`` and ``'none'``. Default: None.
 
     Shape:
         - outs: 6 tensors for each stack, one stack after the other: heatmaps
@@ -84,7 +101,8 @@ class CornerNetLoss(TermsLoss):
         - A batch of one works, and tags of more than one channel.
         - CornerNet clamps the sigmoid to [1e-4, 1 - 1e-4], so that a peak with
           a logit below -9.2 has no gradient, and overwrites the logits.
-        - The four terms are returned, where CornerNet returns their sum.
+        - The four terms are returned, where CornerNet returns their sum, as
+          here with ``focal_loss``.
     """
     info = LossInfo(
         purpose='heatmaps, embeddings and offsets of corners in one loss',
@@ -97,21 +115,27 @@ class CornerNetLoss(TermsLoss):
                  pull_weight: float = 1.0,
                  push_weight: float = 1.0,
                  regr_weight: float = 1.0,
+                 focal_loss: Callable[..., Tensor] | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
         self.pull_weight, self.push_weight = pull_weight, push_weight
         self.regr_weight = regr_weight
+        if not (focal_loss is None or callable(focal_loss)):
+            raise TypeError('focal_loss must be a function of heatmaps and '
+                            f'target, got {type(focal_loss).__name__}')
+        self.focal_loss = focal_loss
 
     def elementwise(self, pred: Sequence[Tensor],
                     target: Sequence[Tensor]) -> Tensor:
         heat0, heat1, mask, regr0, regr1 = target
         mask = mask.bool()
+        corners = (pred[::STACK], heat0), (pred[1::STACK], heat1)
+        focal = torch.stack([
+            self.heatmap_loss(logits, heat) for logits, heat in corners
+        ]).sum(dim=0)
         stacks = []
-        for first in range(0, len(pred), STACK):
-            logits0, logits1, tag0, tag1, offset0, offset1 = (
-                pred[first:first + STACK])
-            focal = corner_heatmap_loss(logits0, heat0)
-            focal = focal + corner_heatmap_loss(logits1, heat1)
+        for first in range(2, len(pred), STACK):
+            tag0, tag1, offset0, offset1 = pred[first:first + 4]
             pull, push = associative_embedding_loss(tag0, tag1, mask, eps=EPS)
             regr = corner_offset_loss(offset0, regr0, mask)
             regr = regr + corner_offset_loss(offset1, regr1, mask)
@@ -119,6 +143,17 @@ class CornerNetLoss(TermsLoss):
                      self.regr_weight * regr)
             stacks.append(torch.stack(terms, dim=-1))
         return torch.stack(stacks).mean(dim=0)
+
+    def heatmap_loss(self, logits: Sequence[Tensor], heat: Tensor) -> Tensor:
+        """Return the mean over the stacks of the loss of one corner: (B,)."""
+        if self.focal_loss is None:
+            maps = [corner_heatmap_loss(x, heat) for x in logits]
+            return torch.stack(maps).mean(dim=0)
+        total = self.focal_loss(
+            [x.sigmoid().clamp(1e-4, 1 - 1e-4) for x in logits], heat)
+        # A sum over the batch: equal parts for its images.
+        images = max(len(heat), 1)
+        return (total / len(logits) / images).expand(len(heat))
 
     def element_shape(self, pred: Sequence[Tensor],
                       target: Sequence[Tensor]) -> Sequence[int]:
@@ -143,8 +178,8 @@ class CornerNetLoss(TermsLoss):
         return len(mask), 4
 
     def forward(self, outs: List[Tensor], targets: List[Tensor], *args: Any,
-                **kwargs: Any) -> Dict[str, Tensor]:
-        """Return the four terms by name."""
+                **kwargs: Any) -> Dict[str, Tensor] | Tensor:
+        """Return the four terms by name, or with ``focal_loss`` their sum."""
         for name, tensors in (('outs', outs), ('targets', targets)):
             if not isinstance(tensors, (tuple, list)):
                 raise TypeError(f'{name} must be a list of tensors, got '
@@ -154,6 +189,15 @@ class CornerNetLoss(TermsLoss):
                 f'outs must hold {STACK} tensors for each stack and targets '
                 f'5, got {len(outs)} and {len(targets)}')
         terms = super().forward(outs, targets, *args, **kwargs)
+        if self.focal_loss is not None:
+            if terms.ndim > 1 or args or kwargs.keys() - {'avg_factor'}:
+                raise ValueError(
+                    'with focal_loss, which returns a sum over the batch, '
+                    "there is neither a weight nor reduction 'none'")
+            return terms.sum(dim=0, keepdim=True)
         names = ('focal_loss', 'pull_loss', 'push_loss', 'regr_loss')
         # Braces: torch 2.0 does not compile a call of dict.
         return {name: term for name, term in zip(names, terms.unbind(-1))}
+
+
+AELoss = CornerNetLoss
