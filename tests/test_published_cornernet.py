@@ -173,5 +173,5 @@ def test_refused(options):
     outs, targets = sample()
     with pytest.raises(ValueError, match='a sum over the batch'):
         AELoss(focal_loss=neg_loss)(outs, targets, **options)
-    with pytest.raises(TypeError, match='focal_loss must be a function'):
+    with pytest.raises(ValueError, match='focal_loss must be a function'):
         AELoss(focal_loss='gaussian')

@@ -121,8 +121,8 @@ class CornerNetLoss(TermsLoss):
         self.pull_weight, self.push_weight = pull_weight, push_weight
         self.regr_weight = regr_weight
         if not (focal_loss is None or callable(focal_loss)):
-            raise TypeError('focal_loss must be a function of heatmaps and '
-                            f'target, got {type(focal_loss).__name__}')
+            raise ValueError('focal_loss must be a function of heatmaps and '
+                             f'target, got {focal_loss!r}')
         self.focal_loss = focal_loss
 
     def elementwise(self, pred: Sequence[Tensor],
