@@ -14,6 +14,7 @@ from .compiled import call_compiled
 from .info import LossInfo
 from .kernels.masking import without_gradient
 from .reduction import align_weight, reduce_loss
+from .stock import DropIn
 from .tensors import (Tensors, autocast_off, first_tensor, is_transformed,
                       map_tensors, pad_right, upcast)
 
@@ -63,7 +64,7 @@ class LossType(type):
         return super().__call__(*args, **kwargs)
 
 
-class BaseLoss(nn.Module, metaclass=LossType):
+class BaseLoss(DropIn, nn.Module, metaclass=LossType):
     r"""The base of all losses: check, mask, formula, weight, reduce, scale.
 
     A subclass defines :meth:`elementwise`, the unreduced formula, and, where
