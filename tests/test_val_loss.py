@@ -2,6 +2,7 @@
 import copy
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -151,6 +152,31 @@ def test_best_checkpoint_and_early_stopping(tmp_path):
     best = runner.message_hub.get_info('best_score')
     assert best == pytest.approx(min(values), rel=1e-6)
     assert len(list(tmp_path.rglob('*loss_epoch_*.pth'))) == 1
+
+
+@pytest.mark.parametrize('hierarchy', [False, True])
+def test_each_validation_logs_its_own_value(tmp_path, hierarchy):
+    """mmengine logs the mean over a window of each key with 'loss'."""
+    runner = toy_runner(
+        tmp_path, [HOOK],
+        log_level='INFO',
+        log_processor=dict(window_size=50, log_with_hierarchy=hierarchy),
+        default_hooks=dict(
+            checkpoint=dict(
+                type='CheckpointHook', save_best='val/loss', rule='less')),
+        **{'visualizer.vis_backends': [dict(type='LocalVisBackend')]})
+    runner.train()
+    values = history(runner)
+    assert len(set(values)) == 3
+    record, = tmp_path.rglob('scalars.json')
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    prefix = 'val/' if hierarchy else ''
+    assert [x['val/loss'] for x in lines if f'{prefix}always' in x] == values
+    log, = tmp_path.rglob('*.log')
+    shown = re.findall(r'Epoch\(val\).* val/loss: ([\d.]+)', log.read_text())
+    assert shown == [f'{value:.4f}' for value in values]
+    best = runner.message_hub.get_info('best_score')
+    assert best == min(values)
 
 
 def test_interval(tmp_path):

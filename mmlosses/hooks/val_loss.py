@@ -6,6 +6,7 @@ from typing import Any, ContextManager, Dict, List, Sequence, Tuple
 import torch
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS
@@ -141,7 +142,8 @@ class ValLossHook(Hook):
 
         mmengine strips ``val/`` from the keys it logs, which would merge the
         validation loss with that of the training. It also logs stale values
-        again at a validation without new ones.
+        again at a validation without new ones, and the mean over a window of
+        validations. So it sees this validation's value alone.
         """
         due = self.is_due(runner)
         if due:
@@ -151,10 +153,11 @@ class ValLossHook(Hook):
         scalars = runner.message_hub.log_scalars
         whole = getattr(runner.log_processor, 'log_with_hierarchy', False)
         for key in runner.message_hub.runtime_info.get(NAMES, []):
-            if not (due and whole):
-                self.hidden[key] = scalars.pop(key)
-            if due and not whole:
-                scalars[LOG_PREFIX + key] = self.hidden[key]
+            self.hidden[key] = scalars.pop(key)
+            if due:
+                name = key if whole else LOG_PREFIX + key
+                scalars[name] = HistoryBuffer()
+                scalars[name].update(values[key])
 
     def after_val(self, runner: Runner) -> None:
         """Restore the keys in the message hub."""
