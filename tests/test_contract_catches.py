@@ -218,6 +218,16 @@ class BreaksTheGraph(Healthy):
         return super().elementwise(pred, target)
 
 
+class DifferentiatesInside(Healthy):
+    """A derivative in the forward pass, which inference mode refuses."""
+
+    def elementwise(self, pred, target):
+        with torch.enable_grad():
+            leaf = pred.detach().requires_grad_()
+            torch.autograd.grad((2 * leaf).sum(), leaf)
+        return super().elementwise(pred, target)
+
+
 class ChangesItsInput(Healthy):
     """As mmdet's L2Loss does with its target."""
 
@@ -307,6 +317,7 @@ BROKEN = [
     (SynchronisesWithHost, 'no_host_sync'),
     (SelectsByValue, 'no_host_sync'),
     (BreaksTheGraph, 'compiles'),
+    (DifferentiatesInside, 'inference_mode'),
     (ChangesItsInput, 'inputs_unchanged'),
     (NeedsContiguous, 'memory_layout'),
     (KeepsLastCall, 'memory_layout'),

@@ -133,6 +133,17 @@ def compiles(case: LossCase) -> None:
 
 
 @contract
+def inference_mode(case: LossCase) -> None:
+    """The same numbers in inference mode, which tracks no gradient."""
+    loss, inputs = case.build(reduction='none'), case.sample()
+    expected = case.run(loss.eval(), *inputs)
+    with torch.inference_mode():
+        made = [map_tensors(torch.clone, x) for x in inputs]
+        for given in (inputs, made):
+            same(case.run(loss, *given), expected, 'in inference mode')
+
+
+@contract
 def inputs_unchanged(case: LossCase) -> None:
     """No input is modified in place."""
     pred, target = case.sample()

@@ -107,8 +107,9 @@ class ClassEntropy(torch.autograd.Function):
             top = highest
         moved, derivative = target, torch.ones_like(target)
         if margin_fn is not None:
-            with torch.enable_grad():
-                leaf = target.requires_grad_()
+            # A clone: what inference mode made takes no gradient.
+            with torch.inference_mode(False), torch.enable_grad():
+                leaf = target.clone().requires_grad_()
                 moved = margin_fn(leaf)
                 derivative, = torch.autograd.grad(moved.sum(), leaf)
             moved = moved.detach()
