@@ -80,6 +80,10 @@ class LossCase:
             value of the loss, a function of the loss whose result
             ``arguments`` must change.
         stock (Sequence[Stock]): Stock losses with the same numbers.
+        selects (bool): If True, the loss selects among the elements that are
+            not removed, so that a weight of 0 may change the others.
+        counts_targets (bool): If True, the loss divides by a count over the
+            targets of all elements, which must be valid for removed ones too.
         constant_factors (bool): If True, the formula takes factors that
             depend on the prediction for constants, so the gradient is not
             that of the value and needs a test of its own.
@@ -101,6 +105,8 @@ class LossCase:
     refused: Dict[str, Any] = field(default_factory=dict)
     show: Dict[str, Callable[[BaseLoss], Tensor]] = field(default_factory=dict)
     stock: Sequence[Stock] = ()
+    selects: bool = False
+    counts_targets: bool = False
     constant_factors: bool = False
 
     def build(self, **kwargs: Any) -> BaseLoss:

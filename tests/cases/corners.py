@@ -75,6 +75,7 @@ CASES = [
             push_weight=({}, dict(push_weight=0.5)),
             regr_weight=({}, dict(regr_weight=0.5))),
         refused=dict(focal_loss='gaussian'),
+        counts_targets=True,
         stock_kwargs=[dict(pull_weight=1e-1, push_weight=1e-1)],
         perfect=corner_perfect,
         non_negative=True,

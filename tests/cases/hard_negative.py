@@ -19,5 +19,6 @@ CASES = [
         stock_kwargs=[dict(use_sigmoid=True, loss_weight=1.0)],
         perfect=mask_perfect,
         non_negative=True,
+        selects=True,
         mean=lambda loss: loss.sum() / (loss != 0).sum()),
 ]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Unpack
 
-from mmlosses.core.base import CommonArguments
+from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.checks import check_floating, check_same_shape
 from mmlosses.core.info import LossInfo
 from mmlosses.core.terms import TermsLoss
@@ -23,14 +23,24 @@ STACK = 6
 EPS = 1e-4
 
 
-def corner_heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
+def count_peaks(target: Tensor) -> Tensor:
+    """Return the number of targets of 1 in a batch."""
+    return (target == 1).sum()
+
+
+def corner_heatmap_loss(logits: Tensor,
+                        target: Tensor,
+                        peaks: Tensor | None = None) -> Tensor:
     r""":func:`gaussian_focal_loss` of each image, by the number of peaks.
 
     Logits and target have the shape (B, \*), the result (B,). The divisor is
-    the number of targets of 1 in the whole batch, at least 1.
+    ``peaks``, by default the number of targets of 1 in the whole batch, at
+    least 1.
     """
+    if peaks is None:
+        peaks = count_peaks(target)
     loss = gaussian_focal_loss(logits, target, use_sigmoid=True)
-    return loss.flatten(1).sum(dim=1) / (target == 1).sum().clamp(min=1)
+    return loss.flatten(1).sum(dim=1) / peaks.clamp(min=1)
 
 
 def neg_loss(preds: Sequence[Tensor], gt: Tensor) -> Tensor:
@@ -41,22 +51,28 @@ def neg_loss(preds: Sequence[Tensor], gt: Tensor) -> Tensor:
     :func:`corner_heatmap_loss`.
     """
     loss = torch.stack([gaussian_focal_loss(pred, gt).sum() for pred in preds])
-    return loss.sum() / (gt == 1).sum().clamp(min=1)
+    return loss.sum() / count_peaks(gt).clamp(min=1)
 
 
-def corner_offset_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def corner_offset_loss(pred: Tensor,
+                       target: Tensor,
+                       mask: Tensor,
+                       objects: Tensor | None = None) -> Tensor:
     r"""Smooth L1 loss of the offsets of corners, averaged over objects.
 
     .. math::
         L = \frac{1}{N + 10^{-4}} \sum_k \mathrm{SmoothL1}(pred_k - target_k)
 
-    with the number N of objects in the whole batch. The offsets are (B, N, 2),
-    the bool ``mask`` (B, N) is False for padding, and the result is (B,).
+    with the number N of ``objects``, by default those in the whole batch. The
+    offsets are (B, N, 2), the bool ``mask`` (B, N) is False for padding, and
+    the result is (B,).
     """
+    if objects is None:
+        objects = mask.sum()
     padding = ~mask.unsqueeze(-1)
     pred, target = [x.masked_fill(padding, 0) for x in (pred, target)]
     loss = F.smooth_l1_loss(pred, target, reduction='none')
-    return loss.sum(dim=(1, 2)) / (mask.sum().to(loss.dtype) + EPS)
+    return loss.sum(dim=(1, 2)) / (objects.to(loss.dtype) + EPS)
 
 
 @MODELS.register_module(name=['CornerNetLoss', 'AELoss'])
@@ -70,7 +86,9 @@ class CornerNetLoss(TermsLoss):
     with S stacks. :math:`L_{det}` is :func:`corner_heatmap_loss` and
     :math:`L_{off}` is :func:`corner_offset_loss`, summed over the two corners;
     pull and push are those of :class:`AssociativeEmbeddingLoss`, summed over
-    the images. Each element is one image.
+    the images. Each element is one image. The first and the last are divided
+    by the peaks and objects of all images, also of those of weight 0: a weight
+    changes no other image.
 
     Args:
         pull_weight (float): :math:`\alpha`, in the paper 0.1. Default: 1.0.
@@ -125,29 +143,46 @@ class CornerNetLoss(TermsLoss):
                              f'target, got {focal_loss!r}')
         self.focal_loss = focal_loss
 
-    def elementwise(self, pred: Sequence[Tensor],
-                    target: Sequence[Tensor]) -> Tensor:
+    def prepare(self, pred: Sequence[Tensor], target: Sequence[Tensor],
+                weight: Tensor | None,
+                avg_factor: float | Tensor | None) -> Inputs:
+        """Count the peaks and objects, also of images of weight 0."""
+        inputs = super().prepare(pred, target, weight, avg_factor)
+        heat0, heat1, mask = target[:3]
+        inputs.extras = (count_peaks(heat0), count_peaks(heat1),
+                         mask.bool().sum())
+        return inputs
+
+    def mask_removed(self, inputs: Inputs) -> None:
+        """Zero the inputs of removed images, but not the counts."""
+        counts, inputs.extras = inputs.extras, ()
+        super().mask_removed(inputs)
+        inputs.extras = counts
+
+    def elementwise(self, pred: Sequence[Tensor], target: Sequence[Tensor],
+                    *counts: Tensor) -> Tensor:
         heat0, heat1, mask, regr0, regr1 = target
-        mask = mask.bool()
-        corners = (pred[::STACK], heat0), (pred[1::STACK], heat1)
-        focal = torch.stack([
-            self.heatmap_loss(logits, heat) for logits, heat in corners
-        ]).sum(dim=0)
+        mask, (peaks0, peaks1, objects) = mask.bool(), counts
+        corners = ((pred[::STACK], heat0, peaks0), (pred[1::STACK], heat1,
+                                                    peaks1))
+        focal = torch.stack([self.heatmap_loss(*corner)
+                             for corner in corners]).sum(dim=0)
         stacks = []
         for first in range(2, len(pred), STACK):
             tag0, tag1, offset0, offset1 = pred[first:first + 4]
             pull, push = associative_embedding_loss(tag0, tag1, mask, eps=EPS)
-            regr = corner_offset_loss(offset0, regr0, mask)
-            regr = regr + corner_offset_loss(offset1, regr1, mask)
+            regr = corner_offset_loss(offset0, regr0, mask, objects)
+            regr = regr + corner_offset_loss(offset1, regr1, mask, objects)
             terms = (focal, self.pull_weight * pull, self.push_weight * push,
                      self.regr_weight * regr)
             stacks.append(torch.stack(terms, dim=-1))
         return torch.stack(stacks).mean(dim=0)
 
-    def heatmap_loss(self, logits: Sequence[Tensor], heat: Tensor) -> Tensor:
+    def heatmap_loss(self, logits: Sequence[Tensor], heat: Tensor,
+                     peaks: Tensor) -> Tensor:
         """Return the mean over the stacks of the loss of one corner: (B,)."""
         if self.focal_loss is None:
-            maps = [corner_heatmap_loss(x, heat) for x in logits]
+            maps = [corner_heatmap_loss(x, heat, peaks) for x in logits]
             return torch.stack(maps).mean(dim=0)
         total = self.focal_loss(
             [x.sigmoid().clamp(1e-4, 1 - 1e-4) for x in logits], heat)
