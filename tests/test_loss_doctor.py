@@ -1,5 +1,6 @@
 """LossDoctorHook with injected faults, in toy and real trainings."""
 import contextlib
+import copy
 import math
 import os
 import pickle
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import ROOT
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -24,6 +26,7 @@ from trainings import (ToyDataset, ToyModel, assert_same_weights,
                        skip_without_openmmlab, stock_runner, toy_runner,
                        weights)
 
+from mmlosses.checks.hints import hints
 from mmlosses.checks.replay import load_record
 from mmlosses.commands import replay_loss
 from mmlosses.hooks.loss_doctor import LossDoctorHook, Recorder
@@ -148,11 +151,16 @@ def fragile(tmp_path, hook, bad=3, epochs=1, **settings):
     """Six images in order, in batches of two; number 3 is bad."""
     return toy_runner(
         tmp_path, [hook] if hook else [],
-        model=dict(_delete_=True, type='Fragile', **settings.pop('model', {})),
+        model={
+            '_delete_': True,
+            'type': 'Fragile',
+            **settings.pop('model', {})
+        },
+        log_level='WARNING',
         train_dataloader=dict(
             sampler=dict(type='DefaultSampler', shuffle=False),
             dataset=dict(_delete_=True, type='ToyImages', length=6, bad=bad)),
-        train_cfg=dict(max_epochs=epochs),
+        train_cfg=settings.pop('train_cfg', dict(max_epochs=epochs)),
         val_dataloader=None,
         val_cfg=None,
         val_evaluator=None,
@@ -309,6 +317,37 @@ def test_validation_loss_is_not_watched(tmp_path):
     assert math.isnan(value) and not list(tmp_path.glob('*.pt'))
 
 
+@pytest.mark.parametrize('bad', [None, 3])
+def test_validation_within_an_iteration_is_not_watched(tmp_path, bad):
+    """Without a validation loop, ValLossHook runs before an iteration."""
+    data = dict(batch_size=1, dataset=dict(type='ToyImages', length=9, bad=2))
+    runner = fragile(
+        tmp_path,
+        dict(HOOK, action='skip'),
+        bad=bad,
+        train_cfg=dict(
+            _delete_=True, by_epoch=False, max_iters=3, val_interval=1),
+        **{'train_dataloader.sampler.type': 'InfiniteSampler'})
+    runner.register_custom_hooks(
+        [dict(type='mmlosses.ValLossHook', dataloader=data)])
+    doctor = next(x for x in runner.hooks if isinstance(x, LossDoctorHook))
+    counts = []
+
+    class Watch(Hook):
+        priority = 'VERY_HIGH'
+
+        def after_train_iter(self, *args, **kwargs):
+            counts.append(len(doctor.recorder.calls))
+
+    runner.register_hook(Watch())
+    runner.train()
+    values = runner.message_hub.get_scalar('val/loss').data[0]
+    assert len(values) == 3 and math.isnan(values[0])
+    assert counts == [1, 1, 1]
+    assert [x.name for x in tmp_path.glob('*.pt')
+            ] == ([] if bad is None else ['loss_doctor_iter_2.pt'])
+
+
 def test_train_again_after_a_fault(tmp_path):
     """As in a notebook: the same runner, without the bad image."""
     runner = fragile(tmp_path, dict(HOOK, before_step=True))
@@ -331,6 +370,43 @@ def test_accumulated_gradients(tmp_path):
         else:
             runner.train()
         assert runner.model.factor.isfinite()
+
+
+@pytest.mark.parametrize('clip', [None, 0.1])
+@pytest.mark.parametrize('fault', ['target', 'gradient'])
+@pytest.mark.parametrize('bad', [0, 1, 2, None])
+def test_skip_undoes_one_accumulated_iteration(tmp_path, root_loss, bad, fault,
+                                               clip):
+    """The step has the gradients of the others, and nothing is divided."""
+    loss = root_loss if fault == 'gradient' else dict(type='mmlosses.MSELoss')
+    settings = {'optim_wrapper.accumulative_counts': 3}
+    if clip:
+        settings['optim_wrapper.clip_grad'] = dict(max_norm=clip)
+    runner = fragile(
+        tmp_path,
+        dict(HOOK, action='skip'),
+        bad=None if bad is None else 2 * bad,
+        model=dict(fault=fault, loss=loss),
+        **settings)
+    model = copy.deepcopy(runner.model)
+    runner.train()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+    for index in range(3):
+        if index != bad:
+            batch = [
+                runner.train_dataloader.dataset[2 * index + i]
+                for i in range(2)
+            ]
+            losses = model([x['inputs'] for x in batch],
+                           [x['data_samples'] for x in batch], 'loss')
+            (losses['loss_box'] / 3).backward()
+    if clip:
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+    sgd.step()
+    assert float(model.factor.detach()) != 1
+    assert runner.model.factor.item() == pytest.approx(
+        model.factor.item(), abs=1e-7)
+    assert int(runner.model.norm.num_batches_tracked) == 3 - (bad is not None)
 
 
 def test_earlier_checkpoints_are_finite(tmp_path):
@@ -580,15 +656,142 @@ def test_nan_hidden_by_the_scaler(tmp_path, root_loss):
     assert record['autocast'] == 'bfloat16'
 
 
+@needs_scaler
+def test_says_what_a_skipped_step_of_the_scaler_loses(tmp_path):
+    runner = fragile(
+        tmp_path,
+        dict(HOOK, action='skip'),
+        bad=5,
+        **{
+            'optim_wrapper.type': 'CpuAmp',
+            'optim_wrapper.init_scale': 8.0,
+            'optim_wrapper.accumulative_counts': 3
+        })
+    runner.train()
+    assert runner.model.factor.item() == 1
+    log, = tmp_path.rglob('*.log')
+    assert ('the 2 iterations before it, whose gradients were accumulated for '
+            'the same step, are lost too') in log.read_text()
+
+
+# Values that a loss is not made for
+
+
+class DiceLoss(nn.Module):
+    """As mmdet's, it takes any mask and divides by any number."""
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        loss = 1 - 2 * pred * target / (pred**2 + target**2)
+        if weight is not None:
+            loss = loss * weight
+        return loss.sum() / ((avg_factor or 0) + 1e-7)
+
+
+class GIoULoss(DiceLoss):
+    """Known as a loss of boxes by its name."""
+
+
+NEGATIVE = torch.tensor([1., -1.])
+
+
+@pytest.mark.parametrize(
+    'kind, target, more, found',
+    [
+        (DiceLoss, [[0., 255.]], {}, {
+            'target': 'is from 0 to 255, not from 0 to'
+        }),
+        (DiceLoss, [[0., 1.]], {}, {}),
+        (DiceLoss, [[0., 255.]], {
+            'weight': torch.zeros(1)
+        }, {}),
+        (DiceLoss, [[0., 1.]], {
+            'weight': NEGATIVE
+        }, {
+            'weight': 'is negative'
+        }),
+        (DiceLoss, [[0., 1.]], {
+            'avg_factor': 0
+        }, {
+            'avg_factor': 'is 0: '
+        }),
+        (DiceLoss, [[0., 1.]], {
+            'avg_factor': torch.tensor([math.nan])
+        }, {
+            'avg_factor': 'is nan'
+        }),
+        (DiceLoss, [[0.5, 0.5]], {
+            'avg_factor': 0.
+        }, {}),  # nothing to divide
+        (GIoULoss, [[9., 9., 4., 5.]], {}, {
+            'target': 'has boxes with x2 < x1'
+        }),
+        (GIoULoss, [[9., 9., 13., 14.]], {}, {}),
+        (RootLoss, [[0., 255.]], {}, {}),
+    ])
+def test_hints(kind, target, more, found):
+    target = torch.tensor(target)
+    pred = torch.full_like(target, 0.5)
+    got = hints(kind(), dict(pred=pred, target=target, **more),
+                [kind.forward(None, pred, target, **more)])
+    assert set(got) == set(found)
+    for name, text in found.items():
+        assert got[name].startswith(text)
+
+
+@MODELS.register_module()
+class Unchecked(Fragile):
+    """Its loss is finite for any mask.
+
+    Args:
+        late (float, optional): The divisor in the third iteration.
+    """
+
+    def __init__(self, late=None):
+        super().__init__()
+        self.loss_box = DiceLoss()
+        self.late = late
+
+    def forward(self, inputs, data_samples, mode):
+        x = self.factor * torch.stack(inputs)
+        self.seen.append(0)
+        if self.late is not None:
+            count = self.late if len(self.seen) == 3 else 9
+            loss = self.loss_box(x, torch.ones_like(x), avg_factor=count)
+        else:
+            loss = self.loss_box(x, 255 + x.detach(), avg_factor=9)
+        return dict(loss_box=loss)
+
+
+def test_report_names_values(tmp_path):
+    text = stop_message(
+        fragile(tmp_path, HOOK, model=dict(type='Unchecked', late=math.nan)))
+    assert '\n  avg_factor is nan\n' in text
+
+
+@pytest.mark.parametrize('late', [0, None])
+def test_warns_once_of_values(tmp_path, late):
+    """In the first iteration, and where a loss is huge."""
+    runner = fragile(
+        tmp_path, HOOK, epochs=2, model=dict(type='Unchecked', late=late))
+    runner.train()
+    log, = tmp_path.rglob('*.log')
+    shown = [x for x in log.read_text().splitlines() if 'LossDoctor' in x]
+    want = ('iteration 3: loss_box (test_loss_doctor.DiceLoss): avg_factor is '
+            '0: the sum is divided by about 1e-7' if late == 0 else
+            'iteration 1: loss_box (test_loss_doctor.DiceLoss): target is '
+            'from 256 to 257, not from 0 to 1')
+    assert len(shown) == 1 and shown[0].endswith(want)
+
+
 # Ranks
 
 
 def both_ranks_stop(rank, folder, wrapped):
 
-    def runner_of(action):
+    def runner_of(action, **settings):
         runner = fragile(
             Path(folder) / f'{action}_{rank}', dict(HOOK, action=action),
-            **{'train_dataloader.dataset.length': 12})
+            **{'train_dataloader.dataset.length': 12}, **settings)
         if wrapped:
             runner.model = MMDistributedDataParallel(
                 runner.model, find_unused_parameters=True)
@@ -609,6 +812,16 @@ def both_ranks_stop(rank, folder, wrapped):
     # Three batches, if rank 0 had not skipped the first step too.
     assert int(learnt['norm.num_batches_tracked']) == 2
     runner.model = None  # ends the threads of DDP
+    if wrapped:
+        # The faults are in a step, and in an iteration before a step.
+        runner = runner_of(
+            'skip', epochs=2, **{'optim_wrapper.accumulative_counts': 2})
+        runner.train_dataloader.dataset.bad = 7
+        runner.train()
+        factor = runner.model.module.factor.item()
+        assert all_gather_object(factor) == [factor, factor]
+        assert math.isfinite(factor) and factor != 1
+        runner.model = None
 
 
 @needs_ranks

@@ -89,7 +89,7 @@ class Recorder:
         """A pre-hook that saves the state a call may change."""
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            if self.recording:
+            if self.records(module):
                 buffers = dict(module.named_buffers())
                 state = {
                     name:
@@ -107,7 +107,7 @@ class Recorder:
 
         def hook(module: nn.Module, args: tuple, kwargs: dict,
                  output: Any) -> None:
-            if not self.recording or not self.pending:
+            if not self.records(module) or not self.pending:
                 return
             state, random, versions = self.pending.pop()
             if all(
@@ -119,6 +119,13 @@ class Recorder:
                      random, autocast_dtype(self.device)))
 
         return hook
+
+    def records(self, module: nn.Module) -> bool:
+        """True for a call of the training.
+
+        ValLossHook may compute its losses within an iteration.
+        """
+        return self.recording and (module.training or torch.is_grad_enabled())
 
     def start(self) -> None:
         """Start recording an iteration."""

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmlosses.checks.findings import class_name
+from mmlosses.checks.hints import hints
 from mmlosses.checks.replay import (Repeated, ReplayError, candidates,
                                     count_of, describe_inputs, make_record,
                                     repeat, same_values, save_record,
@@ -24,7 +25,8 @@ from .loss_calls import (MAX_LISTED, Call, Recorder, bad_inputs,
 
 ACTIONS = ('stop', 'skip', 'warn')
 
-# Samples
+# A loss above it is examined, though it is finite.
+HUGE = 1e6
 
 
 @HOOKS.register_module()
@@ -40,12 +42,13 @@ class LossDoctorHook(Hook):
     :func:`mmlosses.checks.watch.loss_modules`. Losses are checked on the
     values that mmengine has already copied to the host for the log. Gradients
     are summed on the device before each optimizer step, which costs one host
-    synchronisation.
+    synchronisation. In the first iteration, and where a loss is above 1e6, it
+    warns of inputs that a loss is not made for, such as a mask of 0 and 255.
 
     Args:
         action (str): ``'stop'`` raises an error; ``'skip'`` undoes the
-            iteration: weights, buffers and optimizer state are as before;
-            ``'warn'`` only logs. Default: ``'stop'``.
+            iteration: weights, buffers, accumulated gradients and optimizer
+            state are as before; ``'warn'`` only logs. Default: ``'stop'``.
         before_step (bool): If True, check before the optimizer step instead
             of after it, so that even the weights in memory stay clean. On a
             GPU this adds one host synchronisation per iteration. Always on
@@ -101,6 +104,7 @@ class LossDoctorHook(Hook):
         self.max_skips = max_skips
         self.faults = 0
         self.skips = 0  # in a row
+        self.hinted: Any = None  # the hints so far; None: nothing examined
         self.recorder: Any = None
         self.handles: List[Any] = []
 
@@ -147,6 +151,7 @@ class LossDoctorHook(Hook):
         self.sums: List[Tensor] = []
         self.summed: List[nn.Parameter] = []
         self.stepped: List[Any] = []
+        self.accumulated: Dict[Any, Accumulated] = {}
 
     def before_train_iter(self,
                           runner: Runner,
@@ -160,6 +165,7 @@ class LossDoctorHook(Hook):
                 name: x.clone()
                 for name, x in self.model.named_buffers()
             }
+            self.accumulated = {one: Accumulated(one) for one in self.wrappers}
 
     def at_step(self, wrapper: Any) -> Callable:
         """A hook that sums the gradients before an optimizer step."""
@@ -171,16 +177,23 @@ class LossDoctorHook(Hook):
             # A gradient scaler has checked the gradients itself. Fused
             # optimizers step anyway and receive its result.
             self.stepped.append(getattr(optimizer, 'found_inf', None))
-            if not has_scaler(wrapper):
-                parameters, sums = gradient_sums(optimizer)
-                self.summed += parameters
-                if sums is not None:
-                    self.sums.append(sums)
+            self.sum_gradients(wrapper)
             if self.before_update:
                 self.is_checked = True
                 self.check(wrapper, None)
+            # A second step in this iteration must not use them again.
+            self.accumulated.pop(wrapper, None)
 
         return hook
+
+    def sum_gradients(self, wrapper: Any) -> None:
+        """Sum the gradients, unless a scaler checks them."""
+        if has_scaler(wrapper):
+            return
+        parameters, sums = gradient_sums(wrapper.optimizer)
+        self.summed += parameters
+        if sums is not None:
+            self.sums.append(sums)
 
     def after_train_iter(self,
                          runner: Runner,
@@ -189,9 +202,31 @@ class LossDoctorHook(Hook):
                          outputs: Dict[str, Any] | None = None) -> None:
         """Check the losses that mmengine has copied to the host."""
         if not self.is_checked:
+            if not self.stepped:
+                # Before another iteration adds to them.
+                for wrapper in self.wrappers:
+                    self.sum_gradients(wrapper)
             self.check(None, outputs)
+        self.hint(outputs or {})
         self.recorder.stop()
         self.reset(None)
+
+    def hint(self, outputs: Dict[str, Any]) -> None:
+        """Warn, once, of inputs that a loss is not made for."""
+        huge = any(
+            abs(self.as_logged(name, value)) > HUGE
+            for name, value in outputs.items() if 'loss' in name)
+        if self.hinted is not None and not huge:
+            return
+        self.hinted = self.hinted or set()
+        for call in self.recorder.calls:
+            for name, text in hints_of(call).items():
+                if (call.path, name) not in self.hinted:
+                    self.hinted.add((call.path, name))
+                    self.runner.logger.warning(
+                        f'LossDoctorHook: iteration {self.runner.iter + 1}: '
+                        f'{call.path} ({class_name(call.loss)}): '
+                        f'{name} {text}')
 
     # Faults
 
@@ -323,6 +358,24 @@ class LossDoctorHook(Hook):
         Optimizers ignore parameters without a gradient.
         """
         self.drop_gradients(wrapper)
+        for one in [wrapper] if wrapper is not None else self.wrappers:
+            before = self.accumulated.pop(one, None)
+            if before is None:
+                continue
+            due = one.should_update()
+            # A scaler has skipped the step, or scaled the gradients; those of
+            # other ranks have been added to the faulty ones.
+            if due and (wrapper is None or has_scaler(one)
+                        or get_world_size() > 1):
+                if before.iterations:
+                    self.runner.logger.error(
+                        f'LossDoctorHook: the {before.iterations} iterations '
+                        'before it, whose gradients were accumulated for the '
+                        'same step, are lost too')
+                continue
+            before.restore()
+            if due and one.clip_grad_kwargs:
+                one._clip_grad()
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(self.buffers[name])
@@ -414,6 +467,8 @@ class LossDoctorHook(Hook):
         lines += [f'  {line}' for line in describe_inputs(inputs)]
         if versions_of(call.args, call.kwargs, call.state) != call.versions:
             lines.append('  (something of it was changed in place since)')
+        for name, text in hints_of(call).items():
+            lines.append(f'  {name} {text}')
         for name, gradient in (repeated.gradients if repeated else {}).items():
             if count_of(gradient):
                 lines.append(f'  gradient of {name}: {count_of(gradient)} of '
@@ -449,6 +504,32 @@ class LossDoctorHook(Hook):
             return f'no file to replay: {error}'
         return f'replay: python -m mmlosses replay_loss {path}' + (
             f' ({trouble})' if trouble else '')
+
+
+class Accumulated:
+    """The gradients that wait for a step before an iteration.
+
+    Args:
+        wrapper (OptimWrapper): The optimizer.
+    """
+
+    def __init__(self, wrapper: Any) -> None:
+        self.iterations = wrapper._inner_count % wrapper._accumulative_counts
+        self.gradients = [(p, p.grad.clone())
+                          for group in wrapper.optimizer.param_groups
+                          for p in group['params']
+                          if self.iterations and p.grad is not None]
+
+    def restore(self) -> None:
+        """Put them back."""
+        for parameter, gradient in self.gradients:
+            parameter.grad = gradient
+
+
+def hints_of(call: Call) -> Dict[str, str]:
+    """What is wrong with the inputs of a call, by argument."""
+    return hints(call.loss, bind(call.loss, call.args, call.kwargs),
+                 call.outputs)
 
 
 def has_scaler(wrapper: Any) -> bool:
