@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from mmlosses.checks.replay import load_record
 from mmlosses.commands import replay_loss
 from mmlosses.hooks.loss_doctor import LossDoctorHook, Recorder
 from mmlosses.registry import MODELS as MMLOSSES
+from mmlosses.trusted import STORAGES
 
 HOOK = dict(type='mmlosses.LossDoctorHook')
 
@@ -543,8 +545,14 @@ def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
         dict(training='yes'),
         dict(requires_grad=['x', 2]),
         dict(random=dict(cpu='x')),
+        dict(config=dict(type='mmlosses.L1Loss', compile=True)),
+        dict(
+            config=dict(
+                type='mmlosses.SumLoss',
+                losses=[dict(type='mmlosses.L1Loss', compile=True)])),
         dict(config={}),
         dict(format=99),
+        dict(format=torch.ones(2)),
         dict(args='no list'),
         dict(state=dict(weight=torch.zeros(3))),
         dict(kwargs=dict(nonsense=1)),
@@ -552,7 +560,9 @@ def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
     for change in changes:
         torch.save(dict(good, **change), str(file))
         assert replay_loss.main([str(file)]) == 2, change
-        assert capsys.readouterr().err.startswith('error: '), change
+        shown = capsys.readouterr().err
+        assert shown.startswith('error: ') and shown.count('\n') == 1, change
+        assert 'weights_only' not in shown, change
         assert not os.path.exists('ran'), change
     file.write_bytes(pickle.dumps(MaliciousPickle()))
     assert replay_loss.main([str(file)]) == 2
@@ -560,6 +570,79 @@ def test_tampered_files_are_refused(tmp_path, monkeypatch, capsys):
     assert replay_loss.main([str(file)]) == 2
     assert replay_loss.main([str(tmp_path / 'nothere.pt')]) == 2
     assert not os.path.exists('ran') and 'antigravity' not in sys.modules
+
+
+@pytest.fixture
+def good_file(tmp_path):
+    """A file of the hook and its content."""
+    stop_message(fragile(tmp_path, HOOK))
+    file = tmp_path / 'loss_doctor_iter_2.pt'
+    return file, torch.load(str(file), weights_only=True)
+
+
+def nested(levels):
+    """A list that holds 2 ** levels times the same."""
+    value = []
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    'args', [
+        [torch.zeros(1).expand(10**9)],
+        10**4 * [torch.zeros(10**4)],
+        nested(30),
+    ],
+    ids=['expanded', 'shared', 'nested'])
+def test_file_that_asks_for_more_than_it_has(good_file, args, capsys):
+    file, record = good_file
+    torch.save(dict(record, args=args), str(file))
+    assert replay_loss.main([str(file)]) == 2
+    assert 'asks for more memory than it has bytes' in capsys.readouterr().err
+
+
+def test_compressed_file_is_refused(good_file, capsys):
+    """100 MB of zeros in 100 kB."""
+    file, record = good_file
+    torch.save(dict(record, args=[torch.zeros(25_000_000)]), str(file))
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, part in content.items():
+            archive.writestr(name, part)
+    assert file.stat().st_size < 200_000
+    assert replay_loss.main([str(file)]) == 2
+    assert 'asks for more memory than it has bytes' in capsys.readouterr().err
+
+
+def test_script_of_torch_is_refused(good_file, capsys):
+    """Before torch 2.6 it ran, also with `weights_only=True`."""
+    file, _ = good_file
+    torch.jit.save(torch.jit.script(nn.ReLU()), str(file))
+    assert replay_loss.main([str(file)]) == 2
+    shown = capsys.readouterr().err
+    assert 'is no file of LossDoctorHook' in shown
+    assert 'weights_only' not in shown
+
+
+def test_every_dtype_is_read(good_file):
+    file, record = good_file
+    values = [torch.ones(2, 3).to(dtype).t()
+              for dtype in STORAGES.values()] + [torch.zeros(0, 4)]
+    torch.save(dict(record, args=values), str(file))
+    for got, value in zip(load_record(file)['args'], values):
+        assert got.dtype == value.dtype and torch.equal(got, value)
+
+
+def test_control_characters_are_escaped(good_file, capsys):
+    file, record = good_file
+    torch.save(
+        dict(record, path='\x1b[2J\nall is finite', report='a\nb\x07'),
+        str(file))
+    assert replay_loss.main([str(file), '--report']) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith('a\nb\\x07\n\n\\x1b[2J\\nall is finite: {')
 
 
 def test_random_state_is_saved_if_used(tmp_path):

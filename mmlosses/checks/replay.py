@@ -16,6 +16,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmlosses.cli import write_whole
+from mmlosses.trusted import Archive
 from .configs import find_class, loss_configs
 from .findings import class_name
 from .watch import bind, loss_modules
@@ -165,6 +166,9 @@ def check_config(config: Any) -> None:
         for key, part in config.items():
             if not isinstance(key, (str, int)) or str(key).startswith('_'):
                 raise ReplayError(f'a config of a loss has no key {key!r}')
+            if key == 'compile' and part is not False:
+                raise ReplayError(f'a replay compiles nothing, got {key}='
+                                  f'{part!r}')
             if key != 'type':
                 check_config(part)
         if 'type' in config:
@@ -302,22 +306,23 @@ def load_record(path: Path) -> Dict[str, Any]:
         OSError: If it cannot be read.
     """
     try:
-        record = torch.load(str(path), map_location='cpu', weights_only=True)
+        record = Archive(path).value
     except OSError:
         raise
     except Exception as error:  # the kind depends on the invalid bytes
         raise ReplayError(f'{path} is no file of LossDoctorHook: '
                           f'{" ".join(str(error).split())[:200]}') from error
     types = dict(
+        format=int,
         config=dict,
         state=dict,
         args=list,
         kwargs=dict,
         requires_grad=list,
         training=bool)
-    if not isinstance(record, dict) or record.get('format') != FORMAT or any(
+    if not isinstance(record, dict) or any(
             not isinstance(record.get(key), kind)
-            for key, kind in types.items()):
+            for key, kind in types.items()) or record['format'] != FORMAT:
         raise ReplayError(f'{path} is no file of LossDoctorHook of format '
                           f'{FORMAT}')
     check_config(record['config'])

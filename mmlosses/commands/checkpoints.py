@@ -22,6 +22,7 @@ from mmengine.runner import Runner, find_latest_checkpoint, set_random_seed
 
 from mmlosses.cli import explain
 from mmlosses.hooks.curves import INFO_KEY
+from mmlosses.trusted import TrustedUnpickler
 
 
 class CheckpointError(ValueError):
@@ -77,29 +78,28 @@ def history_statistic(owner: type, name: str) -> Callable:
     return getattr(owner, name)
 
 
-class TrustedUnpickler(pickle.Unpickler):
-    """An unpickler that calls only what is trusted."""
+class CheckpointUnpickler(TrustedUnpickler):
+    """Reads tensors, arrays, plain values and mmengine's history."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        """Look up a name in the pickle."""
-        path = f'{module}.{name}'
+    def trusted(self, path: str) -> Any:
         if path in ('builtins.getattr', '__builtin__.getattr'):
             return history_statistic
+        module, _, name = path.rpartition('.')
         is_dtype = module == 'torch' and isinstance(
             getattr(torch, name, None), torch.dtype)
         if path not in TRUSTED and not is_dtype:
-            raise pickle.UnpicklingError(f'it holds {path}')
-        return super().find_class(module, name)
+            raise KeyError(path)
+        return pickle.Unpickler.find_class(self, module, name)
 
 
 class TrustedPickle(PickleHandler):
     """Stands in for the module ``pickle`` and for mmengine's handler."""
-    Unpickler = TrustedUnpickler
+    Unpickler = CheckpointUnpickler
 
     @staticmethod
     def load(file: Any, **kwargs: Any) -> Any:
         """Load the next object of a file, for torch."""
-        return TrustedUnpickler(file, **kwargs).load()
+        return CheckpointUnpickler(file, **kwargs).load()
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
         """Load a file, for mmengine."""

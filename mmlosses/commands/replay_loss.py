@@ -17,11 +17,19 @@ from typing import Any, Dict, List, Sequence
 import torch
 from torch import Tensor
 
-from mmlosses.checks.replay import (ReplayError, count_of, describe_inputs,
-                                    load_record, range_of, repeat, tensors_in)
+from mmlosses.checks.replay import (count_of, describe_inputs, load_record,
+                                    range_of, repeat, tensors_in)
+from mmlosses.cli import explain
 
 # Inputs with more numbers in a row are not shown.
 ROW = 8
+
+
+def show(text: str, file: Any = None) -> None:
+    """Print a line in which nothing of a file moves the cursor."""
+    print(
+        ''.join([x if x.isprintable() else repr(x)[1:-1] for x in text]),
+        file=file)
 
 
 def first_bad(value: Tensor) -> List[int]:
@@ -33,13 +41,13 @@ def show_bad(name: str, value: Tensor, inputs: Dict[str, Any]) -> None:
     """Print the first non-finite element, and the inputs in its row."""
     index = first_bad(value)
     place = f', first at {index}' if index else ''
-    print(f'not finite: {name}{place}: {value[tuple(index)].item()}')
+    show(f'not finite: {name}{place}: {value[tuple(index)].item()}')
     if not index:
         return
     for key, argument in inputs.items():
         for part, x in tensors_in(argument, key):
             if x.ndim and len(x) == len(value) and x[0].numel() <= ROW:
-                print(f'  {part}[{index[0]}]: {x[index[0]].tolist()}')
+                show(f'  {part}[{index[0]}]: {x[index[0]].tolist()}')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,21 +62,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--report', action='store_true', help='show the report of the hook')
     args = parser.parse_args(argv)
     try:
-        record = load_record(args.file)
-        repeated = repeat(record, args.device)
-    except (ReplayError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        return 0 if replay(args.file, args.device, args.report) else 1
+    except Exception as error:  # status 1 would mean that all is finite
+        show(f'error: {explain(error)}', sys.stderr)
         return 2
-    if args.report:
-        print(record.get('report', ''), '\n')
-    print(f'{record.get("path", "loss")}: {record["config"]}')
+
+
+def replay(path: Path, device: str, with_report: bool) -> bool:
+    """Replay a file, print the result, and return if the fault is there."""
+    record = load_record(path)
+    repeated = repeat(record, device)
+    if with_report:
+        for line in [*str(record.get('report', '')).split('\n'), '']:
+            show(line)
+    show(f'{record.get("path", "loss")}: {record["config"]}')
     for line in describe_inputs(repeated.inputs):
-        print(f'  {line}')
+        show(f'  {line}')
     for name, value in repeated.values.items():
         text = f'{value.item():.6g}' if value.numel() == 1 else range_of(value)
-        print(f'{name}: {text}')
+        show(f'{name}: {text}')
     for name, gradient in repeated.gradients.items():
-        print(f'gradient of {name}: {range_of(gradient)}')
+        show(f'gradient of {name}: {range_of(gradient)}')
     bad = {
         name: value
         for name, value in [
@@ -80,4 +94,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in bad.items():
         show_bad(name, value, repeated.inputs)
     print('the fault is there' if bad else 'all is finite')
-    return 0 if bad else 1
+    return bool(bad)
