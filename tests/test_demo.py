@@ -5,11 +5,14 @@ import torch
 
 pytest.importorskip('sklearn', reason='the demo needs scikit-learn')
 
-from helpers import needs_dotted_paths
+from helpers import ROOT, needs_dotted_paths
+from trainings import toy_runner
 
+from mmlosses.commands import train
 from mmlosses.demo import (PCK, Accuracy, DigitNet, DigitScenes, MeanIoU,
                            SimCCHead)
 from mmlosses.demo.scenes import load_split, render
+from mmlosses.hooks.curves import INFO_KEY, CurvesHook
 
 CROWD = dict(num_digits=(1, 4), digit_size=(14, 28))
 
@@ -139,6 +142,44 @@ def test_accuracy_by_hand():
     truth, guess = np.array([3, 3, 3, 7]), np.array([3, 7, 3, 7])
     got = evaluate(Accuracy(), truth, guess, np.zeros((4, 4)))
     assert got == dict(accuracy=0.75, accuracy_chance=0.75)
+
+
+@needs_dotted_paths
+@pytest.mark.slow
+def test_shows_the_loss_soon(tmp_path, capsys):
+    """The dumps of environment, config and hooks are in the log file."""
+    train.main([
+        str(ROOT / 'configs/digits/simcc_kl.py'), '--work-dir',
+        str(tmp_path), '--cfg-options',
+        'train_dataloader.dataset.num_scenes=99',
+        'val_dataloader.dataset.num_scenes=9', 'train_cfg.max_epochs=3'
+    ])
+    lines = capsys.readouterr().out.splitlines()
+    first = next(i for i, line in enumerate(lines) if 'loss_kpt: ' in line)
+    assert first < 10
+    log, = tmp_path.rglob('*.log')
+    assert f'Environment, config and hooks: {log}' in lines[0]
+    text = log.read_text()
+    for part in ('System environment:', 'Config:\n', 'Hooks will be executed'):
+        assert part in text
+
+
+@pytest.mark.parametrize('count', [3, 50])
+def test_curves_are_readable(tmp_path, count):
+    """Whole iterations on the axis, and no legend over a line."""
+    runner = toy_runner(tmp_path / str(count))
+    for step in range(count):
+        runner.message_hub.update_scalar('train/loss_box', 1 / (step + 1))
+        runner.message_hub.update_scalar('val/mIoU', step / count)
+        runner.message_hub.update_info(INFO_KEY, list(range(1, step + 2)))
+    figure = CurvesHook().draw(runner)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        ticks = axes.xaxis.get_majorticklocs()
+        assert len(ticks) > 1 and all(tick == int(tick) for tick in ticks)
+        legend = axes.get_legend().get_window_extent()
+        assert not legend.overlaps(axes.bbox)
+        assert legend.x1 <= figure.bbox.x1
 
 
 LOSS = dict(type='mmlosses.KLDiscretLoss')

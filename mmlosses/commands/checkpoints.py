@@ -2,6 +2,7 @@
 from __future__ import annotations
 import functools
 import glob
+import logging
 import os
 import os.path as osp
 import pickle
@@ -234,8 +235,25 @@ class SameCurveHook(Hook):
             diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
 
 
+def is_no_dump(record: logging.LogRecord) -> bool:
+    """False for the pages of text that mmengine logs before a training."""
+    return not record.getMessage().lstrip('\n-').startswith(
+        ('System environment:', 'Config:\n', 'Hooks will be executed'))
+
+
 class CarefulRunner(Runner):
     """A runner that saves atomically and resumes strictly."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
+        """Log environment, config and hooks to the file only."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                logger.info('Environment, config and hooks: '
+                            f'{handler.baseFilename}')
+            else:
+                handler.addFilter(is_no_dump)
+        return logger
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """Replace CheckpointHook by :class:`LateRemovalHook`."""

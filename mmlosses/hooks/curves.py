@@ -1,7 +1,7 @@
 """Draw the curves of a training."""
 from __future__ import annotations
 import os.path as osp
-from typing import Dict
+from typing import Any, Dict
 
 import numpy as np
 from mmengine.dist import master_only
@@ -56,9 +56,16 @@ class CurvesHook(Hook):
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Draw the curves."""
+        """Draw the curves and save the picture."""
+        path = osp.join(runner.work_dir, self.filename)
+        self.draw(runner).savefig(path, dpi=120)
+        runner.logger.info(f'Curves of losses and metrics: {path}')
+
+    def draw(self, runner: Runner) -> Any:
+        """The figure of the curves."""
         # pyplot would need a display.
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
         figure = Figure(figsize=(11, 4), layout='constrained')
         left, right = figure.subplots(1, 2)
         losses = {
@@ -84,12 +91,12 @@ class CurvesHook(Hook):
                 label=name)
         for axes, title in ((left, 'training loss'), (right, 'validation')):
             axes.set(title=title, xlabel='iteration')
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
             if axes.lines:
-                axes.legend()
-        path = osp.join(runner.work_dir, self.filename)
-        figure.savefig(path, dpi=120)
-        runner.logger.info(f'Curves of losses and metrics: {path}')
+                # Beside the axes, where there is no line.
+                axes.legend(loc='upper left', bbox_to_anchor=(1, 1))
+        return figure
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
