@@ -1,12 +1,15 @@
 """tools/check_config.py, on configs that train and on broken ones."""
+import os.path as osp
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 import torch
 from helpers import ROOT, needs_dotted_paths
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
 
 from mmlosses.checks.step import Stop
 from mmlosses.commands import check_config
@@ -190,15 +193,80 @@ def test_what_is_no_config_of_a_model(text, words, tmp_path, capsys):
     "_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n",
     "default_scope = 'mmdet'\nmodel = dict(type='RetinaNet')\n",
 ])
-def test_without_mmdet(text, tmp_path, monkeypatch):
+def test_without_mmdet(text, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'mmdet', None)
     config = tmp_path / 'config.py'
     config.write_text(text)
     with pytest.raises(SystemExit) as exit:
         check_config.main([str(config)])
-    line, = exit.value.code.splitlines()
+    assert exit.value.code == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith('could not be judged: ')
     assert 'config.py needs mmdet, which cannot be imported here' in line
     assert 'tools/install_openmmlab.sh' in line
+
+
+class Needy(Climber):
+    """Its step needs something that this machine does not have."""
+
+    def __init__(self, need):
+        super().__init__(1.0)
+        self.need = need
+        if need == 'package':
+            raise RuntimeError('lap is not installed, please install it by: '
+                               'pip install lap')
+
+    def forward(self, inputs, mode='loss'):
+        if self.need == 'target':
+            return InstanceData().text
+        if self.need == 'masks':  # pipelines load them
+            return InstanceData().masks
+        if self.need == 'network':
+            return urllib.request.urlopen('http://127.0.0.1:9')
+        return super().forward(inputs)
+
+
+NOISE = dict(type='test_check_config.Noise')
+
+
+class Noise(torch.utils.data.Dataset):
+    """Samples for any model."""
+
+    def __init__(self, ann_file=None):
+        if ann_file is not None:
+            open(ann_file)
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.zeros(1))
+
+
+@needs_dotted_paths
+@pytest.mark.parametrize('need, dataset, status, words', [
+    ('', NOISE, 0, 'trains'),
+    ('', None, 2, 'no batch can be made for this model: the config has no'),
+    ('', dict(NOISE, ann_file='none.json'), 2,
+     'no batch could be made: FileNotFoundError: '),
+    ('', dict(type='BaseDatset'), 1, 'BaseDatset is not a registered dataset'),
+    ('package', NOISE, 2, 'RuntimeError: lap is not installed, please'),
+    ('target', NOISE, 2, "'InstanceData' object has no attribute 'text'"),
+    ('network', NOISE, 2, 'URLError: <urlopen error [Errno'),
+    ('masks', NOISE, 1, "'InstanceData' object has no attribute 'masks'"),
+])
+def test_what_cannot_be_judged_is_no_error(need, dataset, status, words,
+                                           tmp_path, capsys):
+    config = tmp_path / 'config.py'
+    config.write_text(f"""\
+model = dict(type='test_check_config.Needy', need={need!r})
+train_dataloader = dict(dataset={dataset!r})
+""")
+    with pytest.raises(SystemExit) as exit:
+        check_config.main([str(config)])
+    *found, verdict = capsys.readouterr().out.splitlines()
+    assert exit.value.code == status
+    assert words in '\n'.join([*found, verdict])
+    if status == 2:
+        assert found[-1].startswith('could not be judged: ')
+        assert verdict == 'could not be judged'
 
 
 # Stock detectors, with less of everything but losses.
@@ -251,6 +319,33 @@ model = dict(
     bbox_head=dict(
         in_channels=32, feat_channels=32, stacked_convs=1, num_classes=5))
 """
+SOFT_TEACHER = """\
+_base_ = ['mmdet::soft_teacher/'
+          'soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py']
+model = dict(
+    detector=dict(
+        backbone=dict(depth=18),
+        neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
+        rpn_head=dict(in_channels=32, feat_channels=32),
+        roi_head=dict(
+            bbox_roi_extractor=dict(out_channels=32),
+            bbox_head=dict(in_channels=32, fc_out_channels=64))))
+"""
+QDTRACK = """\
+_base_ = 'mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py'
+model = dict(
+    detector=dict(
+        backbone=dict(depth=18),
+        neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
+        rpn_head=dict(in_channels=32, feat_channels=32),
+        roi_head=dict(
+            bbox_roi_extractor=dict(out_channels=32),
+            bbox_head=dict(in_channels=32, fc_out_channels=64))),
+    track_head=dict(
+        roi_extractor=dict(out_channels=32),
+        embed_head=dict(in_channels=32, conv_out_channels=32,
+                        fc_out_channels=64)))
+"""
 SIMCC = """\
 _base_ = ['mmpose::body_2d_keypoint/simcc/coco/'
           'simcc_res50_8xb64-210e_coco-256x192.py']
@@ -258,6 +353,8 @@ model = dict(backbone=dict(depth=18), head=dict(in_channels=512))
 """
 BASES = dict(
     gfl=GFL,
+    soft_teacher=SOFT_TEACHER,
+    qdtrack=QDTRACK,
     simcc=SIMCC,
     dynamic_rcnn=DYNAMIC_RCNN,
     retinanet=RETINANET,
@@ -324,8 +421,10 @@ def test_config_of_mmpose_trains(openmmlab):
 
 @needs_dotted_paths
 @pytest.mark.openmmlab
-@pytest.mark.parametrize(
-    'base', ['centernet', 'heatmap', 'mask_rcnn', 'retinanet', 'yolox'])
+@pytest.mark.parametrize('base', [
+    'centernet', 'heatmap', 'mask_rcnn', 'qdtrack', 'retinanet',
+    'soft_teacher', 'yolox'
+])
 def test_stock_configs_train(openmmlab, base, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(BASES[base])
@@ -337,6 +436,22 @@ def test_stock_configs_train(openmmlab, base, tmp_path):
     ]
     parts = sum(value for *_, value, _ in done.rows)
     assert parts == pytest.approx(done.terms['loss'], rel=1e-4)
+
+
+@needs_dotted_paths
+@pytest.mark.slow
+@pytest.mark.openmmlab
+def test_distiller_reads_its_configs_from_where_it_runs(
+        openmmlab, monkeypatch):
+    import mmpose
+    folder = osp.join(osp.dirname(mmpose.__file__), '.mim')
+    config = osp.join(
+        folder, 'configs/wholebody_2d_keypoint/dwpose/coco-wholebody/s1_dis/'
+        'dwpose_l_dis_m_coco-256x192.py')
+    assert check(config).status == 2
+    monkeypatch.chdir(folder)
+    done = check(config)
+    assert done.trains and done.rows, done.found
 
 
 FOCAL = dict(_delete_=True, type='mmlosses.FocalLoss')

@@ -19,12 +19,17 @@ BATCH_SIZE = 2
 OPTIONAL_TRANSFORMS = ('Albumentation', 'Albu')
 
 
+class NoBatch(ValueError):
+    """There is neither a fake batch nor data for this model."""
+
+
 def fake_batch(cfg: Config, size: int = 256) -> Any:
     """Two samples with every target that the model of a config needs.
 
-    A mmdet detector gets noise with boxes, masks and a semantic map. A mmpose
-    estimator gets noise with people, encoded by the pipeline of the config.
-    Any other model gets the first samples of its training data.
+    A model of mmdet gets noise with boxes, masks and a semantic map: a tracker
+    as pairs of frames, a semi-supervised detector as its three branches. A
+    mmpose estimator gets noise with people, encoded by the pipeline of the
+    config. Any other model gets the first samples of its training data.
 
     Args:
         cfg (Config): The whole config.
@@ -35,18 +40,22 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
         Any: A batch as a data loader yields it.
 
     Raises:
-        ValueError: If the config has neither such a model nor training data.
+        NoBatch: If the config has neither such a model nor training data.
     """
     scope = cfg.get('default_scope')
     names = set(types_of(cfg.model))
-    if scope == 'mmdet' and not names & {
-            'TrackDataPreprocessor', 'GroundingDINO', 'GLIP', 'SoftTeacher'
-    }:
+    if scope == 'mmdet':
         if 'ReIDDataPreprocessor' in names:
             return reid_batch()
-        return detection_batch(cfg, size)
+        batch = detection_batch(cfg, size)
+        if 'MultiBranchDataPreprocessor' in names:
+            return branched(batch)
+        if ('TrackDataPreprocessor' in names
+                and not cfg.model.data_preprocessor.get('use_det_processor')):
+            return filmed(batch)
+        return batch
     if scope == 'mmpose' and names & {
-            'TopdownPoseEstimator', 'BottomupPoseEstimator'
+            'TopdownPoseEstimator', 'BottomupPoseEstimator', 'DWPoseDistiller'
     }:
         return pose_batch(cfg)
     return first_samples(cfg)
@@ -67,9 +76,9 @@ def types_of(node: Any) -> Iterator[str]:
 def first_samples(cfg: Config) -> Any:
     """The first samples of the config's own training data."""
     loader = cfg.get('train_dataloader')
-    if not loader or 'dataset' not in loader:
-        raise ValueError('no batch can be made for this model: the config has '
-                         'no train_dataloader with a dataset to take it from')
+    if not loader or not loader.get('dataset'):
+        raise NoBatch('no batch can be made for this model: the config has '
+                      'no train_dataloader with a dataset to take it from')
     dataset = DATASETS.build(loader.dataset)
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
@@ -162,6 +171,35 @@ def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
         samples.append(
             dict(inputs=torch.from_numpy(picture), data_samples=sample))
     return pseudo_collate(samples)
+
+
+def branched(batch: Dict[str, list]) -> Dict[str, Dict[str, list]]:
+    """The samples with labels, and twice as if they had none."""
+    for sample in batch['data_samples']:
+        sample.set_metainfo(
+            dict(homography_matrix=np.eye(3, dtype=np.float32)))
+    return {
+        key: {
+            branch: deepcopy(values)
+            for branch in ('sup', 'unsup_teacher', 'unsup_student')
+        }
+        for key, values in batch.items()
+    }
+
+
+def filmed(batch: Dict[str, list]) -> Dict[str, list]:
+    """Each sample as two frames of a film in which nothing moves."""
+    from mmdet.structures import TrackDataSample
+    films = []
+    for frame in batch['data_samples']:
+        objects = frame.gt_instances
+        objects.instances_ids = torch.arange(1, len(objects) + 1)
+        film = TrackDataSample(
+            metainfo=dict(key_frames_inds=[0], ref_frames_inds=[1]))
+        film.video_data_samples = [frame, deepcopy(frame)]
+        films.append(film)
+    pictures = [torch.stack([x, x]) for x in batch['inputs']]
+    return dict(inputs=pictures, data_samples=films)
 
 
 def semantic_scale(transforms: Sequence[Dict]) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from torch import nn
 
 from mmlosses.cli import did_you_mean, module_exports, registered
 from .findings import Finding, class_name, error, type_name, warning
@@ -126,6 +127,14 @@ def where(value: Any, node: Any, path: str = 'model') -> Iterator[str]:
         yield from where(value, child, f'{path}.{key}')
 
 
+def prepare_modules(model: nn.Module) -> None:
+    """Keep a built model from loading checkpoints in ``init_weights``."""
+    for module in model.modules():
+        init = getattr(module, 'init_cfg', None)
+        if isinstance(init, dict) and type_name(init) in WEIGHTS:
+            module.init_cfg = None
+
+
 def prepare_model(node: Any) -> None:
     """Make a model config quick to build and run, in place.
 
@@ -138,7 +147,7 @@ def prepare_model(node: Any) -> None:
             node['init_cfg'] = None
         if isinstance(node.get('pretrained'), (str, bool)):
             node['pretrained'] = False if node['pretrained'] is True else None
-        for key in ('teacher_ckpt', 'batch_augments'):
+        for key in ('teacher_ckpt', 'teacher_pretrained', 'batch_augments'):
             if node.get(key) is not None:
                 node[key] = None
         for value in node.values():

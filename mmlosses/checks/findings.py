@@ -2,14 +2,16 @@
 from __future__ import annotations
 from typing import Any, NamedTuple
 
+UNJUDGED = 'could not be judged'
+
 
 class Finding(NamedTuple):
-    """A definite or possible problem.
+    """A definite or possible problem, or a hint.
 
     An error keeps the model from training as the config says; a warning is
-    worth a look.
+    worth a look. What could not be judged says nothing about the config.
     """
-    level: str  # 'error' or 'warning'
+    level: str  # 'error', UNJUDGED, 'warning' or 'note'
     text: str
 
     def __str__(self) -> str:
@@ -24,6 +26,16 @@ def error(text: str) -> Finding:
 def warning(text: str) -> Finding:
     """A likely mistake."""
     return Finding('warning', text)
+
+
+def note(text: str) -> Finding:
+    """What is no mistake, but may not be known."""
+    return Finding('note', text)
+
+
+def unjudged(text: str) -> Finding:
+    """Why a check ended without a verdict."""
+    return Finding(UNJUDGED, text)
 
 
 def class_name(thing: object) -> str:

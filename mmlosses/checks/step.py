@@ -16,11 +16,22 @@ from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from mmlosses.cli import explain
-from .batches import fake_batch
-from .configs import check_losses, prepare_model, unregistered, where
-from .findings import Finding, class_name, error, warning
+from .batches import NoBatch, fake_batch
+from .configs import (check_losses, prepare_model, prepare_modules,
+                      unregistered, where)
+from .findings import UNJUDGED, Finding, class_name, error, unjudged, warning
+from .hints import hints
 from .traps import find_traps
 from .watch import LossWatch, gradient_norm, shape_of, shapes_of
+
+TOO_SMALL = r'smaller than kernel|be greater than actual input|index k out of'
+
+# What this machine lacks, as the projects put it.
+MISSING = r'not installed|\binstall\b|\bfile\b.* does not exist'
+
+# What fake samples lack. They have masks wherever the pipeline loads them.
+UNKNOWN_TARGET = (r"'\w*(DataSample|InstanceData|PixelData)' object has no "
+                  "attribute '(?!masks')")
 
 # Hints for errors of heads that do not explain themselves.
 HINTS = [
@@ -29,12 +40,19 @@ HINTS = [
      'no other loss_bbox'),
     (r"has no attribute 'use_sigmoid'",
      'the head needs a classification loss, which has use_sigmoid'),
-    (r'smaller than kernel|be greater than actual input|index k out of range',
+    (TOO_SMALL,
      'the fake pictures may be too small for this model: try --size 512'),
     (r"has no attribute 'class_weight'",
      'the head needs class_weight in the config of its loss_cls: a list with '
      'num_classes + 1 numbers'),
 ]
+
+# The verdict by the worst finding.
+VERDICTS = {
+    'error': 'does not train as it is',
+    UNJUDGED: UNJUDGED,
+    'warning': 'runs, with warnings',
+}
 
 
 class Stop(Exception):
@@ -52,7 +70,7 @@ class Check:
             no weight changes. Default: 1.
 
     Attributes:
-        found (list[Finding]): Errors and warnings.
+        found (list[Finding]): Errors, warnings and notes.
         rows (list): Path, class, calls, value and gradient norm of each loss.
         terms (dict): The logged values of the step.
         curve (list[float]): The total before each step and after the last.
@@ -71,9 +89,21 @@ class Check:
         self.error: BaseException | None = None
 
     @property
+    def verdict(self) -> str:
+        """The last line of the report."""
+        levels = {finding.level for finding in self.found}
+        return next((VERDICTS[level] for level in VERDICTS if level in levels),
+                    'trains')
+
+    @property
+    def status(self) -> int:
+        """The exit status of the command."""
+        return {VERDICTS['error']: 1, UNJUDGED: 2}.get(self.verdict, 0)
+
+    @property
     def trains(self) -> bool:
-        """True if no error was found."""
-        return all(finding.level != 'error' for finding in self.found)
+        """True if the step ran without an error."""
+        return self.status == 0
 
     def run(self) -> None:
         """Check the config, build its model and run one step."""
@@ -82,9 +112,13 @@ class Check:
         except Stop:
             pass
 
-    def fail(self, text: str, cause: BaseException | None = None) -> NoReturn:
+    def fail(self,
+             text: str,
+             cause: BaseException | None = None,
+             in_loss: bool = False) -> NoReturn:
         """Note an error and stop."""
-        self.found.append(error(text))
+        wrong = cause is None or in_loss or not is_beyond_config(cause)
+        self.found.append(error(text) if wrong else unjudged(text))
         self.error = cause
         raise Stop
 
@@ -94,6 +128,9 @@ class Check:
         hub = MessageHub.get_current_instance()
         hub.update_info('iter', 0)
         hub.update_info('epoch', 0)
+        schedule = self.cfg.get('train_cfg') or {}
+        for name in ('max_epochs', 'max_iters'):
+            hub.update_info(name, schedule.get(name) or 1)
         self.found += check_losses(self.cfg)
         if not self.trains:
             raise Stop
@@ -109,6 +146,7 @@ class Check:
             total = self.forward(model, watch, batch)
             self.backward(model, watch, total)
             self.found += find_traps(model, watch, self.cfg)
+            self.found += odd_values(watch)
         finally:
             watch.close()
         if self.steps > 1 and self.trains:
@@ -145,6 +183,8 @@ class Check:
         torch.manual_seed(0)
         try:
             model = MODELS.build(self.cfg.model)
+            # Distillers read configs of their own.
+            prepare_modules(model)
             if hasattr(model, 'init_weights'):
                 model.init_weights()
         except Exception as cause:
@@ -171,13 +211,14 @@ class Check:
             total, terms = model.parse_losses(losses)
         except Exception as cause:
             text = self.blame(model, watch, cause)
+            in_loss = bool(watch.running)
             watch.abandon()
             # A trap may be the reason.
             self.found += [
                 finding for finding in find_traps(model, watch, self.cfg)
                 if finding.level == 'error'
             ]
-            self.fail(text, cause)
+            self.fail(text, cause, in_loss)
         self.terms = {
             name: float(torch.as_tensor(value).detach())
             for name, value in terms.items()
@@ -247,6 +288,26 @@ class Check:
             self.found.append(error(f'the total is {self.terms["loss"]}'))
         if not math.isfinite(self.norm) and self.trains:
             self.found.append(error(f'the gradient is {self.norm}'))
+
+
+def odd_values(watch: LossWatch) -> List[Finding]:
+    """Values that a loss got and is not made for, each once."""
+    return list(
+        dict.fromkeys([
+            warning(f'{watch.describe(path)}: {name} {what}')
+            for path, calls in watch.calls.items() for call in calls for name,
+            what in hints(watch.losses[path], call.inputs, call.parts).items()
+        ]))
+
+
+def is_beyond_config(cause: BaseException) -> bool:
+    """True for what this machine or the fake batch lacks."""
+    if isinstance(cause, (ImportError, NoBatch, OSError)):
+        return True
+    text = ' '.join(str(cause).split())
+    if isinstance(cause, AttributeError):
+        return re.search(UNKNOWN_TARGET, text) is not None
+    return re.search(f'{MISSING}|{TOO_SMALL}', text) is not None
 
 
 def article(output: Any) -> str:

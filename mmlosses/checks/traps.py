@@ -306,8 +306,11 @@ def margin_without_cosines(slot: Slot) -> Iterator[Finding]:
 
 def never_called(slot: Slot) -> Iterator[Finding]:
     """The head does not use the loss, or not in the first step."""
-    # SimCC heads contain a heatmap head for its layers only.
-    if not slot.calls and '.deconv_head.' not in slot.path:
+    # SimCC heads contain a heatmap head for its layers only, and a teacher
+    # only predicts.
+    taught = [p.requires_grad for p in slot.head.parameters()]
+    if (not slot.calls and '.deconv_head.' not in slot.path
+            and (not taught or any(taught))):
         yield warning(f'{slot.text} was not called in this step')
 
 

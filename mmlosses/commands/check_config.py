@@ -10,7 +10,8 @@ included. The gradient norm is that of this part of the total over all
 parameters.
 
 Exit status 0: it trains, perhaps with warnings. 1: it does not, or it learns
-something other than what the config says.
+something other than what the config says. 2: it could not be judged, since a
+package, a file or a fake batch for its model is missing.
 """
 from __future__ import annotations
 import argparse
@@ -23,13 +24,15 @@ import sys
 import traceback
 import warnings
 from contextlib import contextmanager
-from typing import Iterator, Sequence, Tuple
+from importlib.util import find_spec
+from typing import Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from mmlosses.checks.findings import unjudged
 from mmlosses.checks.step import Check
-from mmlosses.cli import key_value, one_line_errors, read_config
+from mmlosses.cli import explain, key_value, one_line_errors, read_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -87,13 +90,29 @@ def require(package: str, config: str) -> None:
             'installs mmcv, mmdet and mmpose') from cause
 
 
+def named_packages(config: str) -> List[str]:
+    """The packages whose configs a config has as its base."""
+    if not osp.isfile(config):
+        return []
+    with open(config, encoding='utf-8', errors='replace') as file:
+        return sorted(set(re.findall(r'\b(\w+)::', file.read())))
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Import what the config needs, read it and set its scope."""
-    if osp.isfile(args.config):
-        with open(args.config, encoding='utf-8', errors='replace') as file:
-            for package in sorted(set(re.findall(r'\b(\w+)::', file.read()))):
-                require(package, args.config)
-    cfg = read_config(args.config)
+    # First what ends here: an import of mmdet takes many seconds.
+    packages = named_packages(args.config)
+    for package in packages:
+        if find_spec(package) is None:
+            require(package, args.config)
+    try:
+        cfg = read_config(args.config)
+    except ImportError:
+        for package in packages:
+            require(package, args.config)
+        raise
+    for package in packages:
+        require(package, args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     if 'model' not in cfg:
@@ -137,7 +156,7 @@ def report(check: Check) -> None:
               ' '.join([f'{value:.4g}' for value in check.curve]))
     for finding in check.found:
         print(finding)
-    print('trains' if check.trains else 'does not train as it is')
+    print(check.verdict)
 
 
 def print_table(rows: Sequence[Tuple[str, ...]]) -> None:
@@ -153,11 +172,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with quiet():
         with one_line_errors():
-            cfg = load_config(args)
+            try:
+                cfg = load_config(args)
+            except ImportError as cause:
+                print(unjudged(explain(cause)), file=sys.stderr)
+                sys.exit(2)
         check = Check(cfg, args.size, args.steps)
         check.run()
     if args.traceback and check.error is not None:
         traceback.print_exception(
             type(check.error), check.error, check.error.__traceback__)
     report(check)
-    sys.exit(0 if check.trains else 1)
+    sys.exit(check.status)
