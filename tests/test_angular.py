@@ -276,7 +276,7 @@ def test_alias():
 
 
 @pytest.mark.parametrize('kwargs, error, words', [
-    (dict(delta=-0.1), ValueError, 'at least 0 and finite, got -0.1'),
+    (dict(delta=-0.1), ValueError, 'at least 0, got -0.1'),
     (dict(delta='0'), TypeError, 'number, got str'),
     (dict(period='quarter'), ValueError, "'quarter'"),
     (dict(dim='1'), TypeError, 'int, got str'),

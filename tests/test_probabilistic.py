@@ -411,7 +411,7 @@ def test_alias():
 
 
 @pytest.mark.parametrize('kwargs, error, words', [
-    (dict(sigma=0), ValueError, 'positive and finite, got 0'),
+    (dict(sigma=0), ValueError, 'positive, got 0'),
     (dict(sigma=[0.1, -1]), ValueError, 'positive'),
     (dict(sigma=math.nan), ValueError, 'positive and finite, got nan'),
     (dict(sigma='0.1'), TypeError, "'0.1'"),

@@ -99,8 +99,6 @@ def may_be_negative(loss):
         return 'torchpropel takes the target for one-dimensional'
     if isinstance(loss, losses.IoULoss) and loss.eps > 1:
         return 'no IoU is above 1, the least that it is then taken for'
-    if getattr(loss, 'use_mask', False):
-        return 'the targets of the case are labels, a mask is from 0 to 1'
     return None
 
 
@@ -109,17 +107,6 @@ def target_has_no_gradient(loss):
     if isinstance(loss, losses.BalancedBCELoss) and not loss.use_sigmoid:
         return "torch's own, log(1 - p) - log p, is infinite for p = 0 and 1"
     return None
-
-
-def takes_probabilities(loss):
-    """True if predictions are probabilities."""
-    if getattr(loss, 'activated', False):
-        return True
-    of_maps = (losses.GaussianFocalLoss, losses.BalancedBCELoss,
-               losses.DiceLoss)
-    return isinstance(
-        loss,
-        of_maps) and not (loss.use_sigmoid and getattr(loss, 'activate', True))
 
 
 def takes_any_target(loss):
@@ -236,7 +223,7 @@ def calls(draw,
         return x
 
     pred = map_tensors(lambda x: disturb(x * scale), pred)
-    if takes_probabilities(loss):
+    if loss.takes_probabilities:
         pred = map_tensors(torch.sigmoid, pred)
     elif takes_any_target(loss):
         target = map_tensors(disturb, target)
@@ -407,8 +394,6 @@ def test_value_and_gradients_are_finite(case, data):
     # Half-precision values, whose gradients may exceed its range.
     dtype = compute_dtype(call.dtype)
     weight, _ = data.draw(weights(call.shape, dtypes=[dtype]))
-    if data.draw(st.booleans()):
-        weight = -weight
     pred, target = [
         leaf(map_floats(lambda x: x.to(dtype), x))
         for x in (call.pred, call.target)

@@ -263,7 +263,7 @@ def test_mse_alias():
 
 @pytest.mark.parametrize('beta, error, words', [
     (-1, ValueError, 'at least 0, got -1'),
-    (math.nan, ValueError, 'at least 0, got nan'),
+    (math.nan, ValueError, 'at least 0 and finite, got nan'),
     ('1', TypeError, 'number, got str'),
 ])
 def test_wrong_beta(beta, error, words):

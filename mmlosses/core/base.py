@@ -8,7 +8,8 @@ from typing import (Any, Callable, ClassVar, Dict, List, Sequence, Tuple, Type,
 import torch
 from torch import Tensor, nn
 
-from .checks import (REDUCTIONS, check_choice, check_floating, check_number,
+from .checks import (REDUCTIONS, check_choice, check_floating,
+                     check_not_negative, check_number, check_range,
                      check_same_shape)
 from .compiled import call_compiled
 from .info import LossInfo
@@ -182,8 +183,32 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         """
         shape = self.element_shape(pred, target)
         dtype = first_tensor(pred).dtype
+
+        def like_pred(tensor: Tensor) -> Tensor:
+            number = tensor.is_floating_point() or tensor.dtype == torch.bool
+            return tensor.to(dtype) if number else tensor
+
+        target = map_tensors(like_pred, target)
         return Inputs(pred, target, shape,
                       self.element_weight(weight, shape, dtype), avg_factor)
+
+    @property
+    def takes_probabilities(self) -> bool:
+        """True if predictions must be from 0 to 1."""
+        return False
+
+    def check_values(self, inputs: Inputs) -> None:
+        """Raise for values that the formula is not made for."""
+        if self.takes_probabilities:
+            self.check_range('pred', inputs.pred, inputs, 0, 1)
+
+    def check_range(self, name: str, tensor: Tensor, inputs: Inputs,
+                    low: float, high: float) -> None:
+        """Raise for a value out of range, see :func:`check_range`."""
+        removed = None
+        if self.masks_after_formula and inputs.removed is not None:
+            removed = self.expand_to_input(inputs.removed, tensor)
+        check_range(name, tensor, low, high, removed)
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss of each element, before any weight."""
@@ -238,8 +263,11 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         weight = self.given_weight(weight, target_weight)
         with autocast_off(first_tensor(pred).device.type):
             inputs = self.prepare(pred, target, weight, avg_factor, **options)
+            if inputs.weight is not None:
+                check_not_negative('weight', inputs.weight)
             if inputs.removed is not None:
                 self.mask_removed(inputs)
+            self.check_values(inputs)
             loss = self.weigh(self.unreduced(inputs), inputs)
             loss = self.reduce(loss, inputs, reduction)
         return self.loss_weight * loss

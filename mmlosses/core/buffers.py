@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import BaseLoss
+from .checks import is_visible
 from .tensors import is_compiling
 
 
@@ -39,5 +40,9 @@ def register_weights(module: BaseLoss, name: str,
         if buffer is None or buffer.ndim != 1:
             raise TypeError(f'{name} must be a list with a number for each '
                             f'{each}, got {weights!r}')
+        usable = (buffer >= 0) & buffer.isfinite()
+        if is_visible(buffer) and not usable.all():
+            raise ValueError(f'{name} must hold finite numbers that are not '
+                             f'negative, got {weights!r}')
     setattr(module, name, weights)
     module.register_buffer(f'_{name}', buffer, persistent=False)

@@ -3,15 +3,18 @@ from __future__ import annotations
 import math
 import operator
 from numbers import Real
-from typing import Any, Sequence
+from typing import Any, Dict, Sequence
 
 import torch
 from torch import Tensor
 
-from .tensors import Tensors, is_compiling
+from .tensors import Tensors, is_transformed
 
 REDUCTIONS = ('mean', 'sum', 'none')
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+# By how much a number may be out of its range.
+ROUNDING = 1e-3
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -28,7 +31,7 @@ def check_number(name: str,
                  above: float | None = None,
                  most: float | None = None,
                  below: float | None = None) -> None:
-    """Raise unless an argument is a number within the bounds."""
+    """Raise unless an argument is a finite number within the bounds."""
     if not isinstance(value, Real):
         raise TypeError(f'{name} must be a number, got '
                         f'{type(value).__name__} {value!r}')
@@ -36,14 +39,21 @@ def check_number(name: str,
     bounds: Any = [
         (above, operator.gt, f'above {above}' if above else 'positive'),
         (least, operator.ge, f'at least {least}'),
-        (below, operator.lt,
-         f'below {below}' if below != math.inf else 'finite'),
+        (below, operator.lt, f'below {below}'),
         (most, operator.le, f'at most {most}'),
     ]
     bounds = [bound for bound in bounds if bound[0] is not None]
-    if not all([holds(number, limit) for limit, holds, _ in bounds]):
-        expected = ' and '.join([text for *_, text in bounds])
-        raise ValueError(f'{name} must be {expected}, got {value}')
+    finite = math.isfinite(number)
+    if not finite or not all([holds(number, x) for x, holds, _ in bounds]):
+        expected = [text for *_, text in bounds] + ['finite'] * (not finite)
+        raise ValueError(f'{name} must be {" and ".join(expected)}, got '
+                         f'{value}')
+
+
+def check_numbers(values: Dict[str, Any], **bounds: float) -> None:
+    """Check several arguments, by name, for the same bounds."""
+    for name, value in values.items():
+        check_number(name, value, **bounds)
 
 
 def check_size(name: str, value: Any) -> None:
@@ -109,13 +119,49 @@ def check_label_range(labels: Tensor,
     On an accelerator it would synchronise with the host. There, as under a
     compiler, torch's own indexing reports the label.
     """
-    if (is_compiling() or type(labels) is not Tensor
-            or labels.device.type != 'cpu' or labels.numel() == 0):
+    if labels.numel() > 0 and is_visible(labels):
+        low, high = [x.item() for x in torch.aminmax(labels)]
+        if low < 0 or high >= classes:
+            raise ValueError(f'{name} must be from 0 to {classes - 1}, got '
+                             f'{low if low < 0 else high}')
+
+
+def is_visible(tensor: Tensor) -> bool:
+    """Return True where to look at a value is free.
+
+    It waits for an accelerator and breaks the graph of a compiler, and under
+    ``torch.func`` a tensor stands for many.
+    """
+    return (not is_transformed() and type(tensor) is Tensor
+            and tensor.device.type == 'cpu')
+
+
+def check_not_negative(name: str, tensor: Tensor) -> None:
+    """Raise for a number below 0 or NaN, where checking is free."""
+    if tensor.numel() > 0 and is_visible(tensor):
+        least = tensor.detach().min().item()  # NaN if there is one
+        if not least >= 0:
+            raise ValueError(f'{name} must not be negative or NaN, got '
+                             f'{least}')
+
+
+def check_range(name: str,
+                tensor: Tensor,
+                low: float,
+                high: float,
+                removed: Tensor | None = None) -> None:
+    """Raise for a number out of range, where checking is free.
+
+    Rounding is no fault, NaN shows in the loss. Where a mask of ``removed``
+    elements is True, any value may be, such as 0.
+    """
+    if tensor.numel() == 0 or not is_visible(tensor):
         return
-    try:
-        low, high = int(labels.min()), int(labels.max())
-    except RuntimeError:  # under torch.func.vmap a tensor stands for many
-        return
-    if low < 0 or high >= classes:
-        raise ValueError(f'{name} must be from 0 to {classes - 1}, got '
-                         f'{low if low < 0 else high}')
+    least, most = [x.item() for x in torch.aminmax(tensor.detach())]
+    if removed is not None and not (low <= least and most <= high):
+        tensor = tensor.detach().masked_fill(removed, low)
+        least, most = [x.item() for x in torch.aminmax(tensor)]
+    if least < low - ROUNDING or most > high + ROUNDING:
+        bounds = f'from {low}' + (f' to {high}' if high < math.inf else '')
+        raise ValueError(f'{name} must be {bounds}, got '
+                         f'{least if least < low else most}')

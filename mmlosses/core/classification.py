@@ -52,6 +52,9 @@ class ClassificationLoss(BaseLoss):
                  ignore_index: int | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
+        if not isinstance(ignore_index, (int, type(None))):
+            raise TypeError('ignore_index must be an int or None, got '
+                            f'{ignore_index!r}')
         self.use_sigmoid = use_sigmoid
         self.ignore_index = ignore_index
         register_weights(self, 'class_weight', class_weight, 'class')
@@ -116,6 +119,13 @@ class ClassificationLoss(BaseLoss):
                 inputs.denominator = EPS + (~ignored).expand(
                     inputs.shape).sum()
         return inputs
+
+    def check_values(self, inputs: Inputs) -> None:
+        """Also raise for a dense target that is negative or, binary, > 1."""
+        super().check_values(inputs)
+        if inputs.target.ndim == inputs.pred.ndim:
+            most = 1.0 if self.binary else math.inf
+            self.check_range('target', inputs.target, inputs, 0, most)
 
     def dense_target(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return a target for each class: labels become one-hot."""

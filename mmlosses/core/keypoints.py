@@ -8,6 +8,7 @@ from typing_extensions import Unpack
 
 from .base import BaseLoss, CommonArguments
 from .buffers import register_weights
+from .checks import check_number
 
 
 class KeypointArguments(CommonArguments, total=False):
@@ -36,6 +37,12 @@ class KeypointLoss(BaseLoss):
 
     def set_mask(self, mask: Sequence[int] | None, weight: float) -> None:
         """Assign one weight to the keypoints with the given indices."""
+        check_number('mask_weight', weight, least=0)
+        indices = [] if mask is None else mask
+        if not isinstance(indices, (list, tuple)) or not all(
+                isinstance(index, int) for index in indices):
+            raise TypeError('mask must be a list of indices of keypoints, got '
+                            f'{mask!r}')
         self.mask, self.mask_weight = mask, weight
         # On the device of the model, so that no call copies it there.
         self._mask_index = mask if mask is None else torch.tensor(

@@ -5,7 +5,8 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
-from .checks import check_tensor
+from .checks import check_not_negative, check_number, check_tensor
+from .tensors import is_compiling
 
 # mmdet adds the same to `avg_factor`, in every dtype.
 EPS = torch.finfo(torch.float32).eps
@@ -53,6 +54,9 @@ def reduce_loss(loss: Tensor,
         if avg_factor.numel() != 1:
             raise ValueError('avg_factor must be a number or a tensor with '
                              f'one element, got {tuple(avg_factor.shape)}')
+        check_not_negative('avg_factor', avg_factor)
         # Half precision and integers cannot represent the epsilon.
         avg_factor = avg_factor.reshape(()).to(loss.dtype)
+    elif not is_compiling():
+        check_number('avg_factor', avg_factor, least=0)
     return total / (avg_factor + EPS)

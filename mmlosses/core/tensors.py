@@ -9,6 +9,7 @@ from typing import Callable, ContextManager, List, Tuple, Union
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 # A loss takes one tensor or, as SimCC does, one tensor per axis.
 Tensors = Union[Tensor, Tuple[Tensor, ...], List[Tensor]]
@@ -21,8 +22,12 @@ except AttributeError:
 
 
 def is_transformed() -> bool:
-    """Return True if a compiler or ``torch.func`` traces the formula."""
-    return is_compiling() or torch._C._are_functorch_transforms_active()
+    """Return True where only torch's own operators work.
+
+    A compiler, ``torch.func`` or forward-mode differentiation traces them.
+    """
+    return (is_compiling() or torch._C._are_functorch_transforms_active()
+            or forward_ad._current_level >= 0)
 
 
 def map_tensors(function: Callable[[Tensor], Tensor],

@@ -1,6 +1,5 @@
 """Angle between predicted and true directions."""
 from __future__ import annotations
-import math
 from typing import Sequence
 
 import torch
@@ -95,7 +94,7 @@ class AngularLoss(BaseLoss):
                  period: str = 'full',
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        check_number('delta', delta, least=0, below=math.inf)
+        check_number('delta', delta, least=0)
         if not isinstance(dim, int):
             raise TypeError(f'dim must be an int, got {type(dim).__name__}')
         check_choice('period', period, ('full', 'half'))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, call_signature
-from mmlosses.core.checks import check_choice
+from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.device_history import log_values
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.tensors import autocast_off, is_transformed, upcast
@@ -330,12 +330,15 @@ def unique_names(losses: Iterable[nn.Module]) -> List[str]:
 def initial_log_vars(value: float | Sequence[float] | None,
                      number: int) -> Tensor:
     """Return one value for each loss."""
-    values = torch.as_tensor(
-        0.0 if value is None else value, dtype=torch.get_default_dtype())
-    if values.ndim > 1 or (values.ndim and len(values) != number):
+    values = [0.0 if value is None else value] * number
+    if isinstance(value, (list, tuple)):
+        values = list(value)
+    if len(values) != number:
         raise ValueError('initial_log_var must be a number, or one for each '
                          f'of {number} losses, got {value!r}')
-    return values.expand(number).clone()
+    for each in values:
+        check_number('initial_log_var', each)
+    return torch.tensor(values, dtype=torch.get_default_dtype())
 
 
 def weigh_by_uncertainty(loss: Tensor, log_var: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ class FocalLoss(ClassificationLoss):
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
         - A row of weight 0 may hold NaN, or a label out of range.
         - With ``activated``, probabilities of exactly 0 and 1 cost 27.6
-          instead of 100, and probabilities out of range raise no error.
+          instead of 100.
         - The gradient is finite for every ``gamma``, also below 1.
     """
     info = LossInfo(
@@ -137,10 +137,16 @@ class FocalLoss(ClassificationLoss):
                  **kwargs: Unpack[ClassificationArguments]) -> None:
         super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
         check_number('gamma', gamma, least=0)
-        if use_sigmoid and alpha is not None and alpha > 1:
-            raise ValueError('alpha must be at most 1 with a sigmoid, got '
-                             f'{alpha}')
+        if isinstance(alpha, (list, tuple)):
+            raise TypeError('alpha must be one number for all classes, got '
+                            f'{alpha!r}: class_weight takes one for each')
+        if alpha is not None:
+            check_number('alpha', alpha, most=1 if use_sigmoid else None)
         self.gamma, self.alpha, self.activated = gamma, alpha, activated
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return self.activated
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         class_weight = self.weight_of_classes(pred, target)

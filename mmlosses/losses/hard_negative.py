@@ -9,7 +9,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
-from mmlosses.core.checks import check_number, check_same_shape
+from mmlosses.core.checks import (check_label_range, check_number,
+                                  check_same_shape)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
 from mmlosses.core.tensors import autocast_off, one_hot, upcast
@@ -28,7 +29,9 @@ def binary_cross_entropy(pred: Tensor,
         return F.binary_cross_entropy_with_logits(
             pred, target, reduction='none')
     pred = pred.clamp(0, 1)
-    loss = F.binary_cross_entropy(pred, target.detach(), reduction='none')
+    # torch raises for NaN, on a GPU by an assertion that ends the process.
+    loss = 0 * pred.detach() + F.binary_cross_entropy(
+        pred.nan_to_num(), target.detach(), reduction='none')
     if target.requires_grad:
         # torch's gradient of the target is infinite where p is 0 or 1.
         slope = log_from(-100, 1 - pred) - log_from(-100, pred)
@@ -111,8 +114,9 @@ class BalancedBCELoss(BaseLoss):
                  eps: float = 0.0,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        check_number('negative_ratio', negative_ratio, least=0, below=math.inf)
-        check_number('eps', eps, least=0, below=math.inf)
+        check_number('negative_ratio', negative_ratio, least=0)
+        check_number('pos_threshold', pos_threshold)
+        check_number('eps', eps, least=0)
         if isinstance(fallback, int):
             most = float(fallback)
         else:
@@ -145,6 +149,18 @@ class BalancedBCELoss(BaseLoss):
             return loss
         with autocast_off(pred.device.type):
             return loss, self.elementwise(upcast(pred), target)
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return not self.use_sigmoid
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        pred, target = inputs.pred, inputs.target
+        if is_index(pred, target):
+            check_label_range(target, pred.shape[1] + 1, 'target')
+        else:
+            self.check_range('target', target, inputs, 0, 1)
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy(pred, dense_target(target, pred),

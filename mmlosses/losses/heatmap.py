@@ -8,7 +8,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
-from mmlosses.core.checks import check_floating, check_index, check_label_range
+from mmlosses.core.checks import (check_floating, check_index,
+                                  check_label_range, check_numbers)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gaussian_focal import (peak_focal_and_derivative,
                                                   peak_focal_loss)
@@ -83,7 +84,8 @@ class GaussianFocalLoss(KeypointLoss):
         neg_weight (float): Weight of the negatives. Default: 1.0.
 
     Shape:
-        - pred, target: any shape, with ``pos_inds`` (N, C).
+        - pred, target: any shape, with ``pos_inds`` (N, C); targets are in
+          [0, 1].
         - pos_inds, pos_labels: integers (P,), row and column of positives,
           instead of the targets of 1.
         - returns: 0-dim, or the shape of ``pred`` for ``'none'``.
@@ -120,9 +122,24 @@ class GaussianFocalLoss(KeypointLoss):
                  neg_weight: float = 1.0,
                  **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(**kwargs)
+        check_numbers(
+            dict(
+                alpha=alpha,
+                gamma=gamma,
+                pos_weight=pos_weight,
+                neg_weight=neg_weight),
+            least=0)
         self.alpha, self.gamma = alpha, gamma
         self.use_sigmoid = use_sigmoid
         self.pos_weight, self.neg_weight = pos_weight, neg_weight
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return not self.use_sigmoid
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        self.check_range('target', inputs.target, inputs, 0, 1)
 
     def elementwise(self,
                     pred: Tensor,

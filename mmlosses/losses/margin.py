@@ -80,6 +80,7 @@ def arcface_logits(logits: Tensor,
 
 def check_margin(margin: float, boundary: str) -> None:
     """Raise a ``ValueError`` for an invalid margin or boundary."""
+    check_number('margin', margin)
     if not 0 <= margin < math.pi:
         raise ValueError('margin must be an angle in radians, at least 0 and '
                          f'below pi, got {margin}')

@@ -6,7 +6,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
-from mmlosses.core.checks import check_same_shape
+from mmlosses.core.checks import check_number, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
 
@@ -52,7 +52,8 @@ class DiceLoss(BaseLoss):
             not 0 takes part, and has the loss of the batch. Default: False.
 
     Shape:
-        - pred, target: (N, \*) with two axes or more; a target of any dtype.
+        - pred, target: (N, \*) with two axes or more; a target of any dtype,
+          in [0, 1].
         - weight: (N,).
         - returns: 0-dim, or (N,) for ``'none'``.
 
@@ -85,16 +86,25 @@ class DiceLoss(BaseLoss):
                  batch: bool = False,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
+        check_number('eps', eps, least=0)
         self.use_sigmoid, self.activate = use_sigmoid, activate
         self.naive_dice, self.eps = naive_dice, eps
         self.batch = batch
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return not (self.activate and self.use_sigmoid)
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        self.check_range('target', inputs.target, inputs, 0, 1)
 
     def elementwise(self,
                     pred: Tensor,
                     target: Tensor,
                     kept: Tensor | None = None) -> Tensor:
         target = target.to(pred.dtype)
-        if self.activate and self.use_sigmoid:
+        if not self.takes_probabilities:
             pred = pred.sigmoid()
         settings = self.naive_dice, self.eps
         if kept is None:

@@ -268,7 +268,7 @@ class PROPELLoss(BaseLoss):
         super().__init__(**kwargs)
         several = isinstance(sigma, (list, tuple))
         for value in sigma if several else (sigma, ):  # type: ignore
-            check_number('sigma', value, above=0, below=math.inf)
+            check_number('sigma', value, above=0)
         check_choice('scale', scale, SCALES)
         check_choice('compat', compat, (None, 'torchpropel'))
         if compat is not None and several and len(sigma) > 1:  # type: ignore

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
-from mmlosses.core.checks import check_number
+from mmlosses.core.checks import check_number, check_numbers
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.registry import MODELS
@@ -192,8 +192,7 @@ class BalancedL1Loss(KeypointLoss):
                  *args: Any,
                  **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(*args, **kwargs)
-        for name, value in dict(alpha=alpha, gamma=gamma, beta=beta).items():
-            check_number(name, value, above=0)
+        check_numbers(dict(alpha=alpha, gamma=gamma, beta=beta), above=0)
         self.alpha, self.gamma, self.beta = alpha, gamma, beta
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """KL divergence between distributions over coordinate bins (SimCC)."""
 from __future__ import annotations
+import math
 from typing import Any, Sequence, Tuple
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
-from mmlosses.core.checks import check_choice, check_floating, check_same_shape
+from mmlosses.core.checks import (check_choice, check_floating, check_numbers,
+                                  check_same_shape)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.registry import MODELS
@@ -122,6 +124,7 @@ class KLDiscretLoss(KeypointLoss):
             **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(use_target_weight=use_target_weight, **kwargs)
         check_choice('bin_reduction', bin_reduction, ('mean', 'sum'))
+        check_numbers(dict(beta=beta, label_beta=label_beta), above=0)
         self.set_mask(mask, mask_weight)
         self.beta = beta
         self.label_softmax, self.label_beta = label_softmax, label_beta
@@ -135,6 +138,11 @@ class KLDiscretLoss(KeypointLoss):
         if isinstance(pred, Tensor) and axes == [True, True]:
             (pred, target), args = ((pred, target), args[:2]), args[2:]
         return super().forward(pred, target, *args, **kwargs)
+
+    def check_values(self, inputs: Inputs) -> None:
+        if not self.label_softmax:
+            for axis in inputs.target:
+                self.check_range('target', axis, inputs, 0, math.inf)
 
     def elementwise(self, pred: Tuple[Tensor, ...],
                     target: Tuple[Tensor, ...]) -> Tensor:

@@ -7,13 +7,16 @@ from .inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 
 
 def call_cross_entropy(loss, pred, target, weight=None, *args, **kwargs):
-    """With masks, the third argument is the class of each RoI."""
+    """With masks, the third argument is the class of each RoI.
+
+    The labels are then a mask of them.
+    """
     if not loss.use_mask:
         return loss(pred, target, weight, *args, **kwargs)
     if weight is not None:
         kwargs['target_weight'] = weight
     roi_class = torch.ones(len(pred), dtype=torch.long, device=pred.device)
-    return loss(pred, target, roi_class, *args, **kwargs)
+    return loss(pred, target.clamp(max=1), roi_class, *args, **kwargs)
 
 
 CASES = [

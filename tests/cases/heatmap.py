@@ -6,8 +6,8 @@ from mmlosses.testing import LossCase, Stock
 
 
 def heatmaps(batch):
-    """Probabilities, and a heatmap with a peak in each picture."""
-    pred = 0.1 + 0.8 * torch.rand(batch, 2, 3, 4)
+    """Logits, and a heatmap with a peak in each picture."""
+    pred = torch.randn(batch, 2, 3, 4)
     target = 0.9 * torch.rand(batch, 2, 3, 4)
     target[:, 0, 1, 2] = 1
     return pred, target

@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments
-from mmlosses.core.checks import check_floating
+from mmlosses.core.checks import check_floating, check_numbers
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.terms import TermsLoss
 from mmlosses.registry import MODELS
@@ -152,6 +152,12 @@ class AssociativeEmbeddingLoss(TermsLoss):
                  margin: float = 1.0,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
+        check_numbers(
+            dict(
+                pull_weight=pull_weight,
+                push_weight=push_weight,
+                margin=margin),
+            least=0)
         self.pull_weight, self.push_weight = pull_weight, push_weight
         self.margin = margin
 

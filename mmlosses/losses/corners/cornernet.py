@@ -8,7 +8,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
-from mmlosses.core.checks import check_floating, check_same_shape
+from mmlosses.core.checks import (check_floating, check_numbers,
+                                  check_same_shape)
 from mmlosses.core.info import LossInfo
 from mmlosses.core.terms import TermsLoss
 from mmlosses.losses.heatmap import GaussianFocalLoss, gaussian_focal_loss
@@ -136,6 +137,12 @@ class CornerNetLoss(TermsLoss):
                  focal_loss: Callable[..., Tensor] | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
+        check_numbers(
+            dict(
+                pull_weight=pull_weight,
+                push_weight=push_weight,
+                regr_weight=regr_weight),
+            least=0)
         self.pull_weight, self.push_weight = pull_weight, push_weight
         self.regr_weight = regr_weight
         if not (focal_loss is None or callable(focal_loss)):

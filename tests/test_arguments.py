@@ -1,0 +1,157 @@
+"""What constructors and calls refuse."""
+import inspect
+import math
+import re
+
+import pytest
+import torch
+from cases import CASES
+
+from mmlosses import losses
+
+# Arguments for which a negative number has a meaning.
+MAY_BE_NEGATIVE = {
+    'loss_weight', 'ignore_index', 'dim', 'pos_threshold', 'FocalLoss.alpha',
+    'initial_log_var'
+}
+# What else an argument needs.
+BESIDE = dict(initial_log_var=dict(weighting='uncertainty'))
+
+
+def numeric_arguments(case):
+    """Arguments that hold a number, or a list of numbers if ``several``."""
+    for name, parameter in inspect.signature(case.loss).parameters.items():
+        words = re.findall(r'\w+', str(parameter.annotation))
+        if {'float', 'int'} & set(words) and 'Dict' not in words:
+            yield name, 'Sequence' in words
+
+
+NUMERIC = [
+    pytest.param(case, name, several, id=f'{case.loss.__name__}-{name}')
+    for case in CASES for name, several in numeric_arguments(case)
+]
+
+
+@pytest.mark.parametrize('case, name, several', NUMERIC)
+def test_numbers_are_checked_at_construction(case, name, several):
+    """The error names the argument."""
+    values = [math.nan, math.inf, -math.inf, 'nothing']
+    if not {name, f'{case.loss.__name__}.{name}'} & MAY_BE_NEGATIVE:
+        values.append(-1)
+    if several:
+        values = [math.nan, 'nothing', *([1.0, value] for value in values)]
+    for value in values:
+        with pytest.raises((ValueError, TypeError), match=name):
+            case.build(**{name: value}, **BESIDE.get(name, {}))
+            pytest.fail(f'{name}={value!r} was accepted')
+
+
+def test_weights_of_classes_are_checked_where_the_model_is_built():
+    """On the meta device, as in large models, there are no values."""
+    with torch.device('meta'):
+        losses.CrossEntropyLoss(class_weight=[1.0, -1.0])
+    with pytest.raises(ValueError, match=r'class_weight must .* -1\.'):
+        losses.CrossEntropyLoss(class_weight=torch.tensor([1.0, -1.0]))
+
+
+def test_alpha_for_each_class_is_named():
+    with pytest.raises(TypeError, match=r'alpha .*\[0.25, 0.75\].*class_w'):
+        losses.FocalLoss(alpha=[0.25, 0.75])
+
+
+CE, KL = losses.CrossEntropyLoss, losses.KLDiscretLoss
+# Loss, arguments, and values of the target that are legal and not.
+TARGETS = [
+    (losses.DiceLoss, {}, (0, 1), (255, -1, 1.5)),
+    (losses.BalancedBCELoss, {}, (0, 1), (255, -1, 1.5)),
+    (losses.GaussianFocalLoss, {}, (0, 1), (255, -1, 1.5)),
+    (losses.GaussianFocalLoss, dict(use_sigmoid=True), (0, 1), (255, -1)),
+    (losses.FocalLoss, {}, (0, 1), (255, -1, 2)),
+    (losses.FocalLoss, dict(use_sigmoid=False), (0, 1, 2), (-1, )),
+    (CE, {}, (0, 1, 2), (-0.1, )),
+    # Negative ones are ignored, as in mmdet.
+    (CE, dict(use_sigmoid=True), (0, 1, -1), (255, 1.5)),
+    (losses.LabelSmoothLoss, {}, (0, 1), (-1, )),
+    (losses.LabelSmoothLoss, dict(use_sigmoid=True), (0, 1), (2, -1)),
+    (KL, dict(use_target_weight=None), (0, 2), (-1, )),
+    (KL, dict(use_target_weight=None, label_softmax=True), (-1, 2), ()),
+]
+PREDICTIONS = [
+    (losses.DiceLoss, dict(activate=False)),
+    (losses.DiceLoss, dict(use_sigmoid=False)),
+    (losses.BalancedBCELoss, dict(use_sigmoid=False)),
+    (losses.GaussianFocalLoss, {}),
+    (losses.FocalLoss, dict(activated=True)),
+]
+
+
+def inputs(cls, pred, target):
+    """A prediction and a target, of which one number is given."""
+    size = (2, 3, 4) if cls in (losses.FocalLoss, CE) else (2, 3, 4, 5)
+    both = [torch.full(size, 0.5) for _ in range(2)]
+    both[0][1, 2, 3], both[1][1, 2, 3] = pred, target
+    if cls is not KL:
+        return both
+    return [(x, x.clone()) for x in [x.flatten(2) for x in both]]
+
+
+@pytest.mark.parametrize('cls, kwargs, legal, wrong', TARGETS)
+def test_targets_in_the_range_of_the_formula(cls, kwargs, legal, wrong):
+    loss = cls(**kwargs)
+    for value in legal:
+        assert loss(*inputs(cls, 0.5, value)).isfinite()
+    for value in wrong:
+        with pytest.raises(ValueError, match=f'target must .* got {value}'):
+            loss(*inputs(cls, 0.5, value))
+        removed = torch.tensor([1.0, 0.0])
+        assert loss(*inputs(cls, 0.5, value), removed).isfinite()
+        # A NaN that is removed hides nothing.
+        pred, target = inputs(cls, 0.5, value)
+        for x in target if cls is KL else (target, ):
+            x[0] = math.nan
+        with pytest.raises(ValueError, match=f'target must .* got {value}'):
+            loss(pred, target, 1 - removed)
+
+
+@pytest.mark.parametrize('cls, kwargs', PREDICTIONS)
+def test_predictions_that_must_be_probabilities(cls, kwargs):
+    loss = cls(**kwargs)
+    assert loss.takes_probabilities
+    for value in (0, 1, 1 + 1e-4, -1e-4):  # rounding is no logit
+        assert loss(*inputs(cls, value, 0.5)).isfinite()
+    for value in (-3.0, 3.0):
+        with pytest.raises(ValueError, match=f'pred must .* got {value}'):
+            loss(*inputs(cls, value, 0.5))
+        removed = torch.tensor([1.0, 0.0])
+        assert loss(*inputs(cls, value, 0.5), removed).isfinite()
+    # LossDoctorHook reports NaN.
+    assert loss(*inputs(cls, math.nan, 0.5)).isnan()
+
+
+@pytest.mark.parametrize('label', (-1, 4))
+def test_labels_of_balanced_bce_are_in_range(label):
+    """With three classes, 3 is the background."""
+    loss, labels = losses.BalancedBCELoss(), torch.tensor([0, 3, label])
+    assert loss(torch.zeros(2, 3), labels[:2]).isfinite()
+    with pytest.raises(ValueError, match=f'from 0 to 3, got {label}'):
+        loss(torch.zeros(3, 3), labels)
+    weight = torch.tensor([1.0, 1.0, 0.0])
+    assert loss(torch.zeros(3, 3), labels, weight).isfinite()
+
+
+def test_nothing_is_checked_where_it_would_not_be_free():
+    """Under torch.func a tensor stands for many, under meta for none."""
+    pred, target = inputs(losses.DiceLoss, 0.5, 255)
+    loss = losses.DiceLoss(reduction='none')
+    assert torch.func.vmap(loss)(pred[None], target[None]).shape == (1, 2)
+    assert loss(pred.to('meta'), target.to('meta')).device.type == 'meta'
+
+
+def test_dtype_follows_the_prediction():
+    """A mask of True and False is one of 1 and 0."""
+    pred, target = torch.rand(3, 4), torch.rand(3, 4) > 0.5
+    for loss in (losses.L1Loss(), losses.MSELoss(), losses.SmoothL1Loss(),
+                 losses.BalancedL1Loss()):
+        got = loss(pred, target)
+        assert got.dtype == torch.float32
+        assert got == loss(pred, target.float()) == loss(pred, target.double())
