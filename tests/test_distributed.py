@@ -10,6 +10,7 @@ from mmengine.model import MMDistributedDataParallel
 from ranks import launch_training, needs_ranks, run_ranks
 from torch import nn
 
+from mmlosses.core.statistics import statistics_losses
 from mmlosses.core.tensors import map_tensors
 from mmlosses.losses import (AssociativeEmbeddingLoss, BalancedBCELoss,
                              CenterLoss, CenterSoftmaxLoss, CornerNetLoss,
@@ -98,12 +99,17 @@ def train(case, sizes, rank=None):
         args = ()
     pred = map_tensors(lambda x: x.clone().requires_grad_(), pred)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    statistics = [] if rank is None else statistics_losses(model)
+    for loss in statistics:
+        loss.defer(True)
     seen = {}
     for step in (1, 2):
         optimizer.zero_grad()
         loss = wrapped(pred, target, *args)
         loss.backward()
         optimizer.step()
+        for each in statistics:
+            each.synchronize()
         seen[f'loss {step}'] = loss.detach()
     seen.update({x: y.clone() for x, y in model.state_dict().items()})
     for name, parameter in model.named_parameters():

@@ -19,6 +19,7 @@ from mmlosses.checks.replay import (Repeated, ReplayError, candidates,
                                     repeat, same_values, save_record,
                                     tensors_in)
 from mmlosses.checks.watch import bind, loss_modules
+from mmlosses.core.statistics import statistics_losses
 from mmlosses.registry import HOOKS
 from .loss_calls import (MAX_LISTED, Call, Recorder, bad_inputs,
                          describe_samples, gradient_sums, versions_of)
@@ -379,6 +380,8 @@ class LossDoctorHook(Hook):
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(self.buffers[name])
+        for loss in statistics_losses(self.model):
+            loss.forget()
         self.skips += 1
         if self.skips >= self.max_skips:
             raise FloatingPointError(

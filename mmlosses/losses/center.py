@@ -2,16 +2,15 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
-from mmlosses.core.buffers import set_buffer
 from mmlosses.core.checks import check_label_range, check_number, check_softmax
 from mmlosses.core.features import FeatureLoss, make_class_vectors
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.class_entropy import fast_class_entropy
+from mmlosses.core.statistics import StatisticsLoss
 from mmlosses.core.tensors import autocast_off
 from mmlosses.registry import MODELS
 
@@ -23,7 +22,7 @@ def center_loss(features: Tensor, centers: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class CenterLoss(FeatureLoss):
+class CenterLoss(FeatureLoss, StatisticsLoss):
     r"""Half the squared distance of features to the centre of their class.
 
     .. math::
@@ -35,8 +34,9 @@ class CenterLoss(FeatureLoss):
     combine it with a classification loss, with a small ``loss_weight``.
 
     The buffer ``centers`` (C, D) starts at 0. In training mode each call
-    updates it, with the samples of finite features whose weight is not 0, over
-    all ranks: every rank must call the loss equally often.
+    updates it, after use, with the samples of finite features whose weight is
+    not 0. Distributed training needs ``SyncStatisticsHook``, with which each
+    iteration updates it once, by the samples of all ranks.
 
     Args:
         alpha (float): Update rate of the centres, from 0 to 1; the paper uses
@@ -77,25 +77,32 @@ class CenterLoss(FeatureLoss):
         if learn_centers:
             self.centers = nn.Parameter(torch.randn(num_classes, in_channels))
         else:
-            self.register_buffer('centers',
-                                 torch.zeros(num_classes, in_channels))
+            # They move by the sum of the features of each class, and their
+            # number.
+            self.register_statistics('centers',
+                                     torch.zeros(num_classes, in_channels),
+                                     (num_classes, in_channels + 1))
 
-    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+    def elementwise(self, pred: Tensor, target: Tensor, *centers:
+                    Tensor) -> Tensor:
         check_label_range(target, self.num_classes)
-        centers = self.centers.to(pred.dtype).index_select(0, target)
-        return center_loss(pred, centers)
+        own = centers[0].to(pred.dtype).index_select(0, target)
+        return center_loss(pred, own)
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss and, in training mode, update the centres."""
-        loss = super().unreduced(inputs)
-        if self.training and not self.learn_centers:
+        loss = self.run_formula(
+            type(self).elementwise, inputs.pred, inputs.target,
+            self.seen('centers'))
+        if self.is_moving():
             with torch.no_grad():
-                self.move_centers(inputs.pred, inputs.target, inputs.removed)
+                self.record(
+                    self.sums(inputs.pred, inputs.target, inputs.removed))
         return loss
 
-    def move_centers(self, features: Tensor, labels: Tensor,
-                     removed: Tensor | None) -> None:
-        """Update the centres with features (N, D) that are not removed."""
+    def sums(self, features: Tensor, labels: Tensor,
+             removed: Tensor | None) -> Tensor:
+        """Return sums and counts (C, D + 1) of features (N, D)."""
         # An overflow of mixed precision would stay in the centres for ever,
         # while the gradient scaler skips the step.
         counted = features.isfinite().all(dim=1)
@@ -104,15 +111,14 @@ class CenterLoss(FeatureLoss):
         labels = labels.masked_fill(~counted, 0)
         features = features.masked_fill(~counted.unsqueeze(1), 0)
         ones = counted.to(features.dtype).unsqueeze(1)
-        # Sums and counts in one tensor: a single all-reduce.
-        total = features.new_zeros(self.num_classes, self.in_channels + 1)
-        total = total.index_add(0, labels, torch.cat([features, ones], 1))
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(total)
-        counts = total[:, -1:]
-        centers = self.centers.to(total.dtype)
-        step = (counts * centers - total[:, :-1]) / (1 + counts)
-        set_buffer(self, 'centers', centers - self.alpha * step)
+        total = features.new_zeros(self.sums_shape)
+        return total.index_add(0, labels, torch.cat([features, ones], 1))
+
+    def moved(self, sums: Tensor) -> Tensor:
+        """Return the centres after a step."""
+        total, counts = sums[:, :-1], sums[:, -1:]
+        step = (counts * self.centers - total) / (1 + counts)
+        return self.centers - self.alpha * step
 
 
 @MODELS.register_module(name=['CenterSoftmaxLoss', 'centerloss'])
@@ -157,6 +163,7 @@ class CenterSoftmaxLoss(CenterLoss):
         super().__init__(num_classes, in_channels, alpha, learn_centers,
                          **kwargs)
         check_softmax(use_sigmoid)
+        check_number('center_weight', center_weight, least=0)
         self.center_weight, self.use_sigmoid = center_weight, use_sigmoid
         self.weight = make_class_vectors(num_classes, in_channels)
 
@@ -166,8 +173,9 @@ class CenterSoftmaxLoss(CenterLoss):
         with autocast_off(features.device.type):
             return features @ self.weight.to(features.dtype).T
 
-    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        center = super().elementwise(pred, target)
+    def elementwise(self, pred: Tensor, target: Tensor, *centers:
+                    Tensor) -> Tensor:
+        center = super().elementwise(pred, target, *centers)
         entropy = fast_class_entropy(pred, self.weight.to(pred.dtype), target)
         return entropy + self.center_weight * center
 

@@ -3,16 +3,15 @@ from __future__ import annotations
 from typing import Tuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, box_pair,
                                  squared_length)
-from mmlosses.core.buffers import set_buffer
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.statistics import StatisticsLoss
 from mmlosses.registry import MODELS
 
 
@@ -24,7 +23,7 @@ def wise_iou_loss(pair: BoxPair) -> Tensor:
 
 
 @MODELS.register_module()
-class WIoULoss(BoxLoss):
+class WIoULoss(BoxLoss, StatisticsLoss):
     r"""Wise IoU: focuses on boxes of ordinary quality.
 
     .. math::
@@ -38,8 +37,9 @@ class WIoULoss(BoxLoss):
     Gradients flow through :math:`\rho` and the last factor only. The outlier
     degree :math:`\beta` is relative to a running mean: the buffer
     ``mean_iou_loss``, which starts at 1. In training mode each call updates
-    it, after use, with the boxes whose weight is not 0, over all ranks: every
-    rank must call the loss equally often. Version 1 has none.
+    it, after use, with the boxes whose weight is not 0. Distributed training
+    needs ``SyncStatisticsHook``, with which each iteration updates it once, by
+    the boxes of all ranks. Version 1 has none.
 
     Args:
         version (int): 1, centre distance only; 2, poor boxes count more; 3,
@@ -83,13 +83,15 @@ class WIoULoss(BoxLoss):
         self.gamma, self.alpha, self.delta = gamma, alpha, delta
         self.momentum = momentum
         if version > 1:
-            self.register_buffer('mean_iou_loss', torch.ones(()))
+            # It moves by the sum of 1 - IoU, and the number of boxes.
+            self.register_statistics('mean_iou_loss', torch.ones(()), (2, ))
 
-    def box_loss(self, pair: BoxPair) -> Tensor:
+    def box_loss(self, pair: BoxPair, mean: Tensor | None = None) -> Tensor:
         loss = wise_iou_loss(pair)
         if self.version == 1:
             return loss
-        mean = self.mean_iou_loss.to(loss.dtype).clamp(min=self.eps)
+        mean = self.mean_iou_loss if mean is None else mean
+        mean = mean.to(loss.dtype).clamp(min=self.eps)
         # Rounding can take the IoU past 1.
         outlier = (1 - pair.iou.detach()).clamp(min=0) / mean
         if self.version == 2:
@@ -97,32 +99,34 @@ class WIoULoss(BoxLoss):
         gain = outlier * self.alpha**(self.delta - outlier) / self.delta
         return gain * loss
 
-    def loss_and_error(self, pred: Tensor,
-                       target: Tensor) -> Tuple[Tensor, Tensor]:
+    def loss_and_error(self, pred: Tensor, target: Tensor,
+                       mean: Tensor | None) -> Tuple[Tensor, Tensor]:
         """Return the loss of each box, and 1 - IoU for the running mean."""
         pair = box_pair(pred, target.to(pred.dtype), self.eps)
-        return self.box_loss(pair), 1 - pair.iou.detach()
+        return self.box_loss(pair, mean), 1 - pair.iou.detach()
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss and, in training mode, update the running mean."""
+        mean = self.seen('mean_iou_loss') if self.version > 1 else None
         loss, error = self.run_formula(
-            type(self).loss_and_error, inputs.pred, inputs.target)
-        if self.training and self.version > 1:
-            self.move_mean(error, inputs.removed)
+            type(self).loss_and_error, inputs.pred, inputs.target, mean)
+        if self.is_moving():
+            self.record(self.sums(error, inputs.removed))
         return loss
 
-    def move_mean(self, error: Tensor, removed: Tensor | None) -> None:
-        """Update the running mean with 1 - IoU of the kept boxes."""
+    def sums(self, error: Tensor, removed: Tensor | None) -> Tensor:
+        """Return the sum of 1 - IoU of the kept boxes, and their number."""
         # A non-finite prediction would stay in the mean for ever.
         counted = error.isfinite()
         if removed is not None:
             counted = counted & ~removed
-        total = torch.stack([
+        return torch.stack([
             error.masked_fill(~counted, 0).sum(),
             counted.sum().to(error.dtype)
         ])
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(total)
-        mean = self.mean_iou_loss.to(error.dtype)
-        step = self.momentum * (total[0] / total[1].clamp(min=1) - mean)
-        set_buffer(self, 'mean_iou_loss', mean + step * (total[1] > 0))
+
+    def moved(self, sums: Tensor) -> Tensor:
+        """Return the running mean after a step."""
+        total, number = sums.unbind()
+        step = total / number.clamp(min=1) - self.mean_iou_loss
+        return self.mean_iou_loss + self.momentum * step * (number > 0)

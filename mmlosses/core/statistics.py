@@ -1,0 +1,140 @@
+"""Losses with a buffer that training moves, such as a running mean."""
+from __future__ import annotations
+import functools
+import warnings
+from typing import Any, Callable, List, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .base import BaseLoss
+from .buffers import set_buffer
+from .tensors import compute_dtype, is_compiling
+
+
+def in_backward() -> bool:
+    """Return True in a backward pass, in which checkpoints recompute."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def is_distributed() -> bool:
+    """Return True if there are other ranks."""
+    return (dist.is_available() and dist.is_initialized()
+            and dist.get_world_size() > 1)
+
+
+@functools.lru_cache(maxsize=None)
+def warn_once(text: str) -> None:
+    warnings.warn(text)
+
+
+class StatisticsLoss(BaseLoss):
+    """A loss with a buffer that moves by sums over the samples of training.
+
+    A subclass registers the buffer by :meth:`register_statistics`, passes the
+    sums of a call to :meth:`record`, and defines :meth:`moved`.
+
+    - No call communicates: a head may skip the loss on a rank without samples,
+      for which the others would wait. With ``SyncStatisticsHook`` the buffer
+      moves once after each iteration, by the sums of all ranks. Without it,
+      the buffer moves at each call, by the samples of this rank.
+    - Activation checkpointing repeats a call in the backward pass: that sees
+      the buffer as it was, and does not move it. A loss that is called several
+      times in an iteration needs the hook for it.
+    - The buffer keeps its precision when the module is cast to half: the steps
+      of a running mean are too small for it.
+    """
+
+    statistics_name: str | None = None
+    is_deferred = False
+    # The sums since the last move, and the buffer before it. No buffers:
+    # EMAHook pairs the buffers of two models by their order.
+    _sums: Tensor | None = None
+    _before: Tensor | None = None
+
+    def register_statistics(self, name: str, start: Tensor,
+                            sums_shape: Sequence[int]) -> None:
+        """Register the buffer, with the shape of the sums that move it."""
+        self.statistics_name, self.sums_shape = name, tuple(sums_shape)
+        self.register_buffer(name, start.to(compute_dtype(start.dtype)))
+
+    @property
+    def statistics(self) -> Tensor:
+        """The buffer."""
+        assert self.statistics_name is not None
+        return getattr(self, self.statistics_name)
+
+    def moved(self, sums: Tensor) -> Tensor:
+        """Return the new value of the buffer; sums of 0 move nothing."""
+        raise NotImplementedError
+
+    def is_moving(self) -> bool:
+        """Return True if the samples of this call count."""
+        if not self.training or self.statistics_name is None:
+            return False
+        return is_compiling() or not (in_backward()
+                                      or torch.is_inference_mode_enabled())
+
+    def seen(self, name: str) -> Tensor:
+        """Return a buffer; in the backward pass as the forward pass saw it."""
+        if not is_compiling() and self._before is not None and in_backward():
+            return self._before
+        return getattr(self, name)
+
+    def record(self, sums: Tensor) -> None:
+        """Move the buffer by the sums of a call, or keep them until later."""
+        sums = sums.detach().to(self.statistics.dtype)
+        if self.is_deferred:
+            self._sums = sums if self._sums is None else self._sums + sums
+            return
+        if not is_compiling():
+            self._before = self.statistics.clone()
+            if is_distributed():
+                warn_once(f'each rank moves {self.statistics_name} of '
+                          f'{type(self).__name__} by its own samples: add '
+                          "dict(type='mmlosses.SyncStatisticsHook') to "
+                          'custom_hooks')
+        self.move(sums)
+
+    def move(self, sums: Tensor) -> None:
+        """Set the buffer to its new value."""
+        assert self.statistics_name is not None
+        set_buffer(self, self.statistics_name, self.moved(sums))
+
+    def defer(self, flag: bool) -> None:
+        """Move the buffer by :meth:`synchronize` only, or at each call."""
+        self.is_deferred, self._sums, self._before = flag, None, None
+
+    def forget(self) -> None:
+        """Drop the sums since the last move."""
+        self._sums = None
+
+    def synchronize(self) -> None:
+        """Move the buffer by the sums of all ranks, which must all call it."""
+        sums, self._sums = self._sums, None
+        if sums is None:
+            sums = self.statistics.new_zeros(self.sums_shape)
+        if is_distributed():
+            dist.all_reduce(sums)
+        self.move(sums)
+
+    def _apply(self, fn: Callable[..., Tensor], *args: Any,
+               **kwargs: Any) -> StatisticsLoss:
+        """Cast and move the module, but not the buffer to half precision."""
+        name = self.statistics_name
+        before = None if name is None else self.statistics
+        super()._apply(fn, *args, **kwargs)
+        if name is not None and before is not None:
+            after = self.statistics
+            if compute_dtype(after.dtype) != after.dtype:
+                setattr(self, name, before.to(after.device))
+        return self
+
+
+def statistics_losses(model: nn.Module) -> List[StatisticsLoss]:
+    """Return the losses of a model that have statistics."""
+    return [
+        module for module in model.modules()
+        if isinstance(module, StatisticsLoss) and module.statistics_name
+    ]
