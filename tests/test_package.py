@@ -1,5 +1,6 @@
 """The wheel: what it carries, and its commands."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,14 @@ def installed(tmp_path_factory):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / 'installed')
     return folder / 'installed'
+
+
+def test_readme_installs_what_exists():
+    """Before a release, no index has the package. torch is named first."""
+    text = (ROOT / 'README.md').read_text()
+    assert not re.search(r"pip install [^\n`]*'?mmlosses(?!-VERSION)", text)
+    before = text.partition('```bash')[0]
+    assert 'https://download.pytorch.org/whl/cpu' in before
 
 
 def test_wheel_carries_configs_and_users_tools_only(installed):
