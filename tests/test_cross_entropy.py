@@ -15,6 +15,7 @@ from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmlosses.core.reduction import EPS
 from mmlosses.losses import CrossEntropyLoss, FocalLoss, LabelSmoothLoss
 from mmlosses.testing import CONTRACT
 
@@ -629,3 +630,61 @@ def test_ignored_label_at_the_call():
     binary = CrossEntropyLoss(
         ignore_index=None, use_sigmoid=True, reduction='none')
     assert not binary(pred, target)[2].any()
+
+
+@pytest.mark.parametrize('shape', [(6, 4), (2, 4, 3, 5)])
+def test_mean_by_class_weights_as_torch(shape):
+    """Labels that are ignored do not count."""
+    pred = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(4, shape[:1] + shape[2:])
+    target[0] = 255
+    weights = [0.5, 2.0, 1.0, 3.0]
+    kwargs = dict(
+        weight=torch.tensor(weights, dtype=torch.float64), ignore_index=255)
+    loss = CrossEntropyLoss(
+        class_weight=weights, ignore_index=255, avg_class_weight=True)
+    got = loss(pred, target)
+    expected = F.cross_entropy(pred, target, **kwargs)
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=0)
+    for one, other in zip(
+            *[torch.autograd.grad(x, pred) for x in (got, expected)]):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(
+        CrossEntropyLoss(class_weight=weights, avg_class_weight=True)(
+            pred, target, ignore_index=255), got)
+    # An explicit number wins.
+    total = F.cross_entropy(pred, target, reduction='sum', **kwargs)
+    torch.testing.assert_close(
+        loss(pred, target, avg_factor=7), total / (7 + EPS))
+    # A weight multiplies the loss, and changes no divisor.
+    weight = torch.rand(target.shape)
+    weight[-1] = 0
+    elements = F.cross_entropy(pred, target, reduction='none', **kwargs)
+    torch.testing.assert_close(
+        loss(pred, target, weight),
+        expected * (elements * weight).sum() / elements.sum(),
+        rtol=1e-6,
+        atol=0)
+
+
+def test_mean_by_class_weights_of_soft_labels():
+    """One-hot labels count as labels."""
+    pred, labels = torch.randn(5, 4), torch.randint(4, (5, ))
+    loss = CrossEntropyLoss(
+        class_weight=[0.5, 2.0, 1.0, 3.0], avg_class_weight=True)
+    one_hot = F.one_hot(labels, 4)
+    torch.testing.assert_close(loss(pred, one_hot), loss(pred, labels))
+    # A removed row may hold anything.
+    weight = torch.tensor([0.0, 1, 1, 1, 1])
+    soft = one_hot.float()
+    soft[0], labels[0] = torch.nan, 77
+    torch.testing.assert_close(
+        loss(pred, soft, weight), loss(pred, labels, weight))
+    ignored = torch.full((5, ), -100)
+    assert loss(pred, ignored) == 0
+
+
+@pytest.mark.parametrize('argument', ['use_sigmoid', 'use_mask'])
+def test_mean_by_class_weights_needs_a_softmax(argument):
+    with pytest.raises(ValueError, match=f'softmax.*{argument}=True'):
+        CrossEntropyLoss(avg_class_weight=True, **{argument: True})

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from mmlosses.core.reduction import align_weight
 from mmlosses.core.tensors import autocast_off, upcast
-from mmlosses.losses import BaseLoss
+from mmlosses.losses import BaseLoss, CrossEntropyLoss, FocalLoss, L1Loss
+
+
+def is_ambiguous(weight, shape):
+    """Whether a weight may lack the axis of the channels of a map."""
+    if len(shape) < 4 or len(weight) != len(shape) - 1 or weight[-1] == 1:
+        return False
+    try:
+        return np.broadcast_shapes((weight[0], 1, *weight[1:]),
+                                   tuple(shape)) == tuple(shape)
+    except ValueError:
+        return False
 
 
 @given(
@@ -23,7 +34,10 @@ def test_align_weight_pads_on_the_right(shape, weight):
         fits = np.broadcast_shapes(tuple(padded), tuple(shape)) == tuple(shape)
     except ValueError:
         fits = False
-    if fits:
+    if fits and is_ambiguous(weight, shape):
+        with pytest.raises(ValueError, match='give it the axis of size 1'):
+            align_weight(torch.zeros(weight), shape)
+    elif fits:
         got = align_weight(torch.zeros(weight), shape)
         assert got.expand(shape).shape == torch.Size(shape)
         assert got.ndim == len(shape)
@@ -66,3 +80,34 @@ def test_base_loss_has_no_formula():
 def test_prediction_must_be_floating(pred, got):
     with pytest.raises(TypeError, match=f'pred must .* got .*{got}'):
         BaseLoss()(pred, torch.zeros(2))
+
+
+SQUARE = (2, 3, 3, 3)
+
+
+@pytest.mark.parametrize('kwargs, target', [
+    (dict(use_sigmoid=True), (2, 3, 3)),
+    (dict(use_sigmoid=True), SQUARE),
+    (dict(use_sigmoid=False), (2, 3, 3)),
+])
+@pytest.mark.parametrize('cls', [CrossEntropyLoss, FocalLoss])
+def test_pixel_weights_of_a_square_map(cls, kwargs, target):
+    """As many classes as rows and columns change nothing."""
+    torch.manual_seed(0)
+    pred, weight = torch.randn(SQUARE), torch.rand(2, 3, 3)
+    target = torch.randint(2, target)
+    loss = cls(reduction='none', **kwargs)
+    elements = loss(pred, target)
+    pixels = weight if elements.ndim == 3 else weight.unsqueeze(1)
+    torch.testing.assert_close(loss(pred, target, weight), elements * pixels)
+
+
+def test_ambiguous_pixel_weights_are_refused():
+    """Where the loss does not know which axis holds channels."""
+    pred, weight = torch.rand(SQUARE), torch.rand(2, 3, 3)
+    loss = L1Loss(reduction='none')
+    with pytest.raises(ValueError, match=r'\(2, 3, 3, 1\) or \(2, 1, 3, 3\)'):
+        loss(pred, pred, weight)
+    for clear in (weight[..., None], weight[:, None], weight[..., :1],
+                  weight[:, :1, :1]):
+        assert loss(pred, pred + 1, clear).shape == SQUARE

@@ -10,7 +10,7 @@ from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
 from .checks import (check_index, check_label_range, check_same_shape,
                      check_tensor)
-from .reduction import EPS
+from .reduction import EPS, fits
 from .tensors import one_hot
 
 
@@ -105,6 +105,8 @@ class ClassificationLoss(BaseLoss):
                 *,
                 ignore_index: int | None = None) -> Inputs:
         """Also remove elements of ``ignore_index``, if given, or the own."""
+        if self.binary and weight is not None:
+            weight = self.weight_of_samples(pred, target, weight)
         inputs = super().prepare(pred, target, weight, avg_factor)
         if target.ndim < pred.ndim:
             inputs.target = target.long()
@@ -115,10 +117,14 @@ class ClassificationLoss(BaseLoss):
             if ignored.ndim < len(inputs.shape):
                 ignored = ignored.unsqueeze(1)
             inputs.remove(ignored)
-            if self.avg_non_ignore:
-                inputs.denominator = EPS + (~ignored).expand(
-                    inputs.shape).sum()
+        inputs.denominator = self.count(inputs, ignored)
         return inputs
+
+    def count(self, inputs: Inputs, ignored: Tensor | None) -> float | Tensor:
+        """Return the divisor of a mean without ``avg_factor``."""
+        if ignored is None or not self.avg_non_ignore:
+            return inputs.denominator
+        return EPS + (~ignored).expand(inputs.shape).sum()
 
     def check_values(self, inputs: Inputs) -> None:
         """Also raise for a dense target that is negative or, binary, > 1."""
@@ -138,18 +144,32 @@ class ClassificationLoss(BaseLoss):
         """Raise for a label out of range, where checking is free."""
         check_label_range(target, pred.shape[1] + self.binary, 'target')
 
-    def weight_of_classes(self, pred: Tensor, target: Tensor) -> Tensor | None:
-        """Return the class weights, shaped to broadcast to ``pred``.
+    def class_axis(self, pred: Tensor, target: Tensor) -> int:
+        """Return the axis of the classes, 1.
 
-        The classes are on axis 1, or last, as in mmdet, for a sigmoid with a
-        dense target and a ``pred`` of at most three axes.
+        It is the last, as in mmdet, for a sigmoid with a dense target and a
+        ``pred`` of at most three axes.
         """
+        return -1 if self.binary and target.ndim == pred.ndim <= 3 else 1
+
+    def weight_of_samples(self, pred: Tensor, target: Tensor,
+                          weight: Tensor) -> Tensor:
+        r"""Give a weight (N, \*) an axis for the classes."""
+        if isinstance(weight, Tensor) and weight.ndim == pred.ndim - 1 > 0:
+            dim = self.class_axis(pred, target)
+            samples = list(pred.shape)
+            samples.pop(dim)
+            if fits(weight.shape, samples):
+                weight = weight.unsqueeze(dim)
+        return weight
+
+    def weight_of_classes(self, pred: Tensor, target: Tensor) -> Tensor | None:
+        """Return the class weights, shaped to broadcast to ``pred``."""
         if self._class_weight is None:
             return None
         shape = [1] * pred.ndim
         if pred.ndim > 1:
-            last = self.binary and target.ndim == pred.ndim <= 3
-            dim = -1 if last else 1
+            dim = self.class_axis(pred, target)
             shape[dim] = pred.shape[dim]
         classes, given = math.prod(shape), self._class_weight.numel()
         if given != classes:

@@ -16,19 +16,30 @@ def align_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
     """View a weight so that it broadcasts to a per-element loss.
 
     Singleton axes are added or dropped on the right, since heads pass the
-    weights of N samples with K keypoints as (N,), (N, K) or (N, K, 1).
+    weights of N samples with K keypoints as (N,), (N, K) or (N, K, 1). Weights
+    (N, H, W) of a map (N, C, H, W) must not pass for such with C = H.
     """
     check_tensor('weight', weight)
     axes = list(weight.shape)
     while len(axes) > len(shape) and axes[-1] == 1:
         axes.pop()
+    given = tuple(axes)
     axes += [1] * (len(shape) - len(axes))
-    fits = [axis in (1, size) for axis, size in zip(axes, shape)]
-    if len(axes) != len(shape) or not all(fits):
+    if len(axes) != len(shape) or not fits(axes, shape):
         raise ValueError(
             f'weight of shape {tuple(weight.shape)} does not broadcast to the '
             f'loss of shape {tuple(shape)}, even when padded on the right')
+    if (len(given) == len(shape) - 1 >= 3 and given[-1] != 1
+            and fits(given[1:], shape[2:])):
+        raise ValueError(f'weight of shape {given} is either {tuple(axes)} or '
+                         f'{(given[0], 1, *given[1:])} for the loss of shape '
+                         f'{tuple(shape)}: give it the axis of size 1')
     return weight.reshape(axes)
+
+
+def fits(axes: Sequence[int], shape: Sequence[int]) -> bool:
+    """Return True if each axis is 1 or as in a shape of as many axes."""
+    return all([axis in (1, size) for axis, size in zip(axes, shape)])
 
 
 def reduce_loss(loss: Tensor,

@@ -13,7 +13,7 @@ from mmlosses.core.checks import (check_choice, check_index, check_label_range,
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss)
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.reduction import align_weight
+from mmlosses.core.reduction import EPS, align_weight
 from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
 
@@ -98,6 +98,13 @@ class CrossEntropyLoss(ClassificationLoss):
             Default: -100.
         avg_non_ignore (bool): If True, ``'mean'`` without ``avg_factor`` does
             not count ignored elements. Default: False.
+        avg_class_weight (bool): If True, ``'mean'`` without ``avg_factor``
+            divides by the sum of the class weights of the labels that are not
+            ignored, as torch does, instead of the number of elements, as mmdet
+            does. Rare classes then weigh more relative to others, at the same
+            size of the loss. A soft label counts :math:`\sum_c w_c t_c`, where
+            torch counts 1. No effect without ``class_weight``; needs a
+            softmax. Default: False.
 
     Shape:
         - pred: logits (N, C, \*), with a sigmoid any shape.
@@ -128,12 +135,18 @@ class CrossEntropyLoss(ClassificationLoss):
                  class_weight: Sequence[float] | Tensor | None = None,
                  ignore_index: int | None = -100,
                  avg_non_ignore: bool = False,
+                 avg_class_weight: bool = False,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(use_sigmoid, class_weight, ignore_index, **kwargs)
         if use_sigmoid and use_mask:
             raise ValueError('use_mask has a sigmoid of its own, got '
                              'use_sigmoid=True and use_mask=True')
+        if avg_class_weight and (use_sigmoid or use_mask):
+            raise ValueError('avg_class_weight needs a softmax, got '
+                             f'use_sigmoid={use_sigmoid} and '
+                             f'use_mask={use_mask}')
         self.use_mask, self.avg_non_ignore = use_mask, avg_non_ignore
+        self.avg_class_weight = avg_class_weight
 
     @property
     def binary(self) -> bool:
@@ -194,6 +207,22 @@ class CrossEntropyLoss(ClassificationLoss):
             pred, weight = self.masks_of_labels(pred, target, _mask_labels,
                                                 weight)
         return super().prepare(pred, target, weight, *args, **options)
+
+    def count(self, inputs: Inputs, ignored: Tensor | None) -> float | Tensor:
+        """Count the elements, or add their class weights."""
+        if not self.avg_class_weight or self._class_weight is None:
+            return super().count(inputs, ignored)
+        pred, labels = inputs.pred, inputs.target
+        class_weight = self.weight_of_classes(pred, labels)
+        assert class_weight is not None
+        if labels.ndim == pred.ndim:
+            # Of a removed element, any number may be NaN.
+            return EPS + (labels.nan_to_num(0, 0, 0) * class_weight).sum()
+        counted = (labels >= 0) & (labels < pred.shape[1])
+        if ignored is not None:
+            counted = counted & ~ignored
+        index = labels.masked_fill(~counted, 0)
+        return EPS + (class_weight.flatten()[index] * counted).sum()
 
     def masks_of_labels(self, pred: Tensor, target: Tensor, labels: Tensor,
                         weight: Tensor | None) -> Tuple[Tensor, Tensor | None]:

@@ -108,7 +108,7 @@ class FocalLoss(ClassificationLoss):
         - pred: (N, C, \*), with a sigmoid any shape.
         - target: integer labels (N, \*), where with a sigmoid C is background,
           or one-hot or soft, as pred.
-        - weight: (N,), (N, C) or, flattened, (N * C,).
+        - weight: (N, \*), (N, C) or, flattened, (N * C,).
         - returns: 0-dim; for ``'none'`` as pred, with a softmax (N, \*).
 
     Differs from upstream:

@@ -30,7 +30,11 @@ CASES = [
             class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
             ignore_index=({}, dict(ignore_index=1)),
             avg_non_ignore=(dict(ignore_index=1),
-                            dict(ignore_index=1, avg_non_ignore=True))),
+                            dict(ignore_index=1, avg_non_ignore=True)),
+            avg_class_weight=(dict(class_weight=CLASS_WEIGHT),
+                              dict(
+                                  class_weight=CLASS_WEIGHT,
+                                  avg_class_weight=True))),
         stock_kwargs=[
             dict(use_sigmoid=False, loss_weight=1.0),
             dict(use_sigmoid=True, loss_weight=1.0),
