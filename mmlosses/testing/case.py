@@ -128,11 +128,20 @@ class LossCase:
     def sample(self,
                batch: int = 3,
                dtype: torch.dtype = torch.float32,
-               scale: float = 1.0) -> Inputs:
-        """Make inputs, the same each time; ``pred`` requires a gradient."""
+               scale: float = 1.0,
+               bounded: bool | None = None) -> Inputs:
+        """Make inputs, the same each time; ``pred`` requires a gradient.
+
+        ``bounded`` makes it probabilities, by default where the loss takes
+        them.
+        """
+        if bounded is None:
+            bounded = self.build().takes_probabilities
         torch.manual_seed(1)
         pred, target = self.inputs(batch)
-        pred = cast(map_tensors(lambda x: x * scale, pred), dtype)
+        pred = map_tensors(lambda x: x * scale, pred)
+        pred = cast(map_tensors(torch.sigmoid, pred) if bounded else pred,
+                    dtype)
         return leaf(pred), cast(target, dtype)
 
     def random_weight(self, batch: int = 3) -> Tensor:

@@ -1,10 +1,12 @@
 """Checks of arguments, shapes, reductions, weights and gradients."""
 from __future__ import annotations
 import inspect
+import math
 from typing import List, Tuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from mmlosses.core.base import BaseLoss
 from mmlosses.core.reduction import EPS
@@ -37,17 +39,23 @@ def no_dead_argument(case: LossCase) -> None:
     varied = sorted([*case.arguments, *case.refused])
     assert names == varied, (
         f'the case must vary each of {names}, it varies {varied}')
-    inputs, weight = case.sample(), torch.tensor([0.0, 0.7, 1.3])
+    weight = torch.tensor([0.0, 0.7, 1.3])
 
     def losses(loss: BaseLoss) -> Tensor:
         # Some arguments change the use of a weight only.
         return torch.stack(
             [case.run(loss, *inputs, *args) for args in ((), (weight, ))])
 
+    inputs = case.sample()
     for name, value in case.refused.items():
         raises(ValueError, lambda: case.caller(**{name: value})(*inputs),
                f'{name}={value!r}')
     for name, (before, after) in case.arguments.items():
+        bounded = [
+            case.build(**given).takes_probabilities
+            for given in (before, after)
+        ]
+        inputs = case.sample(bounded=any(bounded))
         show = case.show.get(name, losses)
         one, other = show(case.build(**before)), show(case.build(**after))
         dead = torch.allclose(one, other, rtol=1e-4, atol=0)
@@ -116,6 +124,13 @@ def avg_factor(case: LossCase) -> None:
                  lambda: mean(*inputs, avg_factor=7, reduction_override='sum'),
                  lambda: mean(*inputs, avg_factor=torch.ones(2))):
         raises(ValueError, call, "avg_factor with 'sum' or of two elements")
+    for value in (-1, math.nan, -seven, math.nan * seven):
+        text = raises(ValueError, lambda: mean(*inputs, avg_factor=value),
+                      f'avg_factor={value!r}')
+        assert str(float(value)) in text or str(value) in text, (
+            f'the error must show {value}: {text}')
+    raises(TypeError, lambda: mean(*inputs, avg_factor='7'),
+           'an avg_factor that is no number')
 
 
 @contract
@@ -143,19 +158,29 @@ def weight_shapes(case: LossCase) -> None:
     raises(ValueError, lambda: loss(*one, torch.ones(shape)),
            'a weight of more samples than the loss')
     raises(TypeError, lambda: loss(*one, [1.0]), 'a list of weights')
+    for value in (-1.0, math.nan):
+        weight = torch.ones(shape)
+        weight[-1] = value
+        text = raises(ValueError, lambda: loss(*inputs, weight),
+                      f'a weight of {value}')
+        assert str(value) in text, f'the error must show {value}: {text}'
 
 
 @contract
 def weight_is_linear(case: LossCase) -> None:
-    """A weight multiplies the loss and its gradient, and no denominator."""
+    """A weight, also of 0, multiplies the loss and its gradient, and no
+    denominator."""
     pred, target = case.sample()
-    weight = case.random_weight()
     elements = case.caller(reduction='none')(pred, target)
-    for name, expected in reduced(case, elements * weight):
-        got = case.caller(reduction=name)(pred, target, weight)
-        same(got, expected, f'weighted {name}')
-        for one, other in zip(grads(got, pred), grads(expected, pred)):
-            same(one, other, f'gradient of the weighted {name}')
+    for least in (0.5, ) if case.selects else (0.5, 0.0):
+        weight = case.random_weight()
+        weight[0] = least
+        for name, expected in reduced(case, elements * weight):
+            got = case.caller(reduction=name)(pred, target, weight)
+            what = f'{name}, least weight {least}'
+            same(got, expected, what)
+            for one, other in zip(grads(got, pred), grads(expected, pred)):
+                same(one, other, f'gradient of the {what}')
 
 
 @contract
@@ -192,6 +217,24 @@ def gradients(case: LossCase) -> None:
         return case.run(loss, one, target)
 
     assert torch.autograd.gradcheck(value, tuple(list_of(pred)))
+
+
+@contract
+def forward_mode(case: LossCase) -> None:
+    """Forward-mode differentiation gives the backward pass's gradient."""
+    pred, target = case.sample()
+    weight, loss = case.random_weight(), case.caller(reduction='sum')
+    expected = torch.zeros(())
+    with forward_ad.dual_level():
+        duals = []
+        for x, grad in zip(
+                list_of(pred), grads(loss(pred, target, weight), pred)):
+            tangent = torch.randn_like(x)
+            expected = expected + (grad * tangent).sum()
+            duals.append(forward_ad.make_dual(x.detach(), tangent))
+        given = tuple(duals) if isinstance(pred, tuple) else duals[0]
+        got = forward_ad.unpack_dual(loss(given, target, weight)).tangent
+    same(got, expected, 'directional derivative', rtol=1e-4, atol=1e-5)
 
 
 @contract
