@@ -8,6 +8,7 @@ import pytest
 from helpers import ROOT
 
 from mmlosses import losses
+from mmlosses.checks.names import SUBSTITUTES, faults
 from mmlosses.commands import list_losses
 from mmlosses.registry import MODELS
 
@@ -114,6 +115,8 @@ def test_list_of_all_losses(capsys):
     (['thin'], {'ShapeIoULoss'}),
     (['wrong'], {'LabelSmoothLoss', 'WIoULoss'}),
     (['diou', '--family', 'boxes'], {'DIoULoss', 'MPDIoULoss'}),
+    (['keypointmse'], {'MSELoss'}),
+    (['RLELoss'], {'KeypointPROPELLoss'}),
 ])
 def test_list_by_keywords(words, found, capsys):
     list_losses.main(words)
@@ -123,6 +126,39 @@ def test_list_by_keywords(words, found, capsys):
         if line.startswith('mmlosses.')
     }
     assert names == found
+
+
+def test_keypoint_finds_what_learns_keypoints(capsys):
+    list_losses.main(['keypoint', '--short'])
+    lines = capsys.readouterr().out.splitlines()
+    names = {line.partition(':')[0] for line in lines}
+    assert len(names) == len(lines)  # one line a loss
+    assert {
+        f'mmlosses.{name}'
+        for name in ('KLDiscretLoss', 'MSELoss', 'GaussianFocalLoss',
+                     'KeypointPROPELLoss')
+    } <= names
+    assert 'mmlosses.MSELoss: any regression, and heatmaps' in lines
+
+
+@pytest.mark.parametrize('stock', SUBSTITUTES)
+def test_other_names_are_those_of_the_page(stock):
+    project, ours, arguments = SUBSTITUTES[stock]
+    page = (ROOT / 'configs/guides/from_stock.md').read_text()
+    row, = re.findall(rf'^\| {project} `{stock}`.*', page, re.MULTILINE)
+    assert f'`{ours}`' in row and arguments in row
+    assert ours in MODELS.module_dict
+
+
+def test_faults_are_those_of_the_page():
+    assert 'distance cost of the wrong sign' in faults('SIoULoss', 'mmdet')
+    assert not faults('SIoULoss', 'mmpose') and not faults('IoU', 'mmdet')
+    page = (ROOT / 'configs/differs_from_upstream.md').read_text()
+    number = sum(
+        len(faults(name, 'mmdet')) for name in
+        {name
+         for name in re.findall(r'^\| `(\w+)` ', page, re.MULTILINE)})
+    assert f'mmdet 3.3.0 ({number})' in page
 
 
 @pytest.mark.parametrize('words, message', [

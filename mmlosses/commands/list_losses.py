@@ -1,12 +1,15 @@
 """List the losses: what each is for, where it goes, how it is called.
 
-    python -m mmlosses list_losses [WORD ...] [--family NAME] [--json]
+    python -m mmlosses list_losses [WORD ...] [--family NAME]
+                                   [--short | --json]
 
 A WORD keeps the losses that have it in their name, purpose, slots or paper, or
-a word that begins with it:
+a word that begins with it. The name of a loss of mmpose that has another name
+here finds that one:
 
-    python -m mmlosses list_losses box
+    python -m mmlosses list_losses box --short
     python -m mmlosses list_losses rtmpose
+    python -m mmlosses list_losses KeypointMSELoss
 """
 from __future__ import annotations
 import argparse
@@ -18,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Type
 
+from mmlosses.checks.names import SUBSTITUTES
 from mmlosses.cli import did_you_mean, one_line_errors
 from mmlosses.core.base import BaseLoss, call_parameters
 from mmlosses.losses import FAMILIES
@@ -69,6 +73,7 @@ def as_dict(loss: Type[BaseLoss], aliases: List[str]) -> Dict[str, Any]:
     return {
         'name': loss.__name__,
         'aliases': aliases,
+        'instead of': instead_of(loss.__name__),
         'family': family,
         'for': plain(info.purpose),
         'slots': plain(info.slots),
@@ -76,6 +81,15 @@ def as_dict(loss: Type[BaseLoss], aliases: List[str]) -> Dict[str, Any]:
         'paper': paper,
         'page': f'configs/{family}/README.md',
     }
+
+
+def instead_of(name: str) -> List[str]:
+    """The losses of other projects whose place a loss takes."""
+    return [
+        f'{project}.{stock}' + (f' with {arguments}' if arguments else '')
+        for stock, (project, ours, arguments) in SUBSTITUTES.items()
+        if ours == name and stock not in MODELS.module_dict
+    ]
 
 
 def plain(text: str) -> str:
@@ -93,6 +107,7 @@ def listed(row: Dict[str, Any]) -> str:
         cited = f'{paper["title"]} ({", ".join(filter(None, where))})'
     lines = [f'mmlosses.{row["name"]}{also}']
     lines += [f'  {key:6}{row[key]}' for key in ('for', 'slots', 'call')]
+    lines += [f'  instead of {stock}' for stock in row['instead of']]
     return '\n'.join(lines + [
         f'  paper {cited}',
         f'  page  {MIM / row["page"]}',
@@ -136,7 +151,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=(__doc__ or '').split('\n')[0])
     parser.add_argument('words', nargs='*', metavar='WORD')
     parser.add_argument('--family', help=', '.join(FAMILIES))
-    parser.add_argument('--json', action='store_true', help='print JSON')
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        '--short', action='store_true', help='print one line a loss')
+    form.add_argument('--json', action='store_true', help='print JSON')
     args = parser.parse_args(argv)
     with one_line_errors():
         rows = choose([as_dict(*item) for item in catalogue().items()],
@@ -147,6 +165,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         title = None
         for row in rows:
+            if args.short:
+                print(f'mmlosses.{row["name"]}: {row["for"]}')
+                continue
             if row['family'] != title:
                 title = row['family']
                 print(f'\n== {FAMILIES[title]} ({title})')

@@ -100,7 +100,7 @@ class KLDiscretLoss(KeypointLoss):
         - mmpose returns NaN where a keypoint of weight 0 holds NaN.
     """
     info = LossInfo(
-        purpose='coordinates as classification over bins',
+        purpose='keypoints as classification over bins',
         slots="``loss`` of mmpose's SimCC and RTMPose heads",
         expects='bins',
         paper=Paper(
