@@ -218,6 +218,40 @@ class BreaksTheGraph(Healthy):
         return super().elementwise(pred, target)
 
 
+class RunningMean(Healthy):
+    """Its buffer moves in each call, also in a repeated one."""
+
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(factor, **kwargs)
+        self.register_buffer('mean', torch.ones(()))
+
+    def elementwise(self, pred, target):
+        loss = super().elementwise(pred, target) * self.mean
+        if self.training:
+            self.mean.mul_(0.99).add_(0.01 * loss.detach().mean())
+        return loss
+
+
+class Absolute(torch.autograd.Function):
+    """Has a backward pass only."""
+
+    @staticmethod
+    def forward(ctx, error):
+        ctx.save_for_backward(error)
+        return error.abs()
+
+    @staticmethod
+    def backward(ctx, grad):
+        error, = ctx.saved_tensors
+        return grad * error.sign()
+
+
+class BackwardOnly(Healthy):
+
+    def elementwise(self, pred, target):
+        return self.factor * Absolute.apply(pred - target)
+
+
 class DifferentiatesInside(Healthy):
     """A derivative in the forward pass, which inference mode refuses."""
 
@@ -317,6 +351,9 @@ BROKEN = [
     (SynchronisesWithHost, 'no_host_sync'),
     (SelectsByValue, 'no_host_sync'),
     (BreaksTheGraph, 'compiles'),
+    (RunningMean, 'checkpointing'),
+    (RunningMean, 'half_modules'),
+    (BackwardOnly, 'forward_mode'),
     (DifferentiatesInside, 'inference_mode'),
     (ChangesItsInput, 'inputs_unchanged'),
     (NeedsContiguous, 'memory_layout'),
@@ -356,7 +393,9 @@ def test_healthy_loss_passes(check):
 
 
 @pytest.mark.parametrize(
-    'broken, name', BROKEN, ids=[f'{loss.__name__}' for loss, _ in BROKEN])
+    'broken, name',
+    BROKEN,
+    ids=[f'{loss.__name__}-{name}' for loss, name in BROKEN])
 def test_broken_loss_is_caught(broken, name):
     if name == 'compiles':
         needs_dynamo()

@@ -140,9 +140,9 @@ class LossCase:
         torch.manual_seed(1)
         pred, target = self.inputs(batch)
         pred = map_tensors(lambda x: x * scale, pred)
-        pred = cast(map_tensors(torch.sigmoid, pred) if bounded else pred,
-                    dtype)
-        return leaf(pred), cast(target, dtype)
+        if bounded:
+            pred = map_tensors(torch.sigmoid, pred)
+        return leaf(cast(pred, dtype)), cast(target, dtype)
 
     def random_weight(self, batch: int = 3) -> Tensor:
         """Make a weight for each element, the same each time."""
