@@ -11,8 +11,9 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
+from mmlosses.checks.configs import check_losses
 from mmlosses.checks.step import Stop
-from mmlosses.commands import check_config
+from mmlosses.commands import check_config, train
 
 TOOL = ROOT / 'tools/check_config.py'
 
@@ -28,6 +29,11 @@ def check(config, *options):
     done = check_config.Check(check_config.load_config(args), size=128)
     done.run()
     return done
+
+
+def problems(done):
+    """The findings without the notes on stock losses."""
+    return [finding for finding in done.found if finding.level != 'note']
 
 
 def run(*args):
@@ -154,6 +160,7 @@ def test_steps_that_climb_are_told():
         'warning: the total does not fall: from 1 to 1 after 3 steps on one '
         'batch'
     ]
+    assert done.verdict == 'runs, with warnings' and done.status == 0
     with pytest.raises(Stop):
         done.learn(Climber(float('nan')), {'inputs': torch.zeros(1)})
     assert str(done.found[-1]) == 'error: the total is nan after 0 steps'
@@ -204,6 +211,40 @@ def test_without_mmdet(text, tmp_path, monkeypatch, capsys):
     assert line.startswith('could not be judged: ')
     assert 'config.py needs mmdet, which cannot be imported here' in line
     assert 'tools/install_openmmlab.sh' in line
+
+
+@pytest.mark.parametrize('text', ['model = dict(', 'loss = 1 +'])
+def test_syntax_errors_are_told_before_mmdet_is_imported(
+        openmmlab, text, tmp_path, monkeypatch):
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'\n{text}")
+    monkeypatch.setattr(check_config, 'require', pytest.fail)
+    with pytest.raises(SystemExit, match=f'error: {config}'):
+        check_config.main([str(config)])
+
+
+@needs_dotted_paths
+@pytest.mark.parametrize('option, words', [
+    ('train_cfg.max_epochs=0', 'train_cfg.max_epochs must be at least 1'),
+    ('train_cfg.max_epochs=abc', 'train_cfg.max_epochs must be an integer'),
+    ('train_cfg.val_interval=0', 'train_cfg.val_interval must be at least 1'),
+    ('optim_wrapper.optimizer.lr=abc',
+     "optim_wrapper.optimizer.lr must be a number, got 'abc'"),
+    ('optim_wrapper.clip_grad.max_norm=x',
+     "optim_wrapper.clip_grad.max_norm must be a number, got 'x'"),
+    ('optimizer.lr=0.1', 'unknown setting optimizer.lr'),
+])
+@pytest.mark.parametrize('command', [check_config, train])
+def test_wrong_settings_of_a_training_are_named(digits, command, option, words,
+                                                tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit:
+        command.main([
+            str(DIGITS[0].parent / 'simcc_kl.py'), '--cfg-options', FEW_SCENES,
+            option
+        ])
+    assert exit.value.code.startswith('error: ')
+    assert words in exit.value.code and '\n' not in exit.value.code
 
 
 class Needy(Climber):
@@ -267,6 +308,34 @@ train_dataloader = dict(dataset={dataset!r})
     if status == 2:
         assert found[-1].startswith('could not be judged: ')
         assert verdict == 'could not be judged'
+
+
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('loss, expected', [
+    (dict(type='SIoULoss'), [
+        "note: 'SIoULoss' is mmdet's; mmlosses has its own: "
+        "'mmlosses.SIoULoss'. Known of mmdet's: distance cost of the wrong "
+        'sign; gradient pushes boxes apart; '
+    ]),
+    (dict(type='FocalCustomLoss', num_classes=2), []),
+    (dict(type='mmdet.SIoULoss'), []),
+    (dict(type='mmlosses.SIoULoss'), []),
+    (dict(type='KeypointMSELoss'), [
+        'error: model.head.loss: KeypointMSELoss is not a registered model: '
+        'the KeypointMSELoss of mmpose is mmlosses.MSELoss here'
+    ]),
+    (dict(type='mmlosses.BCELoss'), [
+        'error: model.head.loss: mmlosses.BCELoss is not a registered '
+        'model: the BCELoss of mmpose is mmlosses.CrossEntropyLoss here, with '
+        'use_sigmoid=True'
+    ]),
+])
+def test_whose_loss_a_name_is(openmmlab, loss, expected):
+    check_config.init_default_scope('mmdet')
+    cfg = Config(dict(default_scope='mmdet', model=dict(head=dict(loss=loss))))
+    found = [str(finding) for finding in check_losses(cfg)]
+    assert len(found) == len(expected)
+    assert all(text.startswith(x) for text, x in zip(found, expected)), found
 
 
 # Stock detectors, with less of everything but losses.
@@ -432,7 +501,7 @@ def test_stock_configs_train(openmmlab, base, tmp_path):
     assert done.trains
     assert not [
         finding
-        for finding in done.found if 'was not called' not in finding.text
+        for finding in problems(done) if 'was not called' not in finding.text
     ]
     parts = sum(value for *_, value, _ in done.rows)
     assert parts == pytest.approx(done.terms['loss'], rel=1e-4)
@@ -602,7 +671,7 @@ SUSPECT = [
 ])
 def test_configs_without_suspicion(openmmlab, base, change, tmp_path):
     done = check_change(base, change, tmp_path)
-    assert done.trains and done.found == []
+    assert done.verdict == 'trains' and problems(done) == []
     again = check_change(base, change, tmp_path)
     assert again.rows == done.rows  # nothing of the fake batch is random
 
@@ -625,7 +694,7 @@ def test_broken_configs(openmmlab, base, changes, words, tmp_path,
 @pytest.mark.parametrize('base, changes, words', SUSPECT)
 def test_suspect_configs(openmmlab, base, changes, words, tmp_path):
     done = check_change(base, changes, tmp_path)
-    assert done.trains, done.found
+    assert done.verdict == 'runs, with warnings', done.found
     text = '\n'.join(str(f) for f in done.found if f.level == 'warning')
     for part in words:
         assert part in text

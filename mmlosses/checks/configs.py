@@ -7,13 +7,21 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.runner import Runner
 from torch import nn
 
 from mmlosses.cli import did_you_mean, module_exports, registered
-from .findings import Finding, class_name, error, type_name, warning
+from .findings import Finding, class_name, error, note, type_name, warning
+from .names import CONFIGS, faults, substitute
 
 # Keys that heads remove from a loss config before they build it.
 TAKEN_BY_HEADS = {'bg_cls_weight'}  # DETRHead
+
+# Settings of an optimizer or of clip_grad.
+NUMBERS = {
+    'lr', 'weight_decay', 'momentum', 'eps', 'max_norm', 'clip_value',
+    'accumulative_counts'
+}
 
 # Initialisations from a checkpoint.
 WEIGHTS = ('Pretrained', 'PretrainedInit')
@@ -29,7 +37,57 @@ def check_losses(cfg: Config) -> List[Finding]:
                     'mmlosses.X where a loss is meant'))
     for path, loss in loss_configs(cfg.model, 'model'):
         found += check_loss(path, loss)
-    return found
+        found += whose(loss)
+    return list(dict.fromkeys(found))
+
+
+def override(cfg: Config, options: Dict[str, Any]) -> None:
+    """Apply the settings of a command line.
+
+    Raises:
+        ValueError: If neither the config nor mmengine knows the name of an
+            option, or a number of the schedule or optimizer is none.
+    """
+    known = {*cfg.keys(), *inspect.signature(Runner).parameters}
+    for path in options:
+        name = path.split('.')[0]
+        if name not in known:
+            raise ValueError(f'unknown setting {path}' +
+                             did_you_mean(name, known))
+    cfg.merge_from_dict(options)
+    for path, value in options.items():
+        check_number(path, value)
+
+
+def check_number(path: str, value: Any) -> None:
+    """Refuse a schedule or learning rate that is no number."""
+    group, _, name = path.rpartition('.')
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if group == 'train_cfg' and name in ('max_epochs', 'max_iters',
+                                         'val_interval', 'val_begin'):
+        if not number or value != int(value):
+            raise ValueError(f'{path} must be an integer, got {value!r}')
+        if value < 1:
+            raise ValueError(f'{path} must be at least 1, got {value}')
+    elif (group.startswith('optim_wrapper') and name in NUMBERS and not number
+          and value != 'inf'):
+        raise ValueError(f'{path} must be a number, got {value!r}')
+
+
+def whose(loss: Dict[str, Any]) -> Iterator[Finding]:
+    """A name without a scope is that of the project."""
+    name = loss['type']
+    if not isinstance(name, str) or '.' in name:
+        return
+    cls = find_class(name, loss.get('_scope_'))
+    project = getattr(cls, '__module__', '').partition('.')[0]
+    if project in ('', 'mmlosses') or find_class(f'mmlosses.{name}') is None:
+        return
+    known = faults(name, project)
+    yield note(f"{name!r} is {project}'s; mmlosses has its own: "
+               f"'mmlosses.{name}'" +
+               (f'. Known of {project}\'s: {"; ".join(known)}: see '
+                f'{CONFIGS / "differs_from_upstream.md"}' if known else ''))
 
 
 def loss_configs(node: Any,
@@ -100,9 +158,12 @@ def unregistered(name: str) -> str:
 
 def suggestion(name: str) -> str:
     """A question with the nearest name; a bare name prefers mmlosses."""
-    ours = f'mmlosses.{name.rpartition(".")[2]}'
-    if name != ours and find_class(ours) is not None:
+    bare = name.rpartition('.')[2]
+    ours = f'mmlosses.{bare}'
+    if find_class(ours) is not None:
         return f'; did you mean {ours}?'
+    if substitute(bare):
+        return f': {substitute(bare)}'
     find_class('mmlosses.L1Loss')  # a lookup registers the losses of mmlosses
     names = registered('model') + module_exports(name)
     if '.' not in name:

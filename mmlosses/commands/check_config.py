@@ -30,6 +30,7 @@ from typing import Iterator, List, Sequence, Tuple
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from mmlosses.checks.configs import override
 from mmlosses.checks.findings import unjudged
 from mmlosses.checks.step import Check
 from mmlosses.cli import explain, key_value, one_line_errors, read_config
@@ -114,7 +115,7 @@ def load_config(args: argparse.Namespace) -> Config:
     for package in packages:
         require(package, args.config)
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        override(cfg, args.cfg_options)
     if 'model' not in cfg:
         raise ValueError(f'{args.config} has no model')
     scope = cfg.get('default_scope') or 'mmengine'

@@ -2,11 +2,10 @@
 from __future__ import annotations
 import argparse
 import gc
-import inspect
 import logging
 import os
 import os.path as osp
-from typing import Any, Dict, Sequence
+from typing import Dict, Sequence
 
 import torch
 from mmengine.config import Config, DictAction
@@ -14,7 +13,8 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.runner import Runner
 
-from mmlosses.cli import did_you_mean, key_value, one_line_errors, read_config
+from mmlosses.checks.configs import override
+from mmlosses.cli import key_value, one_line_errors, read_config
 from mmlosses.hooks.curves import of_log
 from .checkpoints import (CarefulRunner, CheckpointError, SameCurveHook,
                           latest_checkpoint, take_seed, trusted_files)
@@ -70,8 +70,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
-        check_settings(args.cfg_options, cfg)
-        cfg.merge_from_dict(args.cfg_options)
+        override(cfg, args.cfg_options)
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = (
         args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name))
@@ -102,16 +101,6 @@ def resume_from(wish: str | None, cfg: Config) -> None:
         take_seed(cfg)
 
 
-def check_settings(options: Dict[str, Any], cfg: Config) -> None:
-    """Refuse a setting that neither the config nor mmengine knows."""
-    known = {*cfg.keys(), *inspect.signature(Runner).parameters}
-    for option in options:
-        name = option.split('.')[0]
-        if name not in known:
-            raise ValueError(f'unknown setting {option}' +
-                             did_you_mean(name, known))
-
-
 def distribute_on_cpu(cfg: Config) -> None:
     """Join the other processes without a GPU.
 
@@ -120,7 +109,9 @@ def distribute_on_cpu(cfg: Config) -> None:
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = {
         'device_ids': None,
-        'broadcast_buffers': False,  # as mmengine does by default
+        # As mmengine does by default.
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
         **cfg.get('model_wrapper_cfg', {}),
     }
 
