@@ -8,7 +8,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
-                                 squared_length)
+                                 at_least, squared_length)
+from mmlosses.core.checks import check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
 
@@ -44,8 +45,9 @@ class DIoULoss(BoxLoss):
 
 def ciou_penalty(pair: BoxPair) -> Terms:
     """The two penalties of :class:`CIoULoss`."""
+    least = pair.least_length()
     angle, target_angle = [
-        torch.atan(width / height.clamp(min=pair.eps))
+        torch.atan(width / at_least(least, height))
         for width, height in (pair.size, pair.target_size)
     ]
     aspect = (2 / math.pi * (target_angle - angle))**2
@@ -126,10 +128,12 @@ class MPDIoULoss(BoxLoss):
                  img_shape: Sequence[float] | None = None,
                  **kwargs: Unpack[BoxArguments]) -> None:
         super().__init__(**kwargs)
-        if img_shape is not None and (len(img_shape) != 2
-                                      or not min(img_shape) > 0):
-            raise ValueError('img_shape must be a height and a width, got '
-                             f'{img_shape!r}')
+        if img_shape is not None:
+            if not isinstance(img_shape, (list, tuple)) or len(img_shape) != 2:
+                raise ValueError('img_shape must be a height and a width, got '
+                                 f'{img_shape!r}')
+            for side in img_shape:
+                check_number('img_shape', side, above=0)
         self.img_shape = img_shape
 
     def penalties(self, pair: BoxPair) -> Terms:

@@ -26,7 +26,7 @@ class NWDLoss(BoxLoss):
     Args:
         constant (float): C, in the unit of the boxes. The paper uses the mean
             object size of its dataset, AI-TOD: 12.8 pixels. Default: 12.8.
-        eps (float): Distance below which the gradient vanishes. Default: 1e-6.
+        eps (float): W / C below which the gradient vanishes. Default: 1e-6.
     """
     info = LossInfo(
         purpose='box regression for tiny, small objects of a few pixels',
@@ -47,8 +47,8 @@ class NWDLoss(BoxLoss):
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         # Centres and half sides are half sums and half differences of the
         # corners, so W^2 is half the sum of the squared corner errors.
-        error = pred - target.to(pred.dtype)
+        error = (pred - target.to(pred.dtype)) / self.constant
         square = (error**2).sum(dim=-1) / 2
         # Smooth at 0, where the gradient of a square root is infinite.
         distance = (square + self.eps**2).sqrt() - self.eps
-        return 1 - torch.exp(-distance / self.constant)
+        return 1 - torch.exp(-distance)

@@ -4,7 +4,8 @@ from __future__ import annotations
 from torch import Tensor
 from typing_extensions import Unpack
 
-from mmlosses.core.boxes import BoxArguments, BoxLoss, BoxPair, Terms, product
+from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
+                                 at_least, product)
 from mmlosses.core.checks import check_choice
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
@@ -25,6 +26,8 @@ class IoULoss(BoxLoss):
         mode (str): ``'log'``, ``'linear'`` or ``'square'``.
             Default: ``'log'``.
         linear (bool): mmdet's deprecated ``mode='linear'``. Default: False.
+        eps (float): The least IoU, and the lower bound of the union, relative
+            to the squared mean of the target's sides. Default: 1e-6.
 
     Differs from upstream:
         - mmdet's casts the IoU back to half precision before the logarithm.
@@ -56,7 +59,7 @@ class IoULoss(BoxLoss):
 
 def giou_penalty(pair: BoxPair) -> Terms:
     """The penalty of :class:`GIoULoss`."""
-    area = product(pair.enclosing()).clamp(min=pair.eps)
+    area = at_least(pair.least_area, product(pair.enclosing()))
     return 1 - pair.union / area,
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
-                                 product, squared_length)
+from mmlosses.core.boxes import (TINY, BoxArguments, BoxLoss, BoxPair, Terms,
+                                 at_least, product, squared_length)
 from mmlosses.core.checks import check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.terms import add_terms
@@ -15,7 +15,7 @@ from mmlosses.registry import MODELS
 
 def eiou_penalty(pair: BoxPair) -> Terms:
     """The three penalties of :class:`EIoULoss`."""
-    enclosing = pair.enclosing().clamp(min=pair.eps)
+    enclosing = at_least(pair.least_length(), pair.enclosing())
     centre = squared_length(pair.offset()) / squared_length(enclosing)
     width, height = (pair.size_error() / enclosing)**2
     return centre, width, height
@@ -71,16 +71,16 @@ class EIoULoss(BoxLoss):
 
 def side_difference(pair: BoxPair) -> Tensor:
     """Return the difference of each side, relative to the longer one."""
-    longer = torch.maximum(pair.size, pair.target_size).clamp(min=pair.eps)
-    return pair.size_error().abs() / longer
+    longer = torch.maximum(pair.size, pair.target_size)
+    return pair.size_error().abs() / at_least(pair.least_length(), longer)
 
 
 def siou_penalty(pair: BoxPair, theta: float = 4.0) -> Terms:
     """The penalties of :class:`SIoULoss`, distance and shape cost."""
     offset = pair.offset()
-    square = squared_length(offset).clamp(min=pair.eps)
+    square = squared_length(offset).clamp(min=TINY)
     angle_cost = 2 * product(offset).abs() / square
-    rho = (offset / pair.enclosing().clamp(min=pair.eps))**2
+    rho = (offset / at_least(pair.least_length(), pair.enclosing()))**2
     distance = 1 - torch.exp((angle_cost - 2) * rho)
     shape = (1 - torch.exp(-side_difference(pair)))**theta
     return distance.sum(dim=0) / 2, shape.sum(dim=0) / 2
@@ -144,7 +144,7 @@ class SIoULoss(BoxLoss):
 
 def shape_iou_penalty(pair: BoxPair, scale: float = 0.0) -> Terms:
     """The penalties of :class:`ShapeIoULoss`: distance and shape cost."""
-    width, height = pair.target_size.clamp(min=pair.eps)
+    width, height = at_least(pair.least_length(), pair.target_size)
     share = torch.sigmoid(scale * (width / height).log())
     across = 2 * torch.stack([1 - share, share])  # h', w'
     distance = (across * pair.offset()**2).sum(dim=0)
@@ -187,6 +187,7 @@ class ShapeIoULoss(BoxLoss):
                  scale: float = 0.0,
                  **kwargs: Unpack[BoxArguments]) -> None:
         super().__init__(**kwargs)
+        check_number('scale', scale, least=0)
         self.scale = scale
 
     def penalties(self, pair: BoxPair) -> Terms:
