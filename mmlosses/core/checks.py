@@ -13,6 +13,9 @@ from .tensors import Tensors, is_transformed
 REDUCTIONS = ('mean', 'sum', 'none')
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
+# That of torch 2.0 has no text, and compilers drop it.
+HAS_ASSERTION = 'msg' in torch.ops.aten._assert_async.overloads()
+
 # By how much a number may be out of its range.
 ROUNDING = 1e-3
 
@@ -114,16 +117,22 @@ def check_sample_labels(labels: Any, samples: int) -> None:
 def check_label_range(labels: Tensor,
                       classes: int,
                       name: str = 'labels') -> None:
-    """Raise for a label out of range, where checking is free.
+    """Raise for a label out of range, without waiting for a device.
 
-    On an accelerator it would synchronise with the host. There, as under a
-    compiler, torch's own indexing reports the label.
+    On an accelerator and when compiled, an assertion among the operations
+    fails, as torch's own indexing does. ``torch.func`` has none.
     """
-    if labels.numel() > 0 and is_visible(labels):
+    if is_visible(labels):
+        if labels.numel() == 0:
+            return
         low, high = [x.item() for x in torch.aminmax(labels)]
         if low < 0 or high >= classes:
             raise ValueError(f'{name} must be from 0 to {classes - 1}, got '
                              f'{low if low < 0 else high}')
+    elif (HAS_ASSERTION
+          and not torch._C._are_functorch_transforms_active()):
+        inside = ((labels >= 0) & (labels < classes)).all()
+        torch._assert_async(inside, f'{name} must be from 0 to {classes - 1}')
 
 
 def is_visible(tensor: Tensor) -> bool:
