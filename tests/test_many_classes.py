@@ -229,5 +229,30 @@ def test_another_wrapper_is_refused(configs):
     assert 'ShardedClassesDDP' in done.stderr
 
 
+NORM = "optim_wrapper.update(clip_grad=dict(max_norm=1.0))"
+VALUE = "optim_wrapper.update(clip_grad=dict(type='value', clip_value=1.0))"
+AVERAGE = "custom_hooks.append(dict(type='EMAHook'))"
+
+
+@needs_ranks
+@needs_dotted_paths
+@pytest.mark.slow
+@pytest.mark.parametrize('change, message', [
+    (NORM, 'clip_grad by the norm'),
+    (AVERAGE, 'EMAHook averages'),
+    (VALUE, None),
+])
+def test_what_differs_between_parts_is_refused(configs, change, message):
+    """Before the first step, after which replicas would drift apart."""
+    config = configs['sharded']
+    config.write_text(f'{config.read_text()}\n{change}\n')
+    done, _ = train(config, 2, 1)
+    if message is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode != 0 and message in done.stderr
+        assert 'Epoch(train)' not in done.stdout + done.stderr
+
+
 def test_wrapper_is_registered():
     assert MODEL_WRAPPERS.get('mmlosses.ShardedClassesDDP') is not None

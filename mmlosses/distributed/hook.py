@@ -2,7 +2,7 @@
 from __future__ import annotations
 from typing import Any, Dict, List, Tuple
 
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -45,6 +45,7 @@ class ShardedClassesHook(Hook):
     Raises:
         TypeError: If the model has another wrapper, which would exchange the
             parts, or there are several optimizers.
+        ValueError: With ``EMAHook``, which would save the part of rank 0.
         RuntimeError: If a checkpoint is saved at another time.
 
     Example:
@@ -59,10 +60,15 @@ class ShardedClassesHook(Hook):
         self.when = -1
 
     def before_train(self, runner: Runner) -> None:
-        """Check the wrapper."""
+        """Check the wrapper and the other hooks."""
         model = runner.model
-        if (is_model_wrapper(model) and sharded(runner)
-                and not isinstance(model, ShardedClassesDDP)):
+        if not is_model_wrapper(model) or not sharded(runner):
+            return
+        if any([isinstance(hook, EMAHook) for hook in runner.hooks]):
+            raise ValueError(
+                'EMAHook averages the classes of its own rank and saves those '
+                'of rank 0: leave it out of custom_hooks, or shard_classes')
+        if not isinstance(model, ShardedClassesDDP):
             raise TypeError(
                 'losses with shard_classes=True need model_wrapper_cfg=dict('
                 "type='mmlosses.ShardedClassesDDP'), got "

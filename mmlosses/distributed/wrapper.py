@@ -4,6 +4,7 @@ from typing import Any, Dict, Tuple
 
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
+from torch.nn.utils import clip_grad_value_
 
 from mmlosses.registry import MODEL_WRAPPERS
 from .class_shard import ClassShard
@@ -33,7 +34,8 @@ class ShardedClassesDDP(MMDistributedDataParallel):
     features. Every rank processes the features of all ranks, so its work falls
     with the number of ranks only if its batch stays the same or shrinks.
     ``clip_grad`` by the norm would scale each rank by the norm of its own
-    part, and ``EMAHook`` would save that of rank 0: neither can be used.
+    part, and ``EMAHook`` would save that of rank 0: both are refused.
+    ``clip_grad=dict(type='value', clip_value=...)`` works.
 
     Args:
         module (nn.Module): The model.
@@ -58,3 +60,13 @@ class ShardedClassesDDP(MMDistributedDataParallel):
         self._set_params_and_buffers_to_ignore_for_model(
             module, [f'{name}.weight' for name in sharded_losses(module)])
         super().__init__(module, *args, **kwargs)
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> Dict[str, Any]:
+        """Train, unless the gradients are clipped by their norm."""
+        clip = getattr(optim_wrapper, 'clip_grad_kwargs', None)
+        if clip and optim_wrapper.clip_func is not clip_grad_value_:
+            raise ValueError(
+                'with shard_classes=True, clip_grad by the norm would scale '
+                'the same gradient differently on each rank: use clip_grad='
+                "dict(type='value', clip_value=...) or none")
+        return super().train_step(data, optim_wrapper)
