@@ -6,8 +6,10 @@ import math
 import pickle
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 
+from mmlosses.core.base import BaseLoss
 from mmlosses.core.tensors import map_tensors
 from .case import (EXACT, LossCase, cast, contract, grads, leaf, list_of,
                    raises, same)
@@ -134,6 +136,46 @@ def compiles(case: LossCase) -> None:
         same(got, expected, 'compiled')
         for one, other in zip(grads(got, pred), grads(expected, pred)):
             same(one, other, 'compiled gradient')
+
+
+@contract
+def checkpointing(case: LossCase) -> None:
+    """Activation checkpointing, which repeats calls, changes nothing."""
+    pred, target = case.sample()
+
+    def step(loss: BaseLoss, *tensors: Tensor) -> Tensor:
+        one = tensors if isinstance(pred, tuple) else tensors[0]
+        return case.run(loss, one, target)
+
+    plain, *others = [case.build().train() for _ in range(3)]
+    for _ in range(2):  # buffers are at their start in the first step
+        expected = grads(step(plain, *list_of(pred)), pred)
+        for loss, reentrant in zip(others, (False, True)):
+            given = leaf(pred)
+            torch.utils.checkpoint.checkpoint(
+                step, loss, *list_of(given),
+                use_reentrant=reentrant).backward()
+            for x, grad in zip(list_of(given), expected):
+                same(x.grad, grad, f'gradient, use_reentrant={reentrant}')
+    for loss in others:
+        same(dict(loss.named_buffers()), dict(plain.named_buffers()), 'buffer')
+
+
+@contract
+def half_modules(case: LossCase) -> None:
+    """A module cast to half precision keeps its statistics in float32."""
+    inputs = case.sample(dtype=torch.bfloat16)
+    whole, weight = case.build().train(), case.random_weight()
+    halves = [case.build().train().half(), case.build().train().bfloat16()]
+    for loss in (whole, *halves):
+        for _ in range(2):
+            got = case.run(loss, *inputs, weight)
+            assert got.isfinite(), f'the loss is {got}'
+    expected, parameters = whole.state_dict(), dict(whole.named_parameters())
+    for loss in halves:
+        for name, value in loss.state_dict().items():
+            if name not in parameters:
+                same(value, expected[name], f'buffer {name}')
 
 
 @contract
