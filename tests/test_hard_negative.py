@@ -336,3 +336,12 @@ def test_error_messages(pred, target, kwargs, words):
         BalancedBCELoss(**kwargs)(torch.zeros(pred), target)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.float32])
+def test_saturated_probabilities_have_a_finite_gradient(dtype):
+    pred = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.25]], dtype=dtype)
+    target = torch.tensor([[0.0, 1.0, 1.0, 0.0, 1.0]])
+    loss = BalancedBCELoss(use_sigmoid=False, reduction='sum')
+    loss(pred.requires_grad_(), target).backward()
+    assert pred.grad.tolist() == [[0, 0, 0, 0, -4]]

@@ -23,12 +23,15 @@ def binary_cross_entropy(pred: Tensor,
     r"""Binary cross entropy :math:`-t \log p - (1 - t) \log(1 - p)`.
 
     With ``use_sigmoid``, p is the sigmoid of ``pred``; without, ``pred`` is
-    clamped to [0, 1] and each logarithm to -100. Targets t are in [0, 1].
+    clamped to [0, 1], with no gradient there and beyond, and each logarithm to
+    -100. Targets t are in [0, 1].
     """
     if use_sigmoid:
         return F.binary_cross_entropy_with_logits(
             pred, target, reduction='none')
-    pred = pred.clamp(0, 1)
+    # At 0 and 1 torch's gradient is 1e12, infinite in half precision.
+    inside = (pred > 0) & (pred < 1)
+    pred = torch.where(inside, pred, pred.detach().clamp(0, 1))
     # torch raises for NaN, on a GPU by an assertion that ends the process.
     loss = 0 * pred.detach() + F.binary_cross_entropy(
         pred.nan_to_num(), target.detach(), reduction='none')
