@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from mmlosses.checks.configs import check_losses
 from mmlosses.checks.step import Stop
 from mmlosses.commands import check_config, train
+from mmlosses.losses import DiceLoss
 
 TOOL = ROOT / 'tools/check_config.py'
 
@@ -338,6 +339,44 @@ def test_whose_loss_a_name_is(openmmlab, loss, expected):
     assert all(text.startswith(x) for text, x in zip(found, expected)), found
 
 
+class MaskModel(Climber):
+    """A head that gives its loss what it is not made for."""
+
+    def __init__(self, target=1.0, avg_factor=None):
+        super().__init__(0.5)
+        self.loss_mask = DiceLoss()
+        self.target, self.avg_factor = target, avg_factor
+
+    def forward(self, inputs, mode='loss'):
+        shape = (2, 4, 4)
+        loss = self.loss_mask(
+            self.weight.expand(shape),
+            torch.full(shape, self.target),
+            avg_factor=self.avg_factor)
+        return dict(loss_mask=loss)
+
+
+@needs_dotted_paths
+@pytest.mark.parametrize('given, status, words', [
+    (dict(avg_factor=2), 0, ''),
+    (dict(avg_factor=0), 0, 'warning: loss_mask (mmlosses.DiceLoss): '
+     'avg_factor is 0: the sum is divided by about 1e-7'),
+    (dict(target=255.0), 1, 'error: loss_mask (mmlosses.DiceLoss) cannot be '
+     'called with pred float32 (2, 4, 4) in [0.5, 0.5], target float32 '
+     '(2, 4, 4) in [255, 255], avg_factor None: '),
+])
+def test_values_that_a_loss_is_not_made_for(given, status, words):
+    cfg = Config(
+        dict(
+            model=dict(type='test_check_config.MaskModel', **given),
+            train_dataloader=dict(dataset=NOISE)))
+    done = check_config.Check(cfg)
+    done.run()
+    assert done.status == status
+    assert bool(words) == bool(done.found)
+    assert words in '\n'.join(map(str, done.found))
+
+
 # Stock detectors, with less of everything but losses.
 RETINANET = """\
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -419,6 +458,19 @@ SIMCC = """\
 _base_ = ['mmpose::body_2d_keypoint/simcc/coco/'
           'simcc_res50_8xb64-210e_coco-256x192.py']
 model = dict(backbone=dict(depth=18), head=dict(in_channels=512))
+"""
+FCOS = """\
+_base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
+find_unused_parameters = {find}
+model = dict(
+    backbone=dict(depth=18),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
+    bbox_head=dict(
+        in_channels=32, feat_channels=32, stacked_convs=1, num_classes=5,
+        {slot}=dict(
+            _delete_=True, type='mmlosses.SumLoss', {more}
+            weighting='uncertainty',
+            losses=[dict(type='mmlosses.{loss}', loss_weight=1.0)])))
 """
 BASES = dict(
     gfl=GFL,
@@ -505,6 +557,28 @@ def test_stock_configs_train(openmmlab, base, tmp_path):
     ]
     parts = sum(value for *_, value, _ in done.rows)
     assert parts == pytest.approx(done.terms['loss'], rel=1e-4)
+
+
+@needs_dotted_paths
+@pytest.mark.openmmlab
+@pytest.mark.parametrize(
+    'slot, loss, find, told',
+    [
+        ('loss_bbox', 'GIoULoss', False, True),
+        ('loss_bbox', 'GIoULoss', True, False),
+        ('loss_cls', 'FocalLoss', False, False),  # called without objects too
+    ])
+def test_parameters_that_a_rank_may_not_use_are_told(openmmlab, slot, loss,
+                                                     find, told, tmp_path):
+    config = tmp_path / 'config.py'
+    more = 'use_sigmoid=True,' if slot == 'loss_cls' else ''
+    config.write_text(FCOS.format(slot=slot, loss=loss, find=find, more=more))
+    done = check(config)
+    assert done.trains and [str(finding) for finding in problems(done)] == [
+        'warning: bbox_head.loss_bbox (mmlosses.SumLoss) has parameters, and '
+        'is not called for images without objects: to train on several GPUs, '
+        'write find_unused_parameters=True into the config'
+    ] * told
 
 
 @needs_dotted_paths

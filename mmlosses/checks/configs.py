@@ -190,7 +190,8 @@ def where(value: Any, node: Any, path: str = 'model') -> Iterator[str]:
 
 def prepare_modules(model: nn.Module) -> None:
     """Keep a built model from loading checkpoints in ``init_weights``."""
-    for module in model.modules():
+    modules: Iterator[Any] = model.modules()
+    for module in modules:
         init = getattr(module, 'init_cfg', None)
         if isinstance(init, dict) and type_name(init) in WEIGHTS:
             module.init_cfg = None

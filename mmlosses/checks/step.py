@@ -5,7 +5,8 @@ import os.path as osp
 import re
 import sys
 import traceback
-from typing import Any, Dict, List, NoReturn, Tuple
+from copy import deepcopy
+from typing import Any, Dict, Iterator, List, NoReturn, Tuple
 
 import torch
 from mmengine.config import Config
@@ -22,7 +23,8 @@ from .configs import (check_losses, prepare_model, prepare_modules,
 from .findings import UNJUDGED, Finding, class_name, error, unjudged, warning
 from .hints import hints
 from .traps import find_traps
-from .watch import LossWatch, gradient_norm, shape_of, shapes_of
+from .watch import (LossWatch, gradient_norm, loss_modules, shape_of,
+                    shapes_of, slot_of)
 
 TOO_SMALL = r'smaller than kernel|be greater than actual input|index k out of'
 
@@ -151,6 +153,8 @@ class Check:
             watch.close()
         if self.steps > 1 and self.trains:
             self.learn(model, batch)
+        if self.trains:
+            self.found += skipped_losses(model, batch, self.cfg)
 
     def learn(self, model: Any, batch: Any) -> None:
         """Overfit the batch: the total must fall."""
@@ -288,6 +292,45 @@ class Check:
             self.found.append(error(f'the total is {self.terms["loss"]}'))
         if not math.isfinite(self.norm) and self.trains:
             self.found.append(error(f'the gradient is {self.norm}'))
+
+
+def skipped_losses(model: Any, batch: Any, cfg: Config) -> List[Finding]:
+    """Losses whose parameters a rank without objects leaves out."""
+    # Without this wrapper, mmengine reads the setting from the config.
+    wrapper = cfg.get('model_wrapper_cfg') or cfg
+    samples = batch.get('data_samples') if isinstance(batch, dict) else None
+    owners = dict(losses_with_parameters(model))
+    if (not owners or wrapper.get('find_unused_parameters')
+            or not isinstance(samples, list)
+            or not all(['gt_instances' in sample for sample in samples])):
+        return []
+    empty = deepcopy(batch)
+    for sample in empty['data_samples']:
+        sample.gt_instances = sample.gt_instances[:0]
+    model.zero_grad()
+    try:
+        data = model.data_preprocessor(empty, True)
+        model.parse_losses(model._run_forward(data, mode='loss'))[0].backward()
+    except Exception:  # the head cannot do without objects on one GPU either
+        return []
+    return [
+        warning(f'{path} ({class_name(loss)}) has parameters, and is not '
+                'called for images without objects: to train on several '
+                'GPUs, write find_unused_parameters=True into the config')
+        for path, loss in owners.items()
+        if all([p.grad is None for p in loss.parameters()])
+    ]
+
+
+def losses_with_parameters(
+        model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
+    """Path and module of each loss that learns, as its head calls it."""
+    paths = dict.fromkeys(
+        slot_of(model, path) for path, _ in loss_modules(model))
+    for path in paths:
+        loss = model.get_submodule(path)
+        if any([p.requires_grad for p in loss.parameters()]):
+            yield path, loss
 
 
 def odd_values(watch: LossWatch) -> List[Finding]:
