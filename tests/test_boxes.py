@@ -152,6 +152,11 @@ def test_translation_invariance(form):
         loss(pred + 31.25, target + 31.25), loss(pred, target))
 
 
+def in_order(boxes):
+    """Swap corners where x2 < x1 or y2 < y1."""
+    return boxes.reshape(-1, 2, 2).sort(dim=1).values.flatten(1)
+
+
 def in_unit(form, factor):
     """The form for boxes that are given in another unit."""
     loss, kwargs = form
@@ -201,8 +206,8 @@ def test_scale_invariance_of_any_boxes(form, rows, exponent):
     most a millionth of that in units of the image, or a million times it.
     """
     pred, target = torch.tensor(rows).split(4, dim=1)
-    target = target.reshape(-1, 2, 2).sort(dim=1).values.flatten(1)
-    assert_unit_free(form, pred, target, 2.0**exponent, rtol=1e-4, atol=1e-5)
+    assert_unit_free(
+        form, pred, in_order(target), 2.0**exponent, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('loss, expected', [
@@ -358,8 +363,10 @@ def test_gradient_descent_reaches_target(form):
     ([0, 0, 1e-4, 1e4], [0, 0, 1e4, 1e-4]),
 ])
 def test_degenerate_boxes_are_finite(form, pred, target):
-    pred = torch.tensor([pred], dtype=torch.float32, requires_grad=True)
-    loss = build(form)(pred, torch.tensor([target], dtype=torch.float32))
+    box = [0.0, 0.0, 10.0, 10.0]  # only most targets must be in order
+    pred = torch.tensor([pred, box], dtype=torch.float32, requires_grad=True)
+    target = torch.tensor([target, box], dtype=torch.float32)
+    loss = build(form)(pred, target)
     gradient, = torch.autograd.grad(loss, pred)
     assert torch.isfinite(loss) and loss >= -1e-6
     assert torch.isfinite(gradient).all() and gradient.abs().max() < 1e5
@@ -398,10 +405,10 @@ coordinate = st.floats(-1e4, 1e4, width=32)
 @given(st.lists(st.tuples(*[coordinate] * 8), min_size=1, max_size=5))
 @forms()
 def test_finite_and_nonnegative_for_any_corners(form, rows):
-    """For corners in any order."""
+    """For predicted corners in any order."""
     rows = torch.tensor(rows)
     pred = rows[:, :4].clone().requires_grad_()
-    loss = build(form, reduction='none')(pred, rows[:, 4:])
+    loss = build(form, reduction='none')(pred, in_order(rows[:, 4:]))
     gradient, = torch.autograd.grad(loss.sum(), pred)
     assert torch.isfinite(loss).all() and (loss >= -1e-5).all()
     assert torch.isfinite(gradient).all()
@@ -461,6 +468,50 @@ def test_boxes_have_four_coordinates():
         GIoULoss()(torch.zeros(2, 5), torch.zeros(2, 5))
     with pytest.raises(ValueError, match='same shape'):
         GIoULoss()(torch.zeros(2, 4), torch.zeros(1, 4))
+
+
+def corners_to_sides(boxes):
+    """(x, y, width, height) of boxes."""
+    return torch.cat([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], dim=-1)
+
+
+@pytest.mark.parametrize('number', [1, 12, 20_000])
+def test_targets_as_corner_and_sides(number):
+    torch.manual_seed(0)
+    low = 100 + 400 * torch.rand(number, 2)
+    target = torch.cat([low, low + 10 + 50 * torch.rand(number, 2)], dim=-1)
+    pred, wrong = target + 1, corners_to_sides(target)
+    for loss in (GIoULoss(), NWDLoss(), WIoULoss()):
+        for boxes in (wrong, wrong.half(), wrong.int(), wrong.unsqueeze(0)):
+            with pytest.raises(ValueError, match=r'x2 < x1 .*\(x, y, width'):
+                loss(pred.reshape(boxes.shape), boxes)
+        loss(wrong, target)  # predictions may be swapped
+
+
+def test_number_of_swapped_targets():
+    """Half may be, and all of those of weight 0."""
+    right, wrong = [0.0, 0.0, 10.0, 10.0], [9.0, 0.0, 3.0, 10.0]
+    boxes, loss = torch.tensor([right] * 5 + [wrong] * 5), GIoULoss()
+    loss(boxes, boxes)
+    loss(boxes, boxes, torch.zeros(1))
+    weight = torch.tensor([1.0] * 4 + [0.0] * 6)
+    loss(boxes, boxes, weight)
+    weight = 1 - torch.eye(10)[0]
+    for given_weight in (weight, weight.unsqueeze(1).repeat(1, 4)):
+        with pytest.raises(ValueError, match=r'in 5 of 9, such as \[9'):
+            loss(boxes, boxes, given_weight)
+
+
+@pytest.mark.parametrize('box', [
+    [5.0, 5.0, 5.0, 5.0],
+    [0.0, 0.0, 0.0, 0.0],
+    [0.5, 0.5, 0.4999999, 0.6],
+    [1000.0, 0.0, 999.0, 8.0],
+    [math.nan, 0.0, math.nan, 0.0],
+])
+def test_targets_of_size_zero_up_to_rounding(box):
+    pred = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    GIoULoss()(pred, torch.tensor([box]))
 
 
 def test_integer_targets():

@@ -227,6 +227,9 @@ def calls(draw,
         pred = map_tensors(torch.sigmoid, pred)
     elif takes_any_target(loss):
         target = map_tensors(disturb, target)
+        if hasattr(loss, 'box_loss'):  # it refuses swapped corners
+            target = target.unflatten(-1, (2, 2)).sort(dim=-2).values
+            target = target.flatten(-2)
     limit = min(torch.finfo(dtype).max, torch.finfo(torch.float32).max)
     pred, target = [
         map_floats(lambda x: x.detach().clamp(-limit, limit).to(dtype), x)

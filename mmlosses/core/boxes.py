@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from .base import BaseLoss, CommonArguments
-from .checks import check_number, check_same_shape
+from .base import BaseLoss, CommonArguments, Inputs
+from .checks import check_number, check_same_shape, is_visible
 from .numeric import coordinates_first
 from .terms import add_terms
 
@@ -15,6 +15,12 @@ Terms = Tuple[Tensor, ...]
 
 # The least area as a denominator, for boxes of size 0.
 TINY = 1e-30
+
+# By what share of a coordinate rounding may swap the corners of a target.
+ROUNDING = 0.01
+
+# So many targets are checked: all would cost a tenth of the formula.
+SAMPLE = 1000
 
 
 class BoxArguments(CommonArguments, total=False):
@@ -111,6 +117,32 @@ def squared_length(vectors: Tensor) -> Tensor:
     return across**2 + down**2
 
 
+def check_corners(target: Tensor, removed: Tensor | None) -> None:
+    """Raise if most targets have swapped corners, where checking is free.
+
+    Some may have: wrong annotations, or predictions of another model.
+    """
+    if not is_visible(target):
+        return
+    step = 1 + target.numel() // (4 * SAMPLE)
+    sample = target.detach().reshape(-1, 4)[::step]
+    low, high = sample.split(2, dim=1)
+    if not (high < low).any():
+        return
+    low, high = low.double(), high.double()
+    margin = ROUNDING * torch.maximum(low.abs(), high.abs())
+    swapped = (high < low - margin).any(dim=1)
+    count, kept = int(swapped.sum()), len(sample)
+    if removed is not None:
+        shape = target.shape[:-1]
+        kept -= int(removed.expand(shape).reshape(-1)[::step].sum())
+    if 2 * count > kept:
+        raise ValueError(
+            'target must be boxes (x1, y1, x2, y2), got x2 < x1 or y2 < y1 in '
+            f'{count} of {kept}, such as {sample[swapped][0].tolist()}: are '
+            'they (x, y, width, height), or encoded deltas?')
+
+
 class BoxLoss(BaseLoss):
     r"""Base of the box losses: 1 - IoU plus penalties.
 
@@ -126,7 +158,8 @@ class BoxLoss(BaseLoss):
             unit of the boxes does not matter. Default: 1e-6.
 
     Shape:
-        - pred, target: (N, 4), boxes (x1, y1, x2, y2) in any unit.
+        - pred, target: (N, 4), boxes (x1, y1, x2, y2) in any unit. On the CPU,
+          targets of which most have x2 < x1 or y2 < y1 are refused.
         - weight: (N,), or (N, 4), which is averaged over the coordinates.
         - returns: 0-dim, or (N,) for ``'none'``.
 
@@ -157,6 +190,10 @@ class BoxLoss(BaseLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return self.box_loss(box_pair(pred, target.to(pred.dtype), self.eps))
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        check_corners(inputs.target, inputs.removed)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         """Check the coordinates and return the shape without them."""
