@@ -1,5 +1,6 @@
 """tools/check_config.py, on configs that train and on broken ones."""
 import os.path as osp
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -246,6 +247,20 @@ def test_wrong_settings_of_a_training_are_named(digits, command, option, words,
         ])
     assert exit.value.code.startswith('error: ')
     assert words in exit.value.code and '\n' not in exit.value.code
+
+
+def test_training_on_cpus_keeps_find_unused_parameters(monkeypatch):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    for name, value in dict(
+            RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=port).items():
+        monkeypatch.setenv(name, str(value))
+    cfg = Config(dict(find_unused_parameters=True))
+    train.distribute_on_cpu(cfg)
+    torch.distributed.destroy_process_group()
+    assert cfg.model_wrapper_cfg['find_unused_parameters'] is True
 
 
 class Needy(Climber):
@@ -667,8 +682,9 @@ BROKEN = [
         dict(type='mmlosses.GaussianFocalLoss')
     }, 'bbox_head.loss_wh (mmlosses.GaussianFocalLoss) needs probabilities'),
     ('dynamic_rcnn', {
-        'roi_head.bbox_head.loss_bbox.type': 'mmlosses.SmoothL1Loss'
-    }, 'DynamicRoIHead changes the beta of the SmoothL1Loss of mmdet'),
+        'roi_head.bbox_head.loss_bbox':
+        dict(_delete_=True, type='mmlosses.L1Loss')
+    }, 'DynamicRoIHead changes the beta of a SmoothL1Loss and takes no other'),
     ('heatmap', {
         'head':
         dict(

@@ -38,8 +38,8 @@ UNKNOWN_TARGET = (r"'\w*(DataSample|InstanceData|PixelData)' object has no "
 # Hints for errors of heads that do not explain themselves.
 HINTS = [
     (r'isinstance\(self\.bbox_head\.loss_bbox, SmoothL1Loss\)',
-     'DynamicRoIHead changes the beta of the SmoothL1Loss of mmdet and takes '
-     'no other loss_bbox'),
+     'DynamicRoIHead changes the beta of a SmoothL1Loss and takes no other '
+     'loss_bbox'),
     (r"has no attribute 'use_sigmoid'",
      'the head needs a classification loss, which has use_sigmoid'),
     (TOO_SMALL,
