@@ -88,6 +88,8 @@ def mean_grows_with_batch(loss):
     if isinstance(loss, losses.BalancedBCELoss):
         if isinstance(loss.fallback, int):
             return 'keeps a number of negatives that does not grow'
+        if loss.eps:
+            return 'adds eps once to the number of kept elements'
     if isinstance(loss, losses.DiceLoss) and loss.batch:
         return 'adds eps once to the sums over the batch'
     return None
