@@ -179,7 +179,17 @@ def faster_rcnn(model):
     model.train_cfg.rpn_proposal.max_per_img = 50
 
 
+def fcos_uncertainty(model):
+    fcos(model)
+    model.bbox_head.loss_bbox = dict(
+        type='mmlosses.SumLoss',
+        weighting='uncertainty',
+        losses=[dict(type='mmlosses.GIoULoss'), WISE])
+
+
 MODELS = {
+    'fcos_uncertainty':
+    ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', fcos_uncertainty),
     'fcos': ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', fcos),
     'faster_rcnn': ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', faster_rcnn),
 }
@@ -201,12 +211,12 @@ class Pictures(torch.utils.data.Dataset):
             inputs=data['inputs'][0], data_samples=data['data_samples'][0])
 
 
-def train(name, work_dir, hooks, distributed):
-    """The statistics after a few iterations in a real runner."""
+def build_runner(name, work_dir, hooks, distributed, **wrapper):
+    """A real runner of a few iterations."""
     from detectors import build_detector
     from mmengine.runner import Runner
     detector = build_detector(*MODELS[name])
-    runner = Runner(
+    return Runner(
         detector,
         work_dir=str(work_dir),
         train_dataloader=dict(
@@ -227,7 +237,13 @@ def train(name, work_dir, hooks, distributed):
             model_wrapper_cfg=dict(
                 type='MMDistributedDataParallel',
                 device_ids=None,
-                broadcast_buffers=False)))
+                broadcast_buffers=False,
+                **wrapper)))
+
+
+def train(*args):
+    """The statistics after a training."""
+    runner = build_runner(*args)
     runner.train()
     loss, = statistics_losses(runner.model)
     return loss.mean_iou_loss
@@ -246,7 +262,7 @@ def train_rank(rank, name, folder):
 @needs_ranks
 @pytest.mark.slow
 @pytest.mark.openmmlab
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', ['fcos', 'faster_rcnn'])
 def test_ranks_without_boxes_in_turn(name, tmp_path):
     """FCOS and RoI heads skip the loss, so no call may communicate."""
     import detectors  # noqa: F401
@@ -256,3 +272,28 @@ def test_ranks_without_boxes_in_turn(name, tmp_path):
     if name == 'fcos':  # an RoI head samples proposals at random
         whole = train(name, tmp_path / 'whole', [HOOK], False)
         torch.testing.assert_close(one[1], whole, rtol=1e-4, atol=0)
+
+
+def train_uncertainty(rank, folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('LOCAL_RANK', str(rank))
+        runner = build_runner(
+            'fcos_uncertainty',
+            folder / f'{rank}', [HOOK],
+            True,
+            find_unused_parameters=True)
+        runner.train()
+        learned = runner.model.module.bbox_head.loss_bbox.log_vars
+        torch.save(learned.detach(), folder / f'{rank}.pt')
+        del runner
+
+
+@needs_ranks
+@pytest.mark.slow
+@pytest.mark.openmmlab
+def test_learned_weights_of_a_skipped_loss(tmp_path):
+    """Parameters need what the docstring of SumLoss says."""
+    import detectors  # noqa: F401
+    run_ranks(train_uncertainty, tmp_path)
+    one, other = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    assert one.all() and torch.equal(one, other)

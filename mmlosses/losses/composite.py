@@ -51,7 +51,10 @@ class SumLoss(BaseLoss):
     i. It needs non-negative losses; at the minimum, :math:`s_i = \log 2 L_i`,
     each loss has the weight :math:`1 / (2 L_i)`. An :math:`L_i` of exactly 0,
     such as that of a batch without objects, carries no information about
-    :math:`s_i`, and its term is left out.
+    :math:`s_i`, and its term is left out. Heads such as ``FCOSHead`` and
+    ``BBoxHead`` skip the loss of boxes where there is none: distributed
+    training then needs ``find_unused_parameters=True`` in the config, as for
+    any loss with parameters in such a slot.
 
     During training, the terms are logged under their class names, as
     ``sum_loss.GIoULoss``; those of several calls in one iteration, as by heads
