@@ -40,6 +40,14 @@ def test_mmdetection_3315():
         assert value.isfinite() and gradient.isfinite().all()
 
 
+def test_mmdetection_4403():
+    """Weights of samples and of classes: both at once, as a product."""
+    scores, labels = torch.zeros(2, 3), torch.tensor([0, 1])
+    loss = CrossEntropyLoss(class_weight=[1., 2., 4.], reduction='none')
+    values = loss(scores, labels, torch.tensor([0.5, 3.]))
+    torch.testing.assert_close(values, math.log(3) * torch.tensor([0.5, 6.]))
+
+
 def test_mmdetection_8668():
     """What shape have class weights of cross entropy? (C,)."""
     scores, labels = torch.zeros(3, 3), torch.tensor([0, 1, 2])

@@ -21,6 +21,8 @@ from test_mmpose_configs import fake_batch as pose_samples
 from torch.utils.data import Dataset
 from trainings import assert_same_weights, weights
 
+from mmlosses.losses import CenterSoftmaxLoss
+
 pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
 
 MEAN = 'bbox_head.loss_bbox.mean_iou_loss'
@@ -397,9 +399,27 @@ def test_sharded_model(plain, tmp_path, monkeypatch):
 
 
 def test_checkpoints_of_stock_losses():
-    """The running mean is the only key that a stock checkpoint lacks."""
+    """They load strictly; ours have one more key."""
     ours, stock = detector(), detector(losses={})
-    missing, extra = ours.load_state_dict(stock.state_dict(), strict=False)
-    assert missing in ([], [MEAN]) and not extra
+    step(ours, detector_batch(ours))
+    mean = ours.state_dict()[MEAN].clone()
+    assert mean != 1
+    ours.load_state_dict(stock.state_dict(), strict=True)
+    assert_same_weights(
+        dict(stock.state_dict(), **{MEAN: mean}), ours.state_dict())
     missing, extra = stock.load_state_dict(ours.state_dict(), strict=False)
     assert not missing and extra == [MEAN]
+
+
+def test_checkpoints_without_centres_or_class_vectors():
+    """Centres keep their value; random class vectors are refused."""
+    center = CenterSoftmaxLoss(num_classes=3, in_channels=2)
+    center.centers.fill_(0.5)
+    weight = {'weight': torch.ones(3, 2)}
+    center.load_state_dict(weight, strict=True)
+    assert center.centers.eq(0.5).all() and center.weight.eq(1).all()
+    with pytest.raises(RuntimeError, match='Missing key.*"weight"'):
+        center.load_state_dict({}, strict=True)
+    learned = CenterSoftmaxLoss(3, 2, learn_centers=True)
+    with pytest.raises(RuntimeError, match='Missing key.*"centers"'):
+        learned.load_state_dict(weight, strict=True)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 import functools
 import warnings
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 import torch.distributed as dist
@@ -42,6 +42,8 @@ class StatisticsLoss(BaseLoss):
     - Activation checkpointing repeats a call in the backward pass: that sees
       the buffer as it was, and does not move it. A loss that is called several
       times in an iteration needs the hook for it.
+    - A checkpoint without the buffer loads, also strictly: the buffer keeps
+      its value.
     - The buffer keeps its precision when the module is cast to half: the steps
       of a running mean are too small for it.
     """
@@ -118,6 +120,16 @@ class StatisticsLoss(BaseLoss):
         if is_distributed():
             dist.all_reduce(sums)
         self.move(sums)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str,
+                              local_metadata: Dict[str, Any], strict: bool,
+                              missing_keys: List[str], *args: Any) -> None:
+        """Keep a buffer that the checkpoint, of another loss, lacks."""
+        missing: List[str] = []
+        super()._load_from_state_dict(state_dict, prefix, local_metadata,
+                                      strict, missing, *args)
+        own = f'{prefix}{self.statistics_name}'
+        missing_keys += [key for key in missing if key != own]
 
     def _apply(self, fn: Callable[..., Tensor], *args: Any,
                **kwargs: Any) -> StatisticsLoss:
