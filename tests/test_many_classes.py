@@ -229,7 +229,7 @@ def test_another_wrapper_is_refused(configs):
     assert 'ShardedClassesDDP' in done.stderr
 
 
-NORM = "optim_wrapper.update(clip_grad=dict(max_norm=1.0))"
+NORM = 'optim_wrapper.update(clip_grad=dict(max_norm=1.0))'
 VALUE = "optim_wrapper.update(clip_grad=dict(type='value', clip_value=1.0))"
 AVERAGE = "custom_hooks.append(dict(type='EMAHook'))"
 

@@ -129,8 +129,7 @@ def check_label_range(labels: Tensor,
         if low < 0 or high >= classes:
             raise ValueError(f'{name} must be from 0 to {classes - 1}, got '
                              f'{low if low < 0 else high}')
-    elif (HAS_ASSERTION
-          and not torch._C._are_functorch_transforms_active()):
+    elif (HAS_ASSERTION and not torch._C._are_functorch_transforms_active()):
         inside = ((labels >= 0) & (labels < classes)).all()
         torch._assert_async(inside, f'{name} must be from 0 to {classes - 1}')
 
