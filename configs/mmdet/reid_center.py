@@ -9,3 +9,5 @@ model = dict(
             num_classes=380,
             in_channels=128,
             loss_weight=0.003)))
+# All ranks move its statistics together.
+custom_hooks = [dict(type='mmlosses.SyncStatisticsHook')]

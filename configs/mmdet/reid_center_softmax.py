@@ -12,3 +12,5 @@ model = dict(
             num_classes=380,
             in_channels=128,
             center_weight=0.003)))
+# All ranks move its statistics together.
+custom_hooks = [dict(type='mmlosses.SyncStatisticsHook')]

@@ -5,3 +5,5 @@ model = dict(
     bbox_head=dict(
         loss_bbox=dict(type='mmlosses.WIoULoss', version=3),
         loss_bbox_refine=dict(type='mmlosses.WIoULoss', version=3)))
+# All ranks move its statistics together.
+custom_hooks = [dict(type='mmlosses.SyncStatisticsHook')]

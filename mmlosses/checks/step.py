@@ -17,10 +17,12 @@ from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from mmlosses.cli import explain
+from mmlosses.core.statistics import statistics_losses
 from .batches import NoBatch, fake_batch
 from .configs import (check_losses, prepare_model, prepare_modules,
                       unregistered, where)
-from .findings import UNJUDGED, Finding, class_name, error, unjudged, warning
+from .findings import (UNJUDGED, Finding, class_name, error, note, type_name,
+                       unjudged, warning)
 from .hints import hints
 from .traps import find_traps
 from .watch import (LossWatch, gradient_norm, loss_modules, shape_of,
@@ -155,6 +157,7 @@ class Check:
             self.learn(model, batch)
         if self.trains:
             self.found += skipped_losses(model, batch, self.cfg)
+            self.found += unshared_statistics(model, self.cfg)
 
     def learn(self, model: Any, batch: Any) -> None:
         """Overfit the batch: the total must fall."""
@@ -319,6 +322,22 @@ def skipped_losses(model: Any, batch: Any, cfg: Config) -> List[Finding]:
                 'GPUs, write find_unused_parameters=True into the config')
         for path, loss in owners.items()
         if all([p.grad is None for p in loss.parameters()])
+    ]
+
+
+def unshared_statistics(model: nn.Module, cfg: Config) -> List[Finding]:
+    """Losses with statistics that no hook brings together."""
+    names = [type_name(hook) for hook in cfg.get('custom_hooks') or ()]
+    if 'SyncStatisticsHook' in names:
+        return []
+    return [
+        note(f'{class_name(loss)} moves {loss.statistics_name} by the samples '
+             'of one rank: to train on several GPUs, add '
+             "dict(type='mmlosses.SyncStatisticsHook') to custom_hooks")
+        for loss in {
+            type(x): x
+            for x in statistics_losses(model)
+        }.values()
     ]
 
 
