@@ -450,3 +450,18 @@ def test_empty_batch_of_maps():
     maps = torch.randn(0, 1, 3, 4, requires_grad=True)
     for term in AssociativeEmbeddingLoss()(maps, maps, []):
         assert term == 0 and term.requires_grad
+
+
+def test_heatmaps_out_of_range():
+    """Values of 0 and 255 are refused, not those of an image of weight 0."""
+    tags = [torch.zeros(2, 3, 1) for _ in range(2)]
+    offsets = [torch.zeros(2, 3, 2) for _ in range(2)]
+    maps = [torch.zeros(2, 1, 4, 4) for _ in range(2)]
+    heat = torch.zeros(2, 1, 4, 4)
+    heat[1, 0, 2, 2] = 255
+    targets = [maps[0], heat, torch.ones(2, 3).bool(), *offsets]
+    outs = [*maps, *tags, *offsets]
+    with pytest.raises(ValueError, match='from 0 to 1, got 255'):
+        CornerNetLoss()(outs, targets)
+    terms = CornerNetLoss()(outs, targets, torch.tensor([1.0, 0.0]))
+    assert sum(terms.values()).isfinite()

@@ -166,6 +166,11 @@ class CornerNetLoss(TermsLoss):
         super().mask_removed(inputs)
         inputs.extras = counts
 
+    def check_values(self, inputs: Inputs) -> None:
+        """Raise for a heatmap out of range, such as one of 0 and 255."""
+        for heat in inputs.target[:2]:
+            self.check_range('target heatmaps', heat, inputs, 0, 1)
+
     def elementwise(self, pred: Sequence[Tensor], target: Sequence[Tensor],
                     *counts: Tensor) -> Tensor:
         heat0, heat1, mask, regr0, regr1 = target
