@@ -113,7 +113,8 @@ def public_names() -> Iterator[Tuple[str, Any]]:
             if inspect.ismodule(value) or isinstance(value, dict):
                 continue  # the docstring of the module describes them
             yield f'{module_name}.{name}', value
-            if inspect.isclass(value):
+            # A second name refers to the first.
+            if inspect.isclass(value) and value.__name__ == name:
                 for method, function in vars(value).items():
                     if method[0] != '_' and inspect.isfunction(function):
                         yield f'{module_name}.{name}.{method}', function

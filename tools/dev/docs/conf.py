@@ -73,7 +73,8 @@ def write_reference(app: Sphinx, config: Config) -> None:
             'mmlosses.losses', ''
         ]
         for name in sorted(names, key=lambda name: (name.islower(), name)):
-            kind = 'class' if name[0].isupper() else 'function'
+            value = getattr(mmlosses.losses, name)
+            kind = 'class' if isinstance(value, type) else 'function'
             text += [f'.. auto{kind}:: {name}', '']
             if kind == 'class':
                 text[-1:] = ['   :members:', '   :show-inheritance:', '']
