@@ -4,8 +4,10 @@ import warnings
 
 import pytest
 import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
 from ranks import needs_ranks, run_ranks
-from trainings import toy_runner
+from trainings import assert_same_weights, toy_runner, weights
 
 from mmlosses.core.statistics import statistics_losses, warn_once
 from mmlosses.losses import CenterLoss, WIoULoss
@@ -61,6 +63,54 @@ def test_moving_average_of_the_model_has_the_moved_buffer(tmp_path):
     runner.train()
     seen = average.ema_model.module.loss_box.mean_iou_loss
     assert seen < 1
+
+
+@MODELS.register_module()
+class CentreModel(BaseModel):
+    """A layer whose features have centres."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 2)
+        self.loss_centre = CenterLoss(num_classes=2, in_channels=2)
+
+    def forward(self, inputs, mode):
+        x = torch.stack(inputs)
+        if mode == 'predict':
+            return [{}] * len(x)
+        labels = (x[:, 0] > 3).long()
+        return dict(loss=self.loss_centre(self.layer(x), labels))
+
+
+@pytest.mark.parametrize('hooks', ([], [HOOK]))
+def test_centres_in_the_moving_average_and_resumed(tmp_path, monkeypatch,
+                                                   hooks):
+    # mmengine's objects, which torch does not load by default.
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    settings = {
+        'model': dict(type='CentreModel', _delete_=True),
+        'train_cfg.max_epochs': 2,
+        'train_dataloader.dataset.noise': 0.0,
+        'default_hooks':
+        dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+    }
+    hooks = [*hooks, dict(type='EMAHook', momentum=0.25)]
+    whole = toy_runner(tmp_path / 'whole', hooks, **settings)
+    whole.train()
+    resumed = toy_runner(
+        tmp_path / 'resumed',
+        hooks,
+        load_from=str(tmp_path / 'whole/epoch_1.pth'),
+        resume=True,
+        **settings)
+    resumed.train()
+    assert whole.model.loss_centre.centers.abs().min() > 0
+    assert_same_weights(weights(whole), weights(resumed))
+    saved = torch.load(str(tmp_path / 'resumed/epoch_2.pth'))
+    name = 'loss_centre.centers'
+    # Buffers are copied into the average.
+    assert torch.equal(saved['state_dict'][name],
+                       saved['ema_state_dict'][f'module.{name}'])
 
 
 def test_skipped_iteration_moves_nothing(tmp_path):
