@@ -237,7 +237,7 @@ def fcos_uncertainty(model):
         losses=[dict(type='mmlosses.GIoULoss'), WISE])
 
 
-MODELS = {
+DETECTORS = {
     'fcos_uncertainty':
     ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', fcos_uncertainty),
     'fcos': ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', fcos),
@@ -265,7 +265,7 @@ def build_runner(name, work_dir, hooks, distributed, **wrapper):
     """A real runner of a few iterations."""
     from detectors import build_detector
     from mmengine.runner import Runner
-    detector = build_detector(*MODELS[name])
+    detector = build_detector(*DETECTORS[name])
     return Runner(
         detector,
         work_dir=str(work_dir),
@@ -279,6 +279,7 @@ def build_runner(name, work_dir, hooks, distributed, **wrapper):
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
         custom_hooks=hooks,
         launcher='pytorch' if distributed else 'none',
+        randomness=dict(seed=0),
         experiment_name=f'{name}-{distributed}-{len(hooks)}',
         default_scope='mmdet',
         log_level='ERROR',
@@ -318,10 +319,12 @@ def test_ranks_without_boxes_in_turn(name, tmp_path):
     import detectors  # noqa: F401
     run_ranks(train_rank, name, tmp_path)
     one, other = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
-    assert one[0] != other[0] and one[1] == other[1] < 1
+    assert one[1] == other[1] < 1
     if name == 'fcos':  # an RoI head samples proposals at random
         whole = train(name, tmp_path / 'whole', [HOOK], False)
-        torch.testing.assert_close(one[1], whole, rtol=1e-4, atol=0)
+        torch.testing.assert_close(one[1], whole, rtol=1e-6, atol=0)
+    else:  # the boxes of a new FCOS hardly overlap: its means are close to 1
+        assert one[0] != other[0]
 
 
 def train_uncertainty(rank, folder):
