@@ -444,28 +444,22 @@ model = dict(
     bbox_head=dict(
         in_channels=32, feat_channels=32, stacked_convs=1, num_classes=5))
 """
-SOFT_TEACHER = """\
+SMALL_FASTER_RCNN = """dict(
+        backbone=dict(depth=18),
+        neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
+        rpn_head=dict(in_channels=32, feat_channels=32),
+        roi_head=dict(
+            bbox_roi_extractor=dict(out_channels=32),
+            bbox_head=dict(in_channels=32, fc_out_channels=64)))"""
+SOFT_TEACHER = f"""\
 _base_ = ['mmdet::soft_teacher/'
           'soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py']
-model = dict(
-    detector=dict(
-        backbone=dict(depth=18),
-        neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
-        rpn_head=dict(in_channels=32, feat_channels=32),
-        roi_head=dict(
-            bbox_roi_extractor=dict(out_channels=32),
-            bbox_head=dict(in_channels=32, fc_out_channels=64))))
+model = dict(detector={SMALL_FASTER_RCNN})
 """
-QDTRACK = """\
+QDTRACK = f"""\
 _base_ = 'mmdet::qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py'
 model = dict(
-    detector=dict(
-        backbone=dict(depth=18),
-        neck=dict(in_channels=[64, 128, 256, 512], out_channels=32),
-        rpn_head=dict(in_channels=32, feat_channels=32),
-        roi_head=dict(
-            bbox_roi_extractor=dict(out_channels=32),
-            bbox_head=dict(in_channels=32, fc_out_channels=64))),
+    detector={SMALL_FASTER_RCNN},
     track_head=dict(
         roi_extractor=dict(out_channels=32),
         embed_head=dict(in_channels=32, conv_out_channels=32,

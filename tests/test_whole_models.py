@@ -12,7 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.registry import HOOKS, OPTIM_WRAPPERS
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from ranks import needs_ranks, run_ranks
 from test_mmpose_configs import CONFIGS as POSE_CONFIGS
@@ -185,12 +185,11 @@ def test_onnx_model_has_no_loss(raw, tmp_path):
     assert names and not [name for name in names if 'loss' in name]
 
 
-@HOOKS.register_module()
-class KeepHook(Hook):
-    """Keep the losses, the running mean and the weights of each iteration."""
+class KeepMean(Hook):
+    """Keep the losses and the running mean, also of a sharded model."""
 
     def __init__(self):
-        self.losses, self.means, self.factors = [], [], []
+        self.losses, self.means = [], []
 
     def after_train_iter(self,
                          runner,
@@ -198,9 +197,22 @@ class KeepHook(Hook):
                          data_batch=None,
                          outputs=None):
         self.losses.append(float(outputs['loss']))
-        state = weights(runner)
-        self.means.append(float(state[MEAN]))
-        self.factors.append(state['bbox_head.retina_reg.weight'])
+        self.means += [
+            float(x) for name, x in runner.model.named_buffers()
+            if name.endswith('mean_iou_loss')
+        ]
+
+
+class KeepHook(KeepMean):
+    """Keep also the weights of each iteration."""
+
+    def __init__(self):
+        super().__init__()
+        self.factors = []
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        super().after_train_iter(runner, *args, **kwargs)
+        self.factors.append(weights(runner)['bbox_head.retina_reg.weight'])
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -217,6 +229,16 @@ class Bfloat16Wrapper(OptimWrapper):
 RUNS = []
 
 
+def four_batches():
+    """A loader of fake pictures in order."""
+    return dict(
+        batch_size=1,
+        num_workers=0,
+        collate_fn=dict(type='pseudo_collate'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=FakeDetections(4))
+
+
 def train(work_dir, model=None, epochs=1, hooks=(), **settings):
     """Train four batches an epoch."""
     kept = KeepHook()
@@ -225,12 +247,7 @@ def train(work_dir, model=None, epochs=1, hooks=(), **settings):
     runner = Runner(
         model=detector() if model is None else model,
         work_dir=str(work_dir),
-        train_dataloader=dict(
-            batch_size=1,
-            num_workers=0,
-            collate_fn=dict(type='pseudo_collate'),
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=FakeDetections(4)),
+        train_dataloader=four_batches(),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=1e-3), **optim_wrapper),
@@ -348,12 +365,7 @@ def sharded_training(rank, work_dir):
                     type='torch.distributed.fsdp.wrap.'
                     'size_based_auto_wrap_policy',
                     min_num_params=100000))),
-        train_dataloader=dict(
-            batch_size=1,
-            num_workers=0,
-            collate_fn=dict(type='pseudo_collate'),
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=FakeDetections(4)),
+        train_dataloader=four_batches(),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
         train_cfg=dict(by_epoch=True, max_epochs=1),
         custom_hooks=[kept],
@@ -365,24 +377,6 @@ def sharded_training(rank, work_dir):
         cfg=dict())
     runner.train()
     torch.save([kept.losses, kept.means], f'{work_dir}/{rank}.pt')
-
-
-class KeepMean(Hook):
-    """Keep the losses and the running mean of a sharded model."""
-
-    def __init__(self):
-        self.losses, self.means = [], []
-
-    def after_train_iter(self,
-                         runner,
-                         batch_idx,
-                         data_batch=None,
-                         outputs=None):
-        self.losses.append(float(outputs['loss']))
-        self.means += [
-            float(x) for name, x in runner.model.named_buffers()
-            if name.endswith('mean_iou_loss')
-        ]
 
 
 @needs_ranks

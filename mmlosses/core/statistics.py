@@ -5,7 +5,7 @@ import warnings
 from typing import Any, Callable, Dict, List, Sequence
 
 import torch
-import torch.distributed as dist
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from .base import BaseLoss
@@ -16,12 +16,6 @@ from .tensors import compute_dtype, is_compiling
 def in_backward() -> bool:
     """Return True in a backward pass, in which checkpoints recompute."""
     return torch._C._current_graph_task_id() != -1
-
-
-def is_distributed() -> bool:
-    """Return True if there are other ranks."""
-    return (dist.is_available() and dist.is_initialized()
-            and dist.get_world_size() > 1)
 
 
 @functools.lru_cache(maxsize=None)
@@ -92,7 +86,7 @@ class StatisticsLoss(BaseLoss):
             return
         if not is_compiling():
             self._before = self.statistics.clone()
-            if is_distributed():
+            if get_world_size() > 1:
                 warn_once(f'each rank moves {self.statistics_name} of '
                           f'{type(self).__name__} by its own samples: add '
                           "dict(type='mmlosses.SyncStatisticsHook') to "
@@ -117,8 +111,7 @@ class StatisticsLoss(BaseLoss):
         sums, self._sums = self._sums, None
         if sums is None:
             sums = self.statistics.new_zeros(self.sums_shape)
-        if is_distributed():
-            dist.all_reduce(sums)
+        all_reduce(sums)
         self.move(sums)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str,

@@ -320,7 +320,7 @@ class LossDoctorHook(Hook):
             tuple: The record to save, its result, and a problem or ``''``.
         """
         model = self.runner.cfg.get('model') or {}
-        # Losses with running statistics would wait for the other ranks.
+        # A loss with a collective of its own would wait for the other ranks.
         training = False if get_world_size() > 1 else None
         best: Tuple[Dict | None, Repeated | None, str]
         best = (None, None, '')
