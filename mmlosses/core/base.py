@@ -22,6 +22,10 @@ from .tensors import (Tensors, autocast_off, first_tensor, is_transformed,
 # *args and **kwargs.
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
+# What stock losses call the weight, beside ``target_weight``.
+WEIGHT_NAMES = ('target_weights', 'label_weight', 'label_weights',
+                'keypoint_weights')
+
 
 class CommonArguments(TypedDict, total=False):
     """The arguments of every loss, passed on by ``**kwargs``."""
@@ -250,6 +254,8 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
                 this call.
             target_weight (Tensor, optional): mmpose's name of ``weight``.
             options: Further arguments of some losses, see their ``prepare``.
+                Other stock names of the weight, such as ``target_weights``
+                and ``label_weights``, are accepted too.
 
         Returns:
             Tensor: A 0-dim tensor, or one element each for ``'none'``.
@@ -260,7 +266,8 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         check_choice('reduction', reduction, REDUCTIONS)
         check_floating(self.pred_name, pred)
         pred, target = map_tensors(upcast, pred), map_tensors(upcast, target)
-        weight = self.given_weight(weight, target_weight)
+        others = [options.pop(x) for x in WEIGHT_NAMES if x in options]
+        weight = self.given_weight(weight, target_weight, *others)
         with autocast_off(first_tensor(pred).device.type):
             inputs = self.prepare(pred, target, weight, avg_factor, **options)
             if inputs.weight is not None:
@@ -272,14 +279,14 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
             loss = self.reduce(loss, inputs, reduction)
         return self.loss_weight * loss
 
-    def given_weight(self, weight: Tensor | None,
-                     target_weight: Tensor | None) -> Tensor | None:
-        """Resolve the two names of the weight and ``use_target_weight``."""
-        if weight is None:
-            weight = target_weight
-        elif target_weight is not None:
-            raise ValueError('weight and target_weight are two names of one '
-                             'argument, got both')
+    def given_weight(self, *given: Tensor | None) -> Tensor | None:
+        """Resolve the names of the weight and ``use_target_weight``."""
+        found = [weight for weight in given if weight is not None]
+        if len(found) > 1:
+            names = ', '.join(['weight', 'target_weight', *WEIGHT_NAMES])
+            raise ValueError(f'{names} are names of one argument, got '
+                             f'{len(found)} of them')
+        weight = found[0] if found else None
         if self.use_target_weight is False:
             return None
         if self.use_target_weight and weight is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from mmlosses.core.base import BaseLoss
+from mmlosses.core.base import WEIGHT_NAMES, BaseLoss
 from mmlosses.core.reduction import EPS
 from .case import LossCase, contract, grads, leaf, list_of, raises, same
 
@@ -190,7 +190,8 @@ def target_weight(case: LossCase) -> None:
     inputs, weight = case.sample(), case.random_weight()
     loss = case.caller()
     weighted = loss(*inputs, weight)
-    same(loss(*inputs, target_weight=weight), weighted, 'target_weight=')
+    for name in ('target_weight', *WEIGHT_NAMES):
+        same(loss(*inputs, **{name: weight}), weighted, f'{name}=')
     raises(ValueError, lambda: loss(*inputs, weight, target_weight=weight),
            'a weight given under both names')
     if 'use_target_weight' not in inspect.signature(case.loss).parameters:
