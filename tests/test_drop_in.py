@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from helpers import needs_dynamo
+from mmengine.model import BaseModule
 
 from mmlosses.core import stock as drop_in
 from mmlosses.losses import FocalLoss, SmoothL1Loss
@@ -57,6 +58,16 @@ def test_base_beside_its_subclass(monkeypatch):
     found = drop_in.stock_classes(SmoothL1Loss)
     assert derived in found and base not in found
     assert isinstance(loss, base) and isinstance(loss, derived)
+
+
+def test_of_a_module_of_mmengine(monkeypatch):
+    """mmengine's BaseModule has a metaclass, as mmdet's TripletLoss does."""
+    module = type(sys)('mmdet.models.losses')
+    module.SmoothL1Loss = type('SmoothL1Loss', (BaseModule, ), {})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    loss = SmoothL1Loss()
+    assert isinstance(loss, module.SmoothL1Loss)
+    assert type(loss) is SmoothL1Loss and loss.__class__ is not SmoothL1Loss
 
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))

@@ -29,7 +29,11 @@ def stock_classes(cls: type) -> Tuple[type, ...]:
 def join(cls: type, stock: Tuple[type, ...]) -> type:
     """A subclass of a loss and of stock losses, of which nothing is made."""
     names = {'__module__': cls.__module__, '__qualname__': cls.__qualname__}
-    return type(cls)(cls.__name__, (cls, *stock), names)
+    # Losses made of mmengine's BaseModule have a metaclass of their own.
+    kinds = tuple(dict.fromkeys([type(cls), *map(type, stock)]))
+    kinds = tuple([kind for kind in kinds if kind is not type])
+    kind = kinds[0] if len(kinds) == 1 else type('JoinedType', kinds, {})
+    return kind(cls.__name__, (cls, *stock), names)
 
 
 class DropIn:
