@@ -339,8 +339,8 @@ train_dataloader = dict(dataset={dataset!r})
     (dict(type='mmdet.SIoULoss'), []),
     (dict(type='mmlosses.SIoULoss'), []),
     (dict(type='KeypointMSELoss'), [
-        'error: model.head.loss: KeypointMSELoss is not a registered model: '
-        'the KeypointMSELoss of mmpose is mmlosses.MSELoss here'
+        'error: model.head.loss: KeypointMSELoss is not a registered model; '
+        'did you mean mmlosses.KeypointMSELoss?'
     ]),
     (dict(type='mmlosses.BCELoss'), [
         'error: model.head.loss: mmlosses.BCELoss is not a registered '

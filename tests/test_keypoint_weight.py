@@ -36,11 +36,33 @@ def bins():
             [torch.rand(2, 3, size).softmax(-1) for size in sizes])
 
 
+def distributions():
+    """Probabilities and densities along two axes."""
+    pred, target = bins()
+    return [axis.softmax(-1) for axis in pred], target
+
+
+def heatmaps_with_offsets():
+    """Three channels of each of 3 keypoints."""
+    return torch.rand(2, 2, 9, 4, 5).unbind()
+
+
+def second(x):
+    """The second of 3 keypoints, with all its channels."""
+    return x.chunk(3, dim=1)[1]
+
+
 # Any other keypoint loss takes coordinates.
 SPECIAL = {
+    losses.AdaptiveWingLoss: heatmaps,
+    losses.CombinedTargetMSELoss: heatmaps_with_offsets,
+    losses.FocalHeatmapLoss: heatmaps,
     losses.GaussianFocalLoss: heatmaps,
+    losses.KeypointMSELoss: heatmaps,
+    losses.KeypointOHKMMSELoss: heatmaps,
     losses.KeypointPROPELLoss: gaussians,
     losses.KLDiscretLoss: bins,
+    losses.MLECCLoss: distributions,
 }
 ROWS = [(case.loss, SPECIAL.get(case.loss, coordinates)) for case in CASES
         if issubclass(case.loss, KeypointLoss)]
@@ -63,8 +85,11 @@ def test_matches_loop_over_keypoints(loss, inputs, reduction, given):
     elements = plain(*args, weight, reduction_override='none')
     for k, factor in enumerate(WEIGHTS):
         elements[:, k] = elements[:, k] * factor
+    # The peaks of the keypoints that count, or all elements.
+    count = 4 if loss is losses.FocalHeatmapLoss else elements.numel()
     expected = dict(
-        none=elements, sum=elements.sum(), mean=elements.mean())[reduction]
+        none=elements, sum=elements.sum(),
+        mean=elements.sum() / count)[reduction]
     torch.testing.assert_close(got, expected)
 
 
@@ -77,7 +102,7 @@ def test_weight_0_removes_keypoint(loss, inputs):
         if isinstance(x, list):
             return [spoiled(each) for each in x]
         x = x.clone()
-        x[:, 1] = float('nan')
+        second(x).fill_(float('nan'))
         return x.requires_grad_()
 
     args = inputs()
@@ -87,7 +112,7 @@ def test_weight_0_removes_keypoint(loss, inputs):
     torch.testing.assert_close(got, weighted(*args, torch.ones(2, 3)))
     got.backward()
     pred = bad[0][0] if isinstance(bad[0], list) else bad[0]
-    assert (pred.grad[:, 1] == 0).all() and pred.grad.isfinite().all()
+    assert (second(pred.grad) == 0).all() and pred.grad.isfinite().all()
 
 
 @pytest.mark.parametrize('loss, inputs', ROWS)

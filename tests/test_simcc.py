@@ -1,4 +1,4 @@
-"""KLDiscretLoss against independent derivations of its value."""
+"""SimCC losses against independent derivations of their values."""
 import math
 
 import numpy as np
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, rel_entr, softmax
 
-from mmlosses.losses import KLDiscretLoss, kl_discret_loss
+from mmlosses.losses import KLDiscretLoss, MLECCLoss, kl_discret_loss
 
 
 def tutorial_loss(pred, target, weight):
@@ -278,3 +278,71 @@ def test_negative_mask_index():
     for index in (3, -4):
         with pytest.raises(ValueError, match='mask must hold'):
             KLDiscretLoss(mask=[index])(pred, target, weight)
+
+
+@pytest.mark.parametrize('mode, function', [
+    ('log', lambda q: -math.log(q + 1e-4)),
+    ('linear', lambda q: 1 - q),
+    ('square', lambda q: 1 - q * q),
+])
+@pytest.mark.parametrize('axes', [1, 2, 3])
+def test_likelihood_of_bins_matches_loop(sample, axes, mode, function):
+    """The product over the axes of the mean likelihood of the bins."""
+    pred, target, weight = sample
+    pred = tuple(x.softmax(dim=-1) for x in (*pred, pred[0] + 1))[:axes]
+    target = tuple(100 * x for x in (*target, target[0]))[:axes]
+    expected = torch.zeros(3, 5, dtype=torch.float64)
+    for n in range(3):
+        for k in range(5):
+            likelihood = 1.0
+            for p, t in zip(pred, target):
+                likelihood *= sum(
+                    a * b for a, b in zip(p[n, k].tolist(), t[n, k].tolist()))
+            expected[n, k] = weight[n, k] * function(likelihood)
+    for reduction, right in dict(
+            none=expected, sum=expected.sum(), mean=expected.mean()).items():
+        loss = MLECCLoss(reduction, mode)
+        torch.testing.assert_close(loss(pred, target, weight), right)
+
+
+def test_likelihood_of_bins_teaches_the_spread():
+    """RTMO's targets depend on a predicted spread: they have a gradient."""
+    pred = tuple(torch.rand(3, 5, bins).softmax(-1) for bins in (8, 6))
+    spread = torch.rand(3, 5, 1).requires_grad_()
+    target = tuple(x / (spread + 0.1) for x in pred)
+    grad, = torch.autograd.grad(MLECCLoss()(pred, target), spread)
+    assert (grad > 0).all()
+
+
+def test_likelihood_of_bins_hides_no_nan():
+    """mmpose sets it to 0; what is not annotated may be NaN."""
+    pred = tuple(torch.full((2, 1, 4), 0.25) for _ in range(2))
+    pred[0][1] = float('nan')
+    target, weight = tuple(torch.rand(2, 2, 1, 4)), torch.tensor([[1.], [0.]])
+    assert MLECCLoss()(pred, target).isnan()
+    assert MLECCLoss()(pred, target, weight).isfinite()
+
+
+def test_likelihood_of_impossible_bins():
+    """Where prediction and target do not overlap, the gradient is finite."""
+    pred = torch.tensor([[[1.0, 0.0, 0.0]]], requires_grad=True)
+    target = torch.tensor([[[0.0, 0.0, 1.0]]])
+    loss = MLECCLoss()((pred, pred), (target, target))
+    torch.testing.assert_close(loss, torch.tensor(-math.log(1e-4)))
+    grad, = torch.autograd.grad(loss, pred)
+    assert torch.isfinite(grad).all()
+
+
+@pytest.mark.parametrize('pred, target, words', [
+    (2.0, 0.5, 'pred must be from 0 to 1'),
+    (0.5, -1.0, 'target must be from 0, got -1'),
+])
+def test_likelihood_of_no_distribution(pred, target, words):
+    inputs = [
+        tuple(torch.full((2, 3, 4), x) for _ in range(2))
+        for x in (pred, target)
+    ]
+    with pytest.raises(ValueError, match=words):
+        MLECCLoss()(*inputs)
+    with pytest.raises(ValueError, match="mode must be 'log', 'linear' or"):
+        MLECCLoss(mode='cubic')

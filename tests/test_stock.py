@@ -22,20 +22,25 @@ PAIRS = [
 @pytest.mark.parametrize('call', ['plain', 'weight', 'avg_factor'])
 @pytest.mark.parametrize('case, stock', PAIRS)
 def test_value_and_gradient(case, stock, call):
-    options = {}
+    args, options, weight = [], {}, case.random_weight(5)
+    if stock.weighs_inputs:
+        weight = (weight > 1).float()
+    for _ in range(weight.ndim - (stock.weight_ndim or weight.ndim)):
+        weight = weight[..., 0]
     if stock.name.startswith('mmpose'):
         if call != 'weight':
             pytest.skip('mmpose passes a weight and has no avg_factor')
-        options['target_weight'] = case.random_weight(5)
+        args.append(weight)  # its name varies
     elif call != 'plain':
-        options['weight'] = case.random_weight(5)
+        options['weight'] = weight
         options['avg_factor'] = 7.0 if call == 'avg_factor' else None
     ours = case.build(**stock.ours)
     theirs = MODELS.build(dict(stock.kwargs, type=stock.name))
     results = []
     for loss in (ours, theirs):
         pred, target = case.sample(5)
-        value = case.run(loss, pred, target, **options)
+        # Some return one number per sample, of which mmengine takes the mean.
+        value = case.run(loss, pred, target, *args, **options).mean()
         grads = torch.autograd.grad(
             value, pred if isinstance(pred, tuple) else [pred])
         results.append((value, *grads))

@@ -17,8 +17,6 @@ class Substitute(NamedTuple):
 # As configs/guides/from_stock.md says.
 SUBSTITUTES: Dict[str, Substitute] = {
     'BCELoss': Substitute('mmpose', 'CrossEntropyLoss', 'use_sigmoid=True'),
-    'FocalHeatmapLoss': Substitute('mmpose', 'GaussianFocalLoss'),
-    'KeypointMSELoss': Substitute('mmpose', 'MSELoss'),
     'RLELoss': Substitute('mmpose', 'KeypointPROPELLoss'),
 }
 

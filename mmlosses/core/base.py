@@ -206,13 +206,15 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         if self.takes_probabilities:
             self.check_range('pred', inputs.pred, inputs, 0, 1)
 
-    def check_range(self, name: str, tensor: Tensor, inputs: Inputs,
+    def check_range(self, name: str, tensors: Tensors, inputs: Inputs,
                     low: float, high: float) -> None:
         """Raise for a value out of range, see :func:`check_range`."""
-        removed = None
-        if self.masks_after_formula and inputs.removed is not None:
-            removed = self.expand_to_input(inputs.removed, tensor)
-        check_range(name, tensor, low, high, removed)
+        several = isinstance(tensors, (tuple, list))
+        for tensor in tensors if several else (tensors, ):
+            removed = None
+            if self.masks_after_formula and inputs.removed is not None:
+                removed = self.expand_to_input(inputs.removed, tensor)
+            check_range(name, tensor, low, high, removed)
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss of each element, before any weight."""

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from .base import BaseLoss, CommonArguments
+from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
-from .checks import check_number
+from .checks import check_not_negative, check_number
+from .reduction import align_weight
 
 
 class KeypointArguments(CommonArguments, total=False):
@@ -67,6 +68,35 @@ class KeypointLoss(BaseLoss):
             each = each.reshape((1, -1) + (1, ) * (len(shape) - 2))
             weight = each if weight is None else weight * each
         return weight
+
+
+class HeatmapLoss(KeypointLoss):
+    """A keypoint loss of maps, whose call may have a mask of pixels."""
+
+    def prepare(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None,
+                avg_factor: float | Tensor | None,
+                *,
+                mask: Tensor | None = None) -> Inputs:
+        """Multiply the weight by a mask, which ``use_target_weight`` leaves.
+
+        Bottom-up heads of mmpose pass it by position, as fourth argument.
+        """
+        if isinstance(avg_factor, Tensor) and avg_factor.ndim > 1:
+            if mask is not None:
+                raise ValueError('the fourth argument is a mask of shape '
+                                 f'{tuple(avg_factor.shape)}, got mask= too')
+            mask, avg_factor = avg_factor, None
+        if mask is not None:
+            shape = self.element_shape(pred, target)
+            mask = align_weight(mask, shape, 'mask')
+            check_not_negative('mask', mask)
+            if weight is not None:
+                mask = align_weight(weight, shape) * mask
+            weight = mask
+        return super().prepare(pred, target, weight, avg_factor)
 
 
 def check_keypoints(given: int, shape: Sequence[int]) -> None:

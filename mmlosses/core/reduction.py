@@ -12,14 +12,16 @@ from .tensors import is_compiling
 EPS = torch.finfo(torch.float32).eps
 
 
-def align_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
+def align_weight(weight: Tensor,
+                 shape: Sequence[int],
+                 name: str = 'weight') -> Tensor:
     """View a weight so that it broadcasts to a per-element loss.
 
     Singleton axes are added or dropped on the right, since heads pass the
     weights of N samples with K keypoints as (N,), (N, K) or (N, K, 1). Weights
     (N, H, W) of a map (N, C, H, W) must not pass for such with C = H.
     """
-    check_tensor('weight', weight)
+    check_tensor(name, weight)
     axes = list(weight.shape)
     while len(axes) > len(shape) and axes[-1] == 1:
         axes.pop()
@@ -27,11 +29,11 @@ def align_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
     axes += [1] * (len(shape) - len(axes))
     if len(axes) != len(shape) or not fits(axes, shape):
         raise ValueError(
-            f'weight of shape {tuple(weight.shape)} does not broadcast to the '
+            f'{name} of shape {tuple(weight.shape)} does not broadcast to the '
             f'loss of shape {tuple(shape)}, even when padded on the right')
     if (len(given) == len(shape) - 1 >= 3 and given[-1] != 1
             and fits(given[1:], shape[2:])):
-        raise ValueError(f'weight of shape {given} is either {tuple(axes)} or '
+        raise ValueError(f'{name} of shape {given} is either {tuple(axes)} or '
                          f'{(given[0], 1, *given[1:])} for the loss of shape '
                          f'{tuple(shape)}: give it the axis of size 1')
     return weight.reshape(axes)

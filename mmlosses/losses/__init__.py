@@ -6,7 +6,7 @@ from mmlosses.core.base import BaseLoss
 from mmlosses.core.boxes import BoxLoss, BoxPair, box_pair
 from mmlosses.core.classification import ClassificationLoss
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.keypoints import KeypointLoss
+from mmlosses.core.keypoints import HeatmapLoss, KeypointLoss
 from .angular import (AngleDistanceLoss, AngularLoss, angle_distance_loss,
                       angular_loss)
 from .boxes.distance import CIoULoss, DIoULoss, MPDIoULoss
@@ -27,7 +27,12 @@ from .cross_entropy import (CrossEntropyLoss, LabelSmoothLoss, smooth_labels,
 from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
 from .hard_negative import (BalanceCrossEntropyLoss, BalancedBCELoss,
                             binary_cross_entropy)
-from .heatmap import GaussianFocalLoss, gaussian_focal_loss
+from .heatmap.adaptive_wing import AdaptiveWingLoss, adaptive_wing_loss
+from .heatmap.focal import (FocalHeatmapLoss, GaussianFocalLoss,
+                            gaussian_focal_loss)
+from .heatmap.mse import (CombinedTargetMSELoss, KeypointMSELoss,
+                          KeypointOHKMMSELoss, combined_target_mse_loss,
+                          hard_keypoint_mse_loss)
 from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ArcMarginProduct, Modified,
                      ModifiedSoftmaxLoss, NormFace, NormFaceLoss,
                      angular_margin, arcface_logits, cosine_logits)
@@ -37,7 +42,7 @@ from .probabilistic import (PROPEL, KeypointPROPELLoss, PROPELLoss, g_function,
                             unpack_prediction)
 from .regression import (BalancedL1Loss, L1Loss, L2Loss, MSELoss, SmoothL1Loss,
                          l1_loss, mse_loss, smooth_l1_loss)
-from .simcc import KLDiscretLoss, kl_discret_loss
+from .simcc import KLDiscretLoss, MLECCLoss, kl_discret_loss, mle_cc_loss
 
 #: The families, in the order of the pages, with their titles.
 FAMILIES = {
@@ -59,24 +64,27 @@ FAMILIES = {
 }
 
 __all__ = [
-    'AELoss', 'AlphaIoULoss', 'AngleDistanceLoss', 'AngularLoss',
-    'ArcFaceLogitLoss', 'ArcFaceLoss', 'ArcMarginProduct',
+    'AELoss', 'AdaptiveWingLoss', 'AlphaIoULoss', 'AngleDistanceLoss',
+    'AngularLoss', 'ArcFaceLogitLoss', 'ArcFaceLoss', 'ArcMarginProduct',
     'AssociativeEmbeddingLoss', 'BalanceCrossEntropyLoss', 'BalancedBCELoss',
     'BalancedL1Loss', 'BaseLoss', 'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss',
-    'CenterLoss', 'CenterSoftmaxLoss', 'ClassificationLoss', 'CornerNetLoss',
-    'CrossEntropyLoss', 'DIoULoss', 'DiceLoss', 'EIoULoss', 'FocalLoss',
-    'GIoULoss', 'GaussianFocalLoss', 'InnerIoULoss', 'IoULoss',
-    'KLDiscretLoss', 'KeypointLoss', 'KeypointPROPELLoss', 'L1Loss', 'L2Loss',
-    'LabelSmoothLoss', 'LossInfo', 'MPDIoULoss', 'MSELoss', 'Modified',
-    'ModifiedSoftmaxLoss', 'NWDLoss', 'NormFace', 'NormFaceLoss', 'PROPEL',
-    'PROPELLoss', 'Paper', 'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss',
-    'SumLoss', 'WIoULoss', 'angle_distance_loss', 'angular_loss',
+    'CenterLoss', 'CenterSoftmaxLoss', 'ClassificationLoss',
+    'CombinedTargetMSELoss', 'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss',
+    'DiceLoss', 'EIoULoss', 'FocalHeatmapLoss', 'FocalLoss', 'GIoULoss',
+    'GaussianFocalLoss', 'HeatmapLoss', 'InnerIoULoss', 'IoULoss',
+    'KLDiscretLoss', 'KeypointLoss', 'KeypointMSELoss', 'KeypointOHKMMSELoss',
+    'KeypointPROPELLoss', 'L1Loss', 'L2Loss', 'LabelSmoothLoss', 'LossInfo',
+    'MLECCLoss', 'MPDIoULoss', 'MSELoss', 'Modified', 'ModifiedSoftmaxLoss',
+    'NWDLoss', 'NormFace', 'NormFaceLoss', 'PROPEL', 'PROPELLoss', 'Paper',
+    'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss', 'SumLoss', 'WIoULoss',
+    'adaptive_wing_loss', 'angle_distance_loss', 'angular_loss',
     'angular_margin', 'arcface_logits', 'associative_embedding_loss',
     'binary_cross_entropy', 'box_pair', 'ccs_loss', 'center_loss',
-    'centerloss', 'corner_heatmap_loss', 'corner_offset_loss', 'cosine_logits',
-    'dice_loss', 'g_function', 'gaussian_focal_loss', 'getloss', 'h_function',
-    'kl_discret_loss', 'l1_loss', 'mse_loss', 'neg_loss', 'propel_loss',
-    'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
+    'centerloss', 'combined_target_mse_loss', 'corner_heatmap_loss',
+    'corner_offset_loss', 'cosine_logits', 'dice_loss', 'g_function',
+    'gaussian_focal_loss', 'getloss', 'h_function', 'hard_keypoint_mse_loss',
+    'kl_discret_loss', 'l1_loss', 'mle_cc_loss', 'mse_loss', 'neg_loss',
+    'propel_loss', 'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
     'soft_cross_entropy', 'softmax_focal_loss', 'unpack_prediction',
     'wise_iou_loss'
 ]

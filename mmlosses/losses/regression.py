@@ -11,7 +11,8 @@ from typing_extensions import Unpack
 from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_number, check_numbers
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
+from mmlosses.core.keypoints import (HeatmapLoss, KeypointArguments,
+                                     KeypointLoss)
 from mmlosses.registry import MODELS
 
 
@@ -22,14 +23,15 @@ def l1_loss(pred: Tensor, target: Tensor) -> Tensor:
 
 def mse_loss(pred: Tensor, target: Tensor) -> Tensor:
     """Return the squared error of each number, without a factor of 1/2."""
-    return F.mse_loss(pred, target, reduction='none')
+    return F.mse_loss(pred, target.to(pred.dtype), reduction='none')
 
 
 def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
     """Return the smooth L1 loss of each number, see :class:`SmoothL1Loss`."""
     if beta == 0:
         return l1_loss(pred, target)
-    return F.smooth_l1_loss(pred, target, reduction='none', beta=beta)
+    return F.smooth_l1_loss(
+        pred, target.to(pred.dtype), reduction='none', beta=beta)
 
 
 def balanced_l1_loss(pred: Tensor,
@@ -73,7 +75,7 @@ class L1Loss(KeypointLoss):
 
 
 @MODELS.register_module(name=['MSELoss', 'L2Loss'])
-class MSELoss(KeypointLoss):
+class MSELoss(HeatmapLoss):
     r"""Mean squared error; also registered as ``L2Loss``.
 
     .. math::

@@ -1,4 +1,4 @@
-"""KL divergence between distributions over coordinate bins (SimCC)."""
+"""Losses of distributions over coordinate bins, one for each axis."""
 from __future__ import annotations
 import math
 from typing import Any, Sequence, Tuple
@@ -14,6 +14,9 @@ from mmlosses.core.checks import (check_choice, check_floating, check_numbers,
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.registry import MODELS
+
+# mmpose adds it to a likelihood before the logarithm.
+EPS_LIKELIHOOD = 1e-4
 
 
 def kl_discret_loss(pred: Tensor,
@@ -45,6 +48,18 @@ def kl_discret_loss(pred: Tensor,
     if bin_reduction == 'sum':
         return -divergence
     return divergence / -pred.shape[-1]
+
+
+def mle_cc_loss(pred: Sequence[Tensor],
+                target: Sequence[Tensor],
+                mode: str = 'log') -> Tensor:
+    """Return the loss (N, K) of each keypoint, see :class:`MLECCLoss`."""
+    first, *others = [(p * t).sum(dim=-1) for p, t in zip(pred, target)]
+    for other in others:  # the gradient of `prod` asks for zeros on the host
+        first = first * other
+    if mode == 'log':
+        return -(first + EPS_LIKELIHOOD).log()
+    return 1 - (first if mode == 'linear' else first.square())
 
 
 @MODELS.register_module()
@@ -141,8 +156,7 @@ class KLDiscretLoss(KeypointLoss):
 
     def check_values(self, inputs: Inputs) -> None:
         if not self.label_softmax:
-            for axis in inputs.target:
-                self.check_range('target', axis, inputs, 0, math.inf)
+            self.check_range('target', inputs.target, inputs, 0, math.inf)
 
     def elementwise(self, pred: Tuple[Tensor, ...],
                     target: Tuple[Tensor, ...]) -> Tensor:
@@ -154,20 +168,7 @@ class KLDiscretLoss(KeypointLoss):
 
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:
-        for name, axes in (('pred', pred), ('target', target)):
-            if not isinstance(axes, (tuple, list)):
-                raise TypeError(f'{name} must be a tuple with a tensor for '
-                                f'each axis, got {type(axes).__name__}')
-        check_floating('target', target)
-        if len(pred) == 0 or len(pred) != len(target):
-            raise ValueError('pred and target must have the same axes, at '
-                             f'least one, got {len(pred)} and {len(target)}')
-        for axis_pred, axis_target in zip(pred, target):
-            check_same_shape(axis_pred, axis_target)
-            if axis_pred.ndim != 3 or axis_pred.shape[:2] != pred[0].shape[:2]:
-                raise ValueError(
-                    'each axis must have the shape (N, K, bins) with one N '
-                    f'and K, got {[tuple(axis.shape) for axis in pred]}')
+        check_axes(pred, target)
         return pred[0].shape[:2]
 
     def prepare(self, *args: Any) -> Inputs:
@@ -176,3 +177,100 @@ class KLDiscretLoss(KeypointLoss):
         if not self.size_average:
             inputs.denominator = max(inputs.shape[1], 1)
         return inputs
+
+
+@MODELS.register_module()
+class MLECCLoss(KeypointLoss):
+    r"""Likelihood of a keypoint under a distribution over bins, as in RTMO.
+
+    .. math::
+        L = \frac{1}{N K} \sum_{n, k} w_{nk} \, f\Big(
+        \prod_{axis \in \{x, y\}}
+        \sum_b t^{axis}_{nkb} \, p^{axis}_{nkb} \Big), \qquad
+        f(q) = \begin{cases}
+            -\log(q + 10^{-4}) & \text{log} \\ 1 - q & \text{linear}
+            \\ 1 - q^2 & \text{square}
+        \end{cases}
+
+    The target is the likelihood of the annotation for each bin. RTMO learns
+    its spread too, so that the target has a gradient and may exceed 1, where
+    the loss is negative.
+
+    Args:
+        reduction (str): ``'mean'`` over all keypoints, ``'sum'`` or
+            ``'none'``. Default: ``'mean'``.
+        mode (str): The function f of the likelihood, ``'log'``, ``'linear'``
+            or ``'square'``. Default: ``'log'``.
+        use_target_weight (bool, optional): See :class:`BaseLoss`.
+            Default: None.
+        loss_weight (float): Factor of the reduced loss. Default: 1.0.
+
+    Shape:
+        - pred, target: tuples (x, y), or any number of axes, of tensors
+          (N, K, bins), predictions after a softmax over the bins, targets at
+          least 0; the number of bins may differ between axes.
+        - weight: (N,), (N, K) or (N, K, 1).
+        - returns: 0-dim, or (N, K) for ``'none'``.
+
+    Differs from upstream:
+        - mmpose returns one number for each sample, of which mmengine takes
+          the mean: the same for ``'mean'``, and 1 / N of ``'sum'`` here.
+        - mmpose sets NaN to 0, which hides a diverged model, whose gradient
+          remains NaN.
+        - mmpose returns NaN where a keypoint of weight 0 is infinite.
+    """
+    info = LossInfo(
+        purpose='keypoints as distributions over bins',
+        slots="``loss_mle`` of mmpose's RTMO",
+        expects='probabilities',
+        paper=Paper(
+            'Peng Lu, Tao Jiang, Yining Li, Xiangtai Li, Kai Chen, Wenming '
+            'Yang',
+            'RTMO: Towards High-Performance One-Stage Real-Time Multi-Person '
+            'Pose Estimation', 'CVPR', 2024, '2312.07526'))
+
+    def __init__(  # type: ignore[misc]
+            self,
+            reduction: str = 'mean',
+            mode: str = 'log',
+            use_target_weight: bool | None = None,
+            loss_weight: float = 1.0,
+            **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(reduction, loss_weight, use_target_weight, **kwargs)
+        check_choice('mode', mode, ('log', 'linear', 'square'))
+        self.mode = mode
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return True
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        self.check_range('target', inputs.target, inputs, 0, math.inf)
+
+    def elementwise(self, pred: Tuple[Tensor, ...],
+                    target: Tuple[Tensor, ...]) -> Tensor:
+        return mle_cc_loss(pred, target, self.mode)
+
+    def element_shape(self, pred: Tuple[Tensor, ...],
+                      target: Tuple[Tensor, ...]) -> Sequence[int]:
+        check_axes(pred, target)
+        return pred[0].shape[:2]
+
+
+def check_axes(pred: Any, target: Any) -> None:
+    """Raise unless both are tuples of bins (N, K, bins) of the same axes."""
+    for name, axes in (('pred', pred), ('target', target)):
+        if not isinstance(axes, (tuple, list)):
+            raise TypeError(f'{name} must be a tuple with a tensor for '
+                            f'each axis, got {type(axes).__name__}')
+    check_floating('target', target)
+    if len(pred) == 0 or len(pred) != len(target):
+        raise ValueError('pred and target must have the same axes, at '
+                         f'least one, got {len(pred)} and {len(target)}')
+    for axis_pred, axis_target in zip(pred, target):
+        check_same_shape(axis_pred, axis_target)
+        if axis_pred.ndim != 3 or axis_pred.shape[:2] != pred[0].shape[:2]:
+            raise ValueError(
+                'each axis must have the shape (N, K, bins) with one N '
+                f'and K, got {[tuple(axis.shape) for axis in pred]}')

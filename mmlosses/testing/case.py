@@ -38,11 +38,17 @@ class Stock:
         kwargs (dict): Its arguments.
         ours (dict): Those of our loss, where it needs others.
         tolerance (float): Relative tolerance of values and gradients.
+        weighs_inputs (bool): If True, it multiplies its inputs by the weight,
+            and must be equal for weights of 0 and 1 only.
+        weight_ndim (int, optional): Axes of the weight that it takes. Default:
+            Those of the loss.
     """
     name: str
     kwargs: Dict[str, Any] = field(default_factory=dict)
     ours: Dict[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-5
+    weighs_inputs: bool = False
+    weight_ndim: int | None = None
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Cases of the family simcc."""
 import torch
 
-from mmlosses.losses import KLDiscretLoss
+from mmlosses.losses import KLDiscretLoss, MLECCLoss
 from mmlosses.testing import LossCase, Stock
 from .inputs import KEYPOINT_WEIGHT
 
@@ -56,5 +56,16 @@ CASES = [
         stock=[
             Stock('mmpose.KLDiscretLoss', dict(use_target_weight=True),
                   dict(size_average=False))
+        ]),
+    LossCase(
+        loss=MLECCLoss,
+        inputs=simcc_inputs,
+        element_shape=lambda batch: (batch, 4),
+        arguments=dict(mode=({}, dict(mode='linear')), **KEYPOINT_WEIGHT),
+        stock_kwargs=[dict(use_target_weight=True, loss_weight=1.0)],
+        perfect_kwargs=dict(mode='square'),
+        stock=[
+            Stock('mmpose.MLECCLoss', dict(mode=mode, use_target_weight=True),
+                  dict(mode=mode)) for mode in ('log', 'linear', 'square')
         ]),
 ]

@@ -12,7 +12,8 @@ from mmlosses.core.checks import (check_floating, check_numbers,
                                   check_same_shape)
 from mmlosses.core.info import LossInfo
 from mmlosses.core.terms import TermsLoss
-from mmlosses.losses.heatmap import GaussianFocalLoss, gaussian_focal_loss
+from mmlosses.losses.heatmap.focal import (GaussianFocalLoss,
+                                           gaussian_focal_loss)
 from mmlosses.registry import MODELS
 from .associative_embedding import associative_embedding_loss, check_tags
 

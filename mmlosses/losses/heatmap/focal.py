@@ -1,6 +1,6 @@
-"""Focal loss of heatmaps with Gaussian peaks."""
+"""Focal losses of heatmaps with Gaussian peaks."""
 from __future__ import annotations
-from typing import Any, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +8,15 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import Inputs
-from mmlosses.core.checks import (check_floating, check_index,
-                                  check_label_range, check_numbers)
+from mmlosses.core.checks import check_index, check_label_range, check_numbers
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gaussian_focal import (peak_focal_and_derivative,
                                                   peak_focal_loss)
 from mmlosses.core.kernels.gradient import with_gradient
-from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
+from mmlosses.core.keypoints import HeatmapLoss, KeypointArguments
 from mmlosses.core.numeric import logs_of_probability, safe_power
 from mmlosses.registry import MODELS
+from .mse import KeypointMSELoss
 
 
 def gaussian_focal_loss(pred: Tensor,
@@ -62,7 +62,7 @@ def gaussian_focal_loss(pred: Tensor,
 
 
 @MODELS.register_module()
-class GaussianFocalLoss(KeypointLoss):
+class GaussianFocalLoss(HeatmapLoss):
     r"""Focal loss for the heatmaps of CornerNet and CenterNet.
 
     .. math::
@@ -85,7 +85,9 @@ class GaussianFocalLoss(KeypointLoss):
 
     Shape:
         - pred, target: any shape, with ``pos_inds`` (N, C); targets are in
-          [0, 1].
+          [0, 1], of any dtype.
+        - mask: as ``pred``, its axes may be 1: of pixels, by name or as fourth
+          argument, as mmpose's bottom-up heads pass it.
         - pos_inds, pos_labels: integers (P,), row and column of positives,
           instead of the targets of 1.
         - returns: 0-dim, or the shape of ``pred`` for ``'none'``.
@@ -103,6 +105,9 @@ class GaussianFocalLoss(KeypointLoss):
           ``avg_factor``, adds the mean over positives to that over all
           elements. Here ``'mean'`` is over all elements.
         - With ``gamma=0``, mmdet counts positives as negatives too.
+        - CenterNetUpdateHead fills the targets of an image without objects
+          with the number of classes, where mmdet's loss is a million times too
+          large. Here they count as 0, if integers or beside ``pos_inds``.
     """
     info = LossInfo(
         purpose='heatmaps with Gaussian peaks',
@@ -149,18 +154,18 @@ class GaussianFocalLoss(KeypointLoss):
                                    self.alpha, self.gamma, self.pos_weight,
                                    self.neg_weight, self.use_sigmoid)
 
-    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        check_floating('target', target)
-        return super().element_shape(pred, target)
-
     def prepare(self,
                 pred: Tensor,
                 target: Tensor,
                 *args: Any,
                 pos_inds: Tensor | None = None,
-                pos_labels: Tensor | None = None) -> Inputs:
+                pos_labels: Tensor | None = None,
+                **options: Any) -> Inputs:
         """Count how many times each element is a positive."""
-        inputs = super().prepare(pred, target, *args)
+        inputs = super().prepare(pred, target, *args, **options)
+        if pos_inds is not None or not target.is_floating_point():
+            # Images without objects, which CenterNetUpdateHead fills with C.
+            inputs.target = inputs.target.masked_fill(inputs.target > 1, 0)
         if pos_inds is None and pos_labels is None:
             return inputs
         if pos_inds is None or pos_labels is None:
@@ -183,4 +188,79 @@ class GaussianFocalLoss(KeypointLoss):
                 torch.ones((), device=target.device),
                 accumulate=True)
         inputs.extras = (positives.to(pred.dtype), )
+        return inputs
+
+
+@MODELS.register_module()
+class FocalHeatmapLoss(KeypointMSELoss):
+    r"""Focal loss of heatmaps, divided by the number of peaks.
+
+    .. math::
+        L = -\frac{1}{\max(P, 1)} \sum_i w_i \, m_i \begin{cases}
+        (1 - p_i)^\alpha \log p_i & t_i = 1 \\
+        (1 - t_i)^\beta p_i^\alpha \log (1 - p_i) & t_i < 1
+        \end{cases}
+
+    with the number :math:`P` of pixels with target 1 that neither weight nor
+    mask removes. :class:`GaussianFocalLoss` leaves the division to the head.
+
+    Args:
+        alpha (float): Exponent of the prediction. Default: 2.0.
+        beta (float): Exponent of the target. Default: 4.0.
+        use_sigmoid (bool): If True, ``pred`` holds logits, else, as in
+            mmpose's heads, probabilities. Default: False.
+
+    Shape:
+        - pred, target: (N, K, H, W), or with any axes after K; targets are in
+          [0, 1].
+        - weight: (N, K), or (N, K, H, W) for each pixel.
+        - mask: (N, K, H, W) or (N, 1, H, W), by name or as fourth argument.
+        - returns: 0-dim, or the shape of ``pred`` for ``'none'``.
+
+    Differs from upstream:
+        - mmpose returns NaN, and NaN gradients, for a prediction of exactly 0
+          or 1, even the perfect one: 0 log 0.
+        - mmpose divides by the sum of the weights of the peaks: a weight of
+          0.5 for all changes nothing. Here a weight multiplies the loss.
+          Weights of 0 and 1 give the same.
+        - mmpose stores ``use_target_weight`` and never reads it.
+        - mmpose asks on the host if there are peaks, which stalls a GPU.
+    """
+    info = LossInfo(
+        purpose='heatmaps with Gaussian peaks, averaged over the peaks',
+        slots='``coupled_heatmap_loss`` and ``decoupled_heatmap_loss`` of '
+        "mmpose's CID",
+        expects='probabilities',
+        paper=GaussianFocalLoss.info.paper,
+        source='equation 1.')
+
+    def __init__(self,
+                 alpha: float = 2.0,
+                 beta: float = 4.0,
+                 *args: Any,
+                 use_sigmoid: bool = False,
+                 **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(*args, **kwargs)
+        check_numbers(dict(alpha=alpha, beta=beta), least=0)
+        self.alpha, self.beta, self.use_sigmoid = alpha, beta, use_sigmoid
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return not self.use_sigmoid
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        self.check_range('target', inputs.target, inputs, 0, 1)
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return gaussian_focal_loss(pred, target, None, self.alpha, self.beta,
+                                   1.0, 1.0, self.use_sigmoid)
+
+    def prepare(self, *args: Any, **options: Any) -> Inputs:
+        """Average over the peaks that are not removed."""
+        inputs = super().prepare(*args, **options)
+        peaks = inputs.target == 1
+        if inputs.removed is not None:
+            peaks = peaks & ~inputs.removed
+        inputs.denominator = peaks.sum().clamp(min=1)
         return inputs

@@ -1,0 +1,1 @@
+"""Losses of heatmaps: squared errors, adaptive wing, and focal losses."""
