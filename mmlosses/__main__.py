@@ -9,6 +9,7 @@ from .cli import did_you_mean
 COMMANDS = {
     'list_losses': 'find a loss by a word',
     'check_config': 'check that a config trains, on a fake batch',
+    'swap': 'put mmlosses into a config, and compare it with stock',
     'train': 'train any mmengine config',
     'class_weights': 'class weights from a COCO annotation file',
     'replay_loss': 'replay the call that LossDoctorHook saved',

@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Type
 
@@ -38,6 +39,41 @@ def read_config(path: str) -> Any:
         raise
     except Exception as error:  # a config is a program
         raise ValueError(f'{path}: {type(error).__name__}: {error}') from error
+
+
+def find_config(path: str) -> str:
+    """The file of a config: a path, or that of a stock config.
+
+    Args:
+        path (str): A path, or ``'PROJECT::NAME'``, such as
+            ``'mmdet::retinanet/retinanet_r50_fpn_1x_coco'``.
+
+    Raises:
+        ValueError: If the project is not installed or has no such config.
+    """
+    project, stock, name = path.partition('::')
+    if not stock:
+        return path
+    spec = find_spec(project)
+    if spec is None or spec.origin is None:
+        raise ValueError(f'{path}: there is no package {project} here')
+    folder = Path(spec.origin).parent / '.mim/configs'
+    found = folder / (name if name.endswith('.py') else f'{name}.py')
+    if not found.is_file():
+        names = [
+            str(x.relative_to(folder).with_suffix(''))
+            for x in folder.glob('**/*.py')
+        ]
+        raise ValueError(f'{project} has no config {name}' +
+                         did_you_mean(name, names))
+    return str(found)
+
+
+def stock_config(path: str) -> str:
+    """The ``'PROJECT::NAME'`` of a config of an installed project, or ''."""
+    folder, stock, name = Path(path).resolve().as_posix().partition(
+        '/.mim/configs/')
+    return f'{Path(folder).name}::{name}' if stock else ''
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def test_wheel_carries_configs_and_users_tools_only(installed):
     assert {x.name
             for x in (mim / 'tools').rglob('*')} == {
                 'check_config.py', 'class_weights.py', 'install_openmmlab.sh',
-                'list_losses.py', 'replay_loss.py', 'train.py'
+                'list_losses.py', 'replay_loss.py', 'swap.py', 'train.py'
             }
 
 

@@ -95,7 +95,8 @@ def loss_configs(node: Any,
                  inside: bool = False) -> Iterator[Tuple[str, Dict]]:
     """Path and config of every loss in a model config."""
     if isinstance(node, dict):
-        if inside and 'type' in node:
+        # Distillers list their losses among other methods.
+        if 'type' in node and (inside or type_name(node).endswith('Loss')):
             yield path, node
         for key, value in node.items():
             # Assigners have matching costs named like losses.

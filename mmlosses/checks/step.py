@@ -79,6 +79,8 @@ class Check:
         terms (dict): The logged values of the step.
         curve (list[float]): The total before each step and after the last.
         error (Exception, optional): What the model raised.
+        weights (dict, optional): Weights to start from, where the model has
+            them. If set before :meth:`run`, it then holds all initial weights.
     """
 
     def __init__(self, cfg: Config, size: int = 256, steps: int = 1) -> None:
@@ -91,6 +93,7 @@ class Check:
         self.terms: Dict[str, float] = {}
         self.norm = 0.0
         self.error: BaseException | None = None
+        self.weights: Dict[str, Tensor] | None = None
 
     @property
     def verdict(self) -> str:
@@ -108,6 +111,12 @@ class Check:
     def trains(self) -> bool:
         """True if the step ran without an error."""
         return self.status == 0
+
+    @property
+    def why(self) -> str:
+        """Verdict and first problem in one line."""
+        worst = [f.text for f in self.found if f.level in ('error', UNJUDGED)]
+        return f'{self.verdict}: {worst[0]}' if worst else self.verdict
 
     def run(self) -> None:
         """Check the config, build its model and run one step."""
@@ -139,6 +148,8 @@ class Check:
         if not self.trains:
             raise Stop
         model = self.build()
+        if self.weights is not None:
+            self.weights = start_from(model, self.weights)
         # Pipelines of mmpose draw random transforms.
         set_random_seed(0)
         try:
@@ -295,6 +306,21 @@ class Check:
             self.found.append(error(f'the total is {self.terms["loss"]}'))
         if not math.isfinite(self.norm) and self.trains:
             self.found.append(error(f'the gradient is {self.norm}'))
+
+
+def start_from(model: nn.Module, weights: Dict[str,
+                                               Tensor]) -> Dict[str, Tensor]:
+    """Load weights where they fit and return a copy of all."""
+    own = model.state_dict()
+    model.load_state_dict({
+        **own,
+        **{
+            name: value
+            for name, value in weights.items() if name in own and own[name].
+            shape == value.shape
+        }
+    })
+    return deepcopy(model.state_dict())
 
 
 def skipped_losses(model: Any, batch: Any, cfg: Config) -> List[Finding]:

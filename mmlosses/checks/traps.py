@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmlosses.core.info import LossInfo
 from .findings import Finding, ancestors, class_name, error, warning
+from .swaps import BY_NAME
 from .watch import LossCall, LossWatch, shape_of, slot_of
 
 # Heads with their own normaliser: the reduction they need, in which slots.
@@ -259,6 +260,18 @@ def boxes_not_in_pixels(slot: Slot) -> Iterator[Finding]:
             return
 
 
+def sampled_by_name(slot: Slot) -> Iterator[Finding]:
+    """mmdet3d compares the type in the config with the names of mmdet."""
+    name = type(slot.loss).__name__
+    if (slot.name == 'loss_cls' and 'Anchor3DHead' in ancestors(slot.head)
+            and getattr(slot.head, 'sampling', False)
+            and class_name(slot.loss) == f'mmlosses.{name}'
+            and f'mmdet.{name}' in BY_NAME):
+        yield error(f'{slot.text}: {class_name(slot.head)} samples anchors '
+                    f"unless it reads type='mmdet.{name}' in its config: keep "
+                    'that of mmdet here')
+
+
 def averaged_over_the_batch(slot: Slot) -> Iterator[Finding]:
     """mmpose tuned its learning rates with a sum over the batch."""
     if (expects(slot.loss) == 'bins'
@@ -318,7 +331,7 @@ CHECKS: List[Callable[[Slot], Iterator[Finding]]] = [
     forgotten_sigmoid, sigmoid_in_box_head, boxes_not_decoded,
     differences_of_pixels, labels_for_weights, reduced_too_early,
     wrong_reduction, sigmoid_twice, no_probabilities, ignored_weight,
-    boxes_not_in_pixels, averaged_over_the_batch, mined_twice,
+    boxes_not_in_pixels, sampled_by_name, averaged_over_the_batch, mined_twice,
     margin_without_cosines, never_called
 ]
 
