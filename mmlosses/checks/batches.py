@@ -2,12 +2,14 @@
 from __future__ import annotations
 from copy import deepcopy
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.fileio import dump
 from mmengine.registry import DATASETS, FUNCTIONS
 from mmengine.structures import InstanceData, PixelData
 
@@ -29,7 +31,8 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
     A model of mmdet gets noise with boxes, masks and a semantic map: a tracker
     as pairs of frames, a semi-supervised detector as its three branches. A
     mmpose estimator gets noise with people, encoded by the pipeline of the
-    config. Any other model gets the first samples of its training data.
+    config; a pose lifter gets a film of random poses. Any other model gets the
+    first samples of its training data.
 
     Args:
         cfg (Config): The whole config.
@@ -58,6 +61,8 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
             'TopdownPoseEstimator', 'BottomupPoseEstimator', 'DWPoseDistiller'
     }:
         return pose_batch(cfg)
+    if scope == 'mmpose' and 'PoseLifter' in names:
+        return lifted_batch(cfg)
     return first_samples(cfg)
 
 
@@ -279,6 +284,54 @@ def pose_batch(cfg: Config) -> Any:
             sample = transform(sample)
         samples.append(sample)
     return pseudo_collate(samples)
+
+
+def lifted_batch(cfg: Config) -> Any:
+    """A film of random poses in 3D, read by the dataset of the config."""
+    from mmpose.registry import DATASETS
+
+    # Semi-supervised ones have no training data in their config.
+    loader = cfg.get('train_dataloader') or cfg.val_dataloader
+    settings = deepcopy(loader.dataset)
+    length = max(
+        settings.get('seq_len', 1) * settings.get('seq_step', 1),
+        settings.get('multiple_target', 0) +
+        settings.get('multiple_target_step', 0))
+    rng = np.random.RandomState(0)
+    # In metres before the camera, as Human3.6M.
+    poses = rng.normal((0, 0, 5), 0.3, (length + BATCH_SIZE, 17, 3))
+    focus, centre, sides = 1000.0, 500.0, 1000
+    pixels = poses[..., :2] / poses[..., 2:] * focus + centre
+    seen = np.ones((*poses.shape[:2], 1))
+    camera = dict(
+        w=sides,
+        h=sides,
+        f=np.full((2, 1), focus),
+        c=np.full((2, 1), centre),
+        k=np.zeros((3, 1)),
+        p=np.zeros((2, 1)),
+        R=np.eye(3),
+        T=np.zeros((3, 1)))
+    with TemporaryDirectory() as folder:
+        np.savez(
+            f'{folder}/poses.npz',
+            imgname=np.array([
+                f'S1_Noise.1_{frame:06d}.jpg' for frame in range(len(poses))
+            ]),
+            S=np.concatenate([poses, seen], axis=-1).astype(np.float32),
+            part=np.concatenate([pixels, seen], axis=-1).astype(np.float32),
+            center=np.full((len(poses), 2), centre),
+            scale=np.ones(len(poses)))
+        dump({('S1', '1'): camera}, f'{folder}/cameras.pkl')
+        settings.update(
+            data_root=folder,
+            ann_file='poses.npz',
+            camera_param_file='cameras.pkl',
+            keypoint_2d_src='gt',
+            factor_file=None,
+            subset_frac=1.0)
+        dataset = DATASETS.build(settings)
+        return pseudo_collate([dataset[index] for index in range(BATCH_SIZE)])
 
 
 def without_optional(pipeline: Sequence[Any]) -> List[Any]:

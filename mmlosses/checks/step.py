@@ -28,6 +28,8 @@ from .traps import find_traps
 from .watch import (LossWatch, gradient_norm, loss_modules, shape_of,
                     shapes_of, slot_of)
 
+Weights = Dict[str, Tensor]
+
 TOO_SMALL = r'smaller than kernel|be greater than actual input|index k out of'
 
 # What this machine lacks, as the projects put it.
@@ -93,7 +95,7 @@ class Check:
         self.terms: Dict[str, float] = {}
         self.norm = 0.0
         self.error: BaseException | None = None
-        self.weights: Dict[str, Tensor] | None = None
+        self.weights: Weights | None = None
 
     @property
     def verdict(self) -> str:
@@ -308,18 +310,15 @@ class Check:
             self.found.append(error(f'the gradient is {self.norm}'))
 
 
-def start_from(model: nn.Module, weights: Dict[str,
-                                               Tensor]) -> Dict[str, Tensor]:
+def start_from(model: nn.Module, weights: Weights) -> Weights:
     """Load weights where they fit and return a copy of all."""
     own = model.state_dict()
-    model.load_state_dict({
-        **own,
-        **{
-            name: value
-            for name, value in weights.items() if name in own and own[name].
-            shape == value.shape
-        }
-    })
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name in own and own[name].shape == value.shape
+    }
+    model.load_state_dict({**own, **fitting})
     return deepcopy(model.state_dict())
 
 

@@ -96,10 +96,10 @@ def render_lazy(config: str, out: Path, swaps: Sequence[Swap]) -> str:
             first, *keys = swap.path.split('.')
             place = ''.join(
                 [f'[{key if key.isdigit() else repr(key)}]' for key in keys])
-            settings = ''.join([
-                f', {key}={value!r}' for key, value in swap.settings.items()
-            ])
-            lines.append(f'{first}{place}.update(type={swap.ours!r}{settings})')
+            settings = ''.join(
+                [f', {key}={value!r}' for key, value in swap.settings.items()])
+            lines.append(
+                f'{first}{place}.update(type={swap.ours!r}{settings})')
     return '\n'.join(lines) + '\n'
 
 
@@ -149,16 +149,17 @@ def print_comparison(stock: Check, ours: Check) -> None:
     print_table(rows)
 
 
-def judge(stock: Check, ours: Check,
-          swaps: Sequence[Swap]) -> Tuple[str, int]:
+def judge(stock: Check, ours: Check, swaps: Sequence[Swap]) -> Tuple[str, int]:
     """The verdict of a comparison and its exit status."""
     if not stock.trains:
         return f'could not be judged: stock {stock.why}', 2
     if not ours.trains:
         return f'mmlosses {ours.why}', 1
     odd = differing(stock, ours)
-    reasons = [f'{swap.path}: {swap.reason}' for swap in swaps
-               if swap.ours and swap.reason]
+    reasons = [
+        f'{swap.path}: {swap.reason}' for swap in swaps
+        if swap.ours and swap.reason
+    ]
     if odd and not reasons:
         return f'differs in {", ".join(odd)}', 1
     if odd:
@@ -182,8 +183,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f'--out must be another file than {args.config}')
         swaps = find_swaps(cfg, args.only)
         rows: List[Tuple[str, ...]] = [('loss', 'stock', 'mmlosses', 'number')]
-        rows += [(swap.path.partition('.')[2], swap.stock, swap.ours or '-',
-                  swap.number) for swap in swaps]
+        rows += [(swap.path.partition('.')[2], swap.stock, swap.ours
+                  or '-', swap.number) for swap in swaps]
         print_table(rows)
         if not any([swap.ours for swap in swaps]):
             print('nothing to replace')

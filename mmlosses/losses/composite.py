@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mmlosses.core.base import BaseLoss, CommonArguments, call_signature
+from mmlosses.core.base import (WEIGHT_NAMES, BaseLoss, CommonArguments,
+                                call_signature)
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.device_history import log_values
 from mmlosses.core.info import LossInfo, Paper
@@ -24,8 +25,8 @@ READ_BY_HEADS = ('use_sigmoid', 'class_weight', 'bg_cls_weight', 'activated',
 # Arguments that a SumLoss can pass to all of its losses.
 SHARED = ('use_sigmoid', 'class_weight', 'ignore_index', 'use_target_weight')
 
-# mmdet's and mmpose's name of the weight in a call.
-SYNONYMS = {'weight': 'target_weight', 'target_weight': 'weight'}
+# All names of the weight in a call.
+WEIGHTS = ('weight', 'target_weight', *WEIGHT_NAMES)
 
 
 def accepted_by(loss: nn.Module) -> set[str] | None:
@@ -33,6 +34,15 @@ def accepted_by(loss: nn.Module) -> set[str] | None:
     parameters = call_signature(loss).parameters
     any_name = any([p.kind is p.VAR_KEYWORD for p in parameters.values()])
     return None if any_name else set(parameters)
+
+
+def spelling_of(accepted: set[str] | None) -> Dict[str, str]:
+    """Return what a loss calls the weight, for each name it does not take."""
+    own = [name for name in WEIGHTS if accepted and name in accepted][:1]
+    return {
+        name: own[0]
+        for name in WEIGHTS if accepted and own and name not in accepted
+    }
 
 
 @MODELS.register_module()
@@ -144,6 +154,7 @@ class SumLoss(BaseLoss):
             self.use_target_weight = (True if True in given else
                                       False if False in given else None)
         self.accepted = [accepted_by(loss) for loss in self.losses]
+        self.spelling = [spelling_of(names) for names in self.accepted]
         self._check_agreement(use_sigmoid)
 
     def _check_agreement(self, use_sigmoid: bool | None) -> None:
@@ -239,7 +250,7 @@ class SumLoss(BaseLoss):
         name, accepted = self.names[index], self.accepted[index]
         if accepted is not None:
             kwargs = {
-                key if key in accepted else SYNONYMS.get(key, key): value
+                self.spelling[index].get(key, key): value
                 for key, value in kwargs.items()
                 if key in accepted or value is not None
             }

@@ -48,8 +48,9 @@ class Entry(NamedTuple):
     def kind(self) -> Tuple[Any, ...]:
         """Its heads and losses."""
         heads = {name for name in types_of(self.cfg.model) if 'Head' in name}
-        return tuple(sorted(heads)), tuple(sorted({x.stock
-                                                   for x in self.swaps}))
+        return tuple(sorted(heads)), tuple(
+            sorted({x.stock
+                    for x in self.swaps}))
 
 
 def folder(project: str) -> Path:
@@ -99,12 +100,13 @@ def build_all(entries: List[Entry]) -> Counter:
     known: Dict[str, str] = {}
     failed: Counter = Counter()
     for entry in entries:
-        losses = dict(loss_configs(swapped(entry.cfg, entry.swaps).model,
-                                   'model'))
+        losses = dict(
+            loss_configs(swapped(entry.cfg, entry.swaps).model, 'model'))
         problems = []
         for swap in entry.swaps:
-            text = (problem(losses[swap.path].to_dict(), known)
-                    if swap.ours else swap.reason)
+            text = (
+                problem(losses[swap.path].to_dict(), known)
+                if swap.ours else swap.reason)
             problems.append(text)
             if text:
                 failed[f'{swap.stock}: {text}'] += 1
@@ -213,8 +215,7 @@ def write_page(counts: Dict[str, Counter], done: Dict[str, Any]) -> None:
             if found == status
         ]
         write_block(
-            PAGE, name,
-            '\n'.join(['| config | why |', '| --- | --- |', *rows])
+            PAGE, name, '\n'.join(['| config | why |', '| --- | --- |', *rows])
             if rows else 'None.')
 
 
