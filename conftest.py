@@ -3,8 +3,14 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 from mmengine.registry import DefaultScope
+
+# Workers of pytest-xdist share the cores, also those that start processes.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    torch.set_num_threads(1)
 
 # The contract is a module of the package: show what its asserts compared.
 pytest.register_assert_rewrite('mmlosses.testing')
