@@ -171,7 +171,50 @@ def wiou_loss(p, t, p0, version=3, gamma=0.5, alpha=1.9, delta=3.0, mean=1.0):
     return loss
 
 
+def extended_iou_loss(p, t, p0, smooth_point=0.1):
+    """Per axis, the overlap from its low to its high end, of which one is
+    counted the other way round where there is none."""
+    left, top = min(p[0], t[0]), min(p[1], t[1])
+    x1, x2 = max(p[0], t[0]) - left, min(p[2], t[2]) - left
+    y1, y2 = max(p[1], t[1]) - top, min(p[3], t[3]) - top
+    if x1 <= x2 and y1 <= y2:
+        common = (x2 - x1) * (y2 - y1)
+    elif y1 <= y2:  # apart in x
+        common = -(x1 - x2) * (y1 + y2)
+    elif x1 <= x2:  # apart in y
+        common = -(x1 + x2) * (y1 - y2)
+    else:
+        common = -2 * (x1 * y1 - x2 * y2)
+    error = 1 - common / (area(p) + area(t) - common)
+    if error < smooth_point:
+        return error**2 / (2 * smooth_point)
+    return error - smooth_point / 2
+
+
+def interval_iou(one, other):
+    """The IoU of two intervals (low, high)."""
+    common = max(min(one[1], other[1]) - max(one[0], other[0]), 0)
+    return common / (one[1] - one[0] + other[1] - other[0] - common)
+
+
+def bounded_iou_loss(p, t, beta=0.2):
+    """Smooth L1 of 1 - IoU for intervals, in the order x, y, w, h."""
+    shifted, resized = [], []
+    for axis in (0, 1):
+        low, high = t[axis], t[axis + 2]
+        shift = 2 * (centre(p)[axis] - centre(t)[axis])
+        shifted.append(interval_iou((low, high), (low + shift, high + shift)))
+        side, target = sides(p)[axis], sides(t)[axis]
+        resized.append(interval_iou((-side, side), (-target, target)))
+    errors = [1 - bound for bound in shifted + resized]
+    return [
+        error**2 / (2 * beta) if error < beta else error - beta / 2
+        for error in errors
+    ]
+
+
 ORACLES = dict(
+    ExtendedIoULoss=extended_iou_loss,
     IoULoss=iou_loss,
     GIoULoss=penalised(giou_terms),
     DIoULoss=penalised(diou_terms),

@@ -5,21 +5,25 @@ import random
 
 import pytest
 import torch
-from box_oracles import ORACLES
+from box_oracles import ORACLES, bounded_iou_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranks import needs_ranks, run_ranks
 
 from mmlosses import losses
-from mmlosses.losses import (AlphaIoULoss, CIoULoss, DIoULoss, EIoULoss,
-                             GIoULoss, InnerIoULoss, IoULoss, MPDIoULoss,
-                             NWDLoss, ShapeIoULoss, SIoULoss, WIoULoss)
+from mmlosses.losses import (AlphaIoULoss, BoundedIoULoss, CIoULoss, DIoULoss,
+                             EIoULoss, ExtendedIoULoss, GIoULoss, InnerIoULoss,
+                             IoULoss, MPDIoULoss, NWDLoss, ShapeIoULoss,
+                             SIoULoss, WIoULoss)
 from mmlosses.losses.boxes.modes import PENALTIES
+from mmlosses.registry import MODELS
 
 # Every loss, with every mode and several values of each argument.
 FORMS = [
     *[(IoULoss, dict(mode=mode)) for mode in ('log', 'linear', 'square')],
     (GIoULoss, {}),
+    (ExtendedIoULoss, {}),
+    (ExtendedIoULoss, dict(smooth_point=0.7)),
     (DIoULoss, {}),
     (CIoULoss, {}),
     (EIoULoss, {}),
@@ -233,8 +237,11 @@ def test_rotation_and_mirror_invariance(form):
     if 'img_shape' not in form[1]:
         torch.testing.assert_close(
             loss(pred[:, transposed], target[:, transposed]), expected)
-    torch.testing.assert_close(
-        loss(-pred[:, [2, 3, 0, 1]], -target[:, [2, 3, 0, 1]]), expected)
+    mirrored = loss(-pred[:, [2, 3, 0, 1]], -target[:, [2, 3, 0, 1]])
+    if form[0] is ExtendedIoULoss:  # not so for boxes apart, by definition
+        apart = IoULoss('linear', reduction='none')(pred, target) > 1 - 1e-5
+        mirrored = torch.where(apart, expected, mirrored)
+    torch.testing.assert_close(mirrored, expected)
 
 
 TARGET = torch.tensor([100.0, 80.0, 160.0, 120.0])
@@ -754,3 +761,78 @@ def test_arguments_at_range_bounds(loss, kwargs):
 def test_zero_ratio_is_refused():
     with pytest.raises(ValueError, match='ratio must be positive'):
         InnerIoULoss(ratio=0)
+
+
+@pytest.mark.parametrize('beta', [0.2, 0.9])
+def test_bounded_iou_matches_overlaps_of_intervals(beta):
+    """Value and gradient, with an eps too small to matter."""
+    pairs, step = random_pairs(20)[:-1], 1e-6
+    pred, target = tensors(pairs)
+    loss = BoundedIoULoss(beta, eps=1e-9, reduction='none').double()
+    got = loss(pred, target)
+    expected = [bounded_iou_loss(p, t, beta) for p, t in pairs]
+    torch.testing.assert_close(got.detach(), got.new_tensor(expected))
+    torch.testing.assert_close(
+        loss(pred, target, reduction_override='mean'), got.mean())
+    gradient, = torch.autograd.grad(got.sum(), pred)
+    for axis in range(4):
+        change = torch.zeros(4, dtype=torch.float64)
+        change[axis] = step
+        ends = [[
+            sum(bounded_iou_loss(p, t.tolist(), beta))
+            for p, t in zip((pred + sign * change).tolist(), target)
+        ] for sign in (1, -1)]
+        slopes = (got.new_tensor(ends[0]) - got.new_tensor(ends[1])) / step / 2
+        torch.testing.assert_close(
+            gradient[:, axis], slopes, rtol=1e-4, atol=1e-7)
+
+
+def test_bounded_iou_of_the_truth_and_of_swapped_corners():
+    """mmdet's is infinite at a width of -eps, and 3003 beside it."""
+    target = torch.tensor([[0.0, 0.0, 30.0, 20.0]]).repeat(5, 1)
+    pred = target.clone()
+    pred[1:, 2] = torch.tensor([0.0, -0.001, -0.011, -30.0])
+    pred.requires_grad_()
+    loss = BoundedIoULoss(reduction='none')(pred, target)
+    assert (loss[0] < 1e-7).all()
+    torch.testing.assert_close(
+        loss[1:, 2], torch.tensor([0.9, 0.9, 0.9, 1.9]), rtol=1e-3, atol=0)
+    gradient, = torch.autograd.grad(loss.sum(), pred)
+    assert (gradient[0].abs() < 1e-4).all() and gradient.isfinite().all()
+    # It opens again.
+    assert (gradient[1:, 2] < gradient[1:, 0]).all()
+
+
+def test_bounded_iou_weights():
+    """As heads pass it, (N, 4), or (N,); 0 removes a box as a whole."""
+    pred, target = tensors(random_pairs(3))
+    weight = torch.rand(len(pred), 4, dtype=torch.float64)
+    weight[0], weight[1, 0] = 0, 0
+    loss = BoundedIoULoss(reduction='none').double()
+    elements = loss(pred, target)
+    torch.testing.assert_close(loss(pred, target, weight), elements * weight)
+    torch.testing.assert_close(
+        loss(pred, target, weight[:, 1]), elements * weight[:, 1:2])
+    spoiled = pred.detach().clone()
+    spoiled[0] = math.nan
+    got = loss(spoiled, target, weight)
+    torch.testing.assert_close(got, elements.detach() * weight)
+
+
+def test_extended_iou_is_not_efficient_iou():
+    """mmdet's argument leads from the one to the other."""
+    for wrong in (lambda: EIoULoss(smooth_point=0.1), lambda: MODELS.build(
+            dict(type='mmlosses.EIoULoss', smooth_point=0.1))):
+        with pytest.raises(TypeError, match='mmlosses.ExtendedIoULoss'):
+            wrong()
+    assert ExtendedIoULoss(1e-6, 'sum', 2.0, 0.3).smooth_point == 0.3
+
+
+def test_extended_iou_of_boxes_apart():
+    """Of a unit square and one moved by 3 in x: I = -2 (0 + 1) = -2."""
+    target = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    pred = (target + torch.tensor([3.0, 0.0, 3.0, 0.0])).requires_grad_()
+    loss = ExtendedIoULoss()(pred, target)
+    assert loss.item() == pytest.approx(1 + 2 / (1 + 1 + 2) - 0.05)
+    gradient, = torch.autograd.grad(loss, pred)
+    assert gradient[0, 0] + gradient[0, 2] > 0

@@ -1,4 +1,4 @@
-"""SumLoss: the sum, its attributes, its log, its learned weights."""
+"""SumLoss: the sum, its attributes, its log, its learned weights; wrappers."""
 import copy
 import dataclasses
 import gc
@@ -13,17 +13,22 @@ from helpers import needs_dynamo
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope, Registry
 from ranks import needs_ranks, run_ranks
 from test_host_sync import DEVICE, HostSync, no_host_sync
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmlosses import losses
+from mmlosses.checks.configs import loss_configs
+from mmlosses.checks.watch import loss_modules, slot_of
 from mmlosses.core.device_history import MOST_WAITING, DeviceHistory
-from mmlosses.losses import SumLoss
+from mmlosses.losses import CombinedLoss, MultipleLossWrapper, SumLoss
+from mmlosses.registry import MODELS
 from mmlosses.testing import CONTRACT
 
-CASE, = CASES
+CASE = next(case for case in CASES if case.loss is SumLoss)
 L1 = dict(type='mmlosses.L1Loss')
 MSE = dict(type='mmlosses.MSELoss')
 GIOU = dict(type='mmlosses.GIoULoss', loss_weight=2.0)
@@ -629,3 +634,152 @@ def test_compiled_models_do_not_log(hub):
     torch.testing.assert_close(got, losses.L1Loss()(pred, target, weight))
     torch.testing.assert_close(loss.parts['L1Loss'], got.detach())
     assert not hub.log_scalars
+
+
+def bare(wrapper):
+    """A wrapper of two losses by bare names, and the two."""
+    configs = [
+        dict(type='L1Loss', loss_weight=0.5),
+        dict(type='SmoothL1Loss', beta=0.5, reduction='sum')
+    ]
+    if wrapper is CombinedLoss:
+        configs = dict(zip(('one', 'other'), configs))
+    built = MODELS.build(
+        dict(type=f'mmlosses.{wrapper.__name__}', losses=configs))
+    return built, losses.L1Loss(loss_weight=0.5), losses.SmoothL1Loss(
+        beta=0.5, reduction='sum')
+
+
+@pytest.mark.parametrize('scope', [None, 'elsewhere'])
+@pytest.mark.parametrize('wrapper', [MultipleLossWrapper, CombinedLoss])
+def test_bare_names_in_a_wrapper_are_ours(wrapper, scope):
+    """Also where the project has losses of the same name, and more."""
+    project = Registry('model', parent=ROOT_MODELS, scope='elsewhere')
+    for name in ('L1Loss', 'Foreign'):
+        project.register_module(module=type(name, (nn.L1Loss, ), {}))
+    if scope is not None:
+        DefaultScope.get_instance('test', scope_name=scope)
+    try:
+        built, *_ = bare(wrapper)
+        assert [type(x) for x in built.inner()
+                ] == [losses.L1Loss, losses.SmoothL1Loss]
+        if scope is not None:
+            config = dict(type='Foreign')
+            many = MultipleLossWrapper(
+                [config, dict(type='L1Loss', _scope_=scope)])
+            assert [type(x).__bases__
+                    for x in many.inner()] == [(nn.L1Loss, )] * 2
+    finally:
+        ROOT_MODELS._children.pop('elsewhere')
+
+
+def test_wrapper_calls_its_losses():
+    """As DSNTHead: coordinates and heatmaps with a weight (N, K)."""
+    built, one, other = bare(MultipleLossWrapper)
+    built.loss_weight = 3.0
+    pred, target = torch.randn(2, 3, 4, 2)
+    maps, truth = torch.rand(2, 3, 4, 8, 6)
+    weight = torch.tensor([0.0, 1.0, 0.5, 1.0]).expand(3, 4)
+    for call in ((weight, ), ()):
+        first, second = built([pred, maps], [target, truth], *call)
+        torch.testing.assert_close(first, 3 * one(pred, target, *call))
+        torch.testing.assert_close(second, 3 * other(maps, truth, *call))
+    named, _ = built([pred, maps], [target, truth], keypoint_weights=weight)
+    torch.testing.assert_close(named, 3 * one(pred, target, weight))
+
+
+class PullPush(nn.Module):
+    """A loss of two terms, as of associative embedding."""
+
+    def forward(self, pred, target, weight):
+        return pred.sum(), target.sum()
+
+
+def test_wrapper_passes_tuples_on():
+    """A prediction, and a result, may be of several tensors."""
+    built = MultipleLossWrapper(
+        [PullPush(), dict(type='KLDiscretLoss')], loss_weight=2.0)
+    tags, bins, truth = torch.ones(5), torch.randn(3, 4,
+                                                   6), torch.rand(3, 4, 6)
+    bins, truth = (bins, bins), (truth, truth)
+    terms, value = built([tags, bins], [3 * tags, truth], torch.ones(3, 4))
+    assert terms == (10.0, 30.0)
+    assert value == 2 * losses.KLDiscretLoss()(bins, truth, torch.ones(3, 4))
+
+
+def test_combined_loss_is_a_dict_of_losses():
+    built, one, other = bare(CombinedLoss)
+    pred, target = torch.randn(2, 3, 4)
+    assert isinstance(built, nn.ModuleDict) and list(built) == ['one', 'other']
+    assert built['one'] is built.one
+    assert torch.equal(built.one(pred, target), one(pred, target))
+    built.loss_weight = 3.0
+    assert built.one.loss_weight == 1.5 and built.loss_weight == 3.0
+    torch.testing.assert_close(
+        built.other(pred, target), 3 * other(pred, target))
+    assert not list(built.state_dict())
+    with pytest.raises(NotImplementedError, match=r'one, other: .*\.one\('):
+        built(pred, target)
+
+
+@pytest.mark.parametrize('wrapper, given, error, message', [
+    (MultipleLossWrapper, [], ValueError, 'at least one'),
+    (MultipleLossWrapper, dict(one=L1), ValueError, 'must be a list'),
+    (MultipleLossWrapper, [3], TypeError, 'configs of losses'),
+    (CombinedLoss, {}, ValueError, 'at least one'),
+    (CombinedLoss, [L1], ValueError, 'must be a dict'),
+    (CombinedLoss, dict(one='L1Loss'), TypeError, 'configs of losses'),
+    (CombinedLoss, dict(reduction=L1), ValueError, "'reduction' cannot"),
+])
+def test_wrappers_refuse(wrapper, given, error, message):
+    with pytest.raises(error, match=message):
+        wrapper(given)
+
+
+def test_wrappers_refuse_a_weight_that_a_loss_does_not_have():
+    plain = dict(one=nn.L1Loss(), other=losses.L1Loss())
+    built = CombinedLoss(plain)
+    with pytest.raises(ValueError, match='one is a L1Loss, which has no'):
+        built.loss_weight = 2.0
+
+
+def test_wrapper_refuses_a_wrong_number_of_inputs():
+    built, *_ = bare(MultipleLossWrapper)
+    numbers = torch.ones(2, 3)
+    for inputs in ([numbers], [numbers] * 3):
+        with pytest.raises(ValueError, match='each of 2 losses, got'):
+            built(inputs, [numbers] * 2)
+        with pytest.raises(ValueError, match='target_list must'):
+            built([numbers] * 2, inputs)
+    with pytest.raises(TypeError, match='input_list must be a list'):
+        built(numbers, numbers)
+
+
+@pytest.mark.parametrize('wrapper', [MultipleLossWrapper, CombinedLoss])
+def test_wrappers_share_what_a_loss_does_not_set(wrapper):
+    given = [L1, dict(L1, reduction='sum', use_target_weight=False)]
+    if wrapper is CombinedLoss:
+        given = dict(zip('ab', given))
+    built = wrapper(
+        given, reduction='none', use_target_weight=True, compile=True)
+    assert [x.reduction for x in built.inner()] == ['none', 'sum']
+    assert [x.use_target_weight for x in built.inner()] == [True, False]
+    assert all([x.is_compiled for x in built.inner()]) and built.is_compiled
+
+
+def test_config_check_knows_whose_a_bare_name_is():
+    """In a wrapper of mmlosses it is ours, elsewhere the project's."""
+    given = [L1, dict(type='SmoothL1Loss'), dict(type='mmpose.MSELoss')]
+    for head in (dict(type='mmlosses.MultipleLossWrapper', losses=given),
+                 dict(
+                     type='mmlosses.CombinedLoss',
+                     losses=dict(zip('abc', given)))):
+        found = dict(loss_configs(dict(loss_module=head), 'head'))
+        scopes = [x.get('_scope_') for x in found.values()][1:]
+        assert scopes == [None, 'mmlosses', None]
+    model = nn.Module()
+    model.loss_module, *_ = bare(CombinedLoss)
+    model.loss, *_ = bare(MultipleLossWrapper)
+    paths = dict(loss_modules(model))
+    assert [slot_of(model, path) for path in paths
+            ] == ['loss_module.one', 'loss_module.other', 'loss', 'loss']

@@ -30,6 +30,12 @@ def test_isinstance(stock, name):
         assert not isinstance(loss, getattr(stock, other)), other
 
 
+def test_of_another_name(stock):
+    """mmdet's EIoULoss is Extended IoU."""
+    loss = MODELS.build(dict(type='mmlosses.ExtendedIoULoss'))
+    assert isinstance(loss, stock.EIoULoss)
+
+
 def test_of_two_projects(stock):
     pose = pytest.importorskip('mmpose.models.losses')
     loss = SmoothL1Loss()

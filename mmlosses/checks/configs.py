@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmlosses.cli import did_you_mean, module_exports, registered
+from mmlosses.losses import CombinedLoss, MultipleLossWrapper
 from .findings import Finding, class_name, error, note, type_name, warning
 from .names import CONFIGS, faults, substitute
 
@@ -92,21 +93,31 @@ def whose(loss: Dict[str, Any]) -> Iterator[Finding]:
 
 def loss_configs(node: Any,
                  path: str,
-                 inside: bool = False) -> Iterator[Tuple[str, Dict]]:
-    """Path and config of every loss in a model config."""
+                 inside: bool = False,
+                 ours: bool = False) -> Iterator[Tuple[str, Dict]]:
+    """Path and config of every loss in a model config.
+
+    In a wrapper of mmlosses, bare names are ``ours``.
+    """
     if isinstance(node, dict):
         # Distillers list their losses among other methods.
         if 'type' in node and (inside or type_name(node).endswith('Loss')):
+            kind = node['type']
+            bare = '.' not in str(kind)
+            if ours and bare and find_class(f'mmlosses.{kind}'):
+                node = {'_scope_': 'mmlosses', **node}
             yield path, node
+            cls = find_class(kind) if isinstance(kind, str) else kind
+            ours = cls in (CombinedLoss, MultipleLossWrapper)
         for key, value in node.items():
             # Assigners have matching costs named like losses.
             if key not in ('train_cfg', 'test_cfg'):
                 is_loss = 'loss' in str(key) or key == 'criterion'
                 yield from loss_configs(value, f'{path}.{key}', inside
-                                        or is_loss)
+                                        or is_loss, ours)
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            yield from loss_configs(value, f'{path}.{index}', inside)
+            yield from loss_configs(value, f'{path}.{index}', inside, ours)
 
 
 def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mmlosses.core.base import call_signature
-from mmlosses.losses import SumLoss
+from mmlosses.losses import MultipleLossWrapper, SumLoss
+from mmlosses.losses.composite import CompositeLoss
 from .findings import class_name
 
 
@@ -18,7 +19,8 @@ def loss_modules(module: nn.Module,
         child_path = f'{path}.{name}' if path else name
         named = ('loss' in name or name == 'criterion'
                  or type(child).__name__.endswith('Loss'))
-        if 'forward' not in methods(child) or isinstance(child, SumLoss):
+        if ('forward' not in methods(child)
+                or isinstance(child, CompositeLoss)):
             # Containers have members with meaningless names. Of a SumLoss, the
             # inner losses have the values and traps.
             yield from loss_modules(child, child_path, inside or named)
@@ -29,11 +31,15 @@ def loss_modules(module: nn.Module,
 
 
 def slot_of(model: nn.Module, path: str) -> str:
-    """The path that a head calls: for a part of a SumLoss, that SumLoss."""
+    """The path that a head calls: for a part of a SumLoss, that SumLoss.
+
+    The losses of a CombinedLoss are called themselves.
+    """
     names = path.split('.')
     for length in range(1, len(names)):
         owner = '.'.join(names[:length])
-        if isinstance(model.get_submodule(owner), SumLoss):
+        called = SumLoss, MultipleLossWrapper
+        if isinstance(model.get_submodule(owner), called):
             return owner
     return path
 

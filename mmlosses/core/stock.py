@@ -9,8 +9,13 @@ PROJECTS = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain', 'mmrotate', 'mmyolo',
 
 
 def stock_classes(cls: type) -> Tuple[type, ...]:
-    """The losses of loaded projects with the name of a class or a base."""
-    names = [base.__name__ for base in cls.__mro__]
+    """The losses of loaded projects with the name of a class or a base.
+
+    ``stock_name`` of a class is that of another name in the projects.
+    """
+    names = [
+        vars(base).get('stock_name', base.__name__) for base in cls.__mro__
+    ]
     found: List[type] = []
     for project in PROJECTS:
         losses = sys.modules.get(f'{project}.models.losses')

@@ -9,14 +9,15 @@ from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import HeatmapLoss, KeypointLoss
 from .angular import (AngleDistanceLoss, AngularLoss, angle_distance_loss,
                       angular_loss)
+from .boxes.bounded import BoundedIoULoss
 from .boxes.distance import CIoULoss, DIoULoss, MPDIoULoss
 from .boxes.modes import AlphaIoULoss, InnerIoULoss
 from .boxes.nwd import NWDLoss
-from .boxes.overlap import GIoULoss, IoULoss
+from .boxes.overlap import ExtendedIoULoss, GIoULoss, IoULoss
 from .boxes.shape import EIoULoss, ShapeIoULoss, SIoULoss
 from .boxes.wise_iou import WIoULoss, wise_iou_loss
 from .center import CenterLoss, CenterSoftmaxLoss, center_loss, centerloss
-from .composite import SumLoss
+from .composite import CombinedLoss, MultipleLossWrapper, SumLoss
 from .corners.associative_embedding import (AssociativeEmbeddingLoss,
                                             associative_embedding_loss)
 from .corners.cornernet import (AELoss, CornerNetLoss, corner_heatmap_loss,
@@ -67,24 +68,25 @@ __all__ = [
     'AELoss', 'AdaptiveWingLoss', 'AlphaIoULoss', 'AngleDistanceLoss',
     'AngularLoss', 'ArcFaceLogitLoss', 'ArcFaceLoss', 'ArcMarginProduct',
     'AssociativeEmbeddingLoss', 'BalanceCrossEntropyLoss', 'BalancedBCELoss',
-    'BalancedL1Loss', 'BaseLoss', 'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss',
-    'CenterLoss', 'CenterSoftmaxLoss', 'ClassificationLoss',
-    'CombinedTargetMSELoss', 'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss',
-    'DiceLoss', 'EIoULoss', 'FocalHeatmapLoss', 'FocalLoss', 'GIoULoss',
+    'BalancedL1Loss', 'BaseLoss', 'BoundedIoULoss', 'BoxLoss', 'BoxPair',
+    'CCSLoss', 'CIoULoss', 'CenterLoss', 'CenterSoftmaxLoss',
+    'ClassificationLoss', 'CombinedLoss', 'CombinedTargetMSELoss',
+    'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss', 'DiceLoss', 'EIoULoss',
+    'ExtendedIoULoss', 'FocalHeatmapLoss', 'FocalLoss', 'GIoULoss',
     'GaussianFocalLoss', 'HeatmapLoss', 'InnerIoULoss', 'IoULoss',
     'KLDiscretLoss', 'KeypointLoss', 'KeypointMSELoss', 'KeypointOHKMMSELoss',
     'KeypointPROPELLoss', 'L1Loss', 'L2Loss', 'LabelSmoothLoss', 'LossInfo',
     'MLECCLoss', 'MPDIoULoss', 'MSELoss', 'Modified', 'ModifiedSoftmaxLoss',
-    'NWDLoss', 'NormFace', 'NormFaceLoss', 'PROPEL', 'PROPELLoss', 'Paper',
-    'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss', 'SumLoss', 'WIoULoss',
-    'adaptive_wing_loss', 'angle_distance_loss', 'angular_loss',
-    'angular_margin', 'arcface_logits', 'associative_embedding_loss',
-    'binary_cross_entropy', 'box_pair', 'ccs_loss', 'center_loss',
-    'centerloss', 'combined_target_mse_loss', 'corner_heatmap_loss',
-    'corner_offset_loss', 'cosine_logits', 'dice_loss', 'g_function',
-    'gaussian_focal_loss', 'getloss', 'h_function', 'hard_keypoint_mse_loss',
-    'kl_discret_loss', 'l1_loss', 'mle_cc_loss', 'mse_loss', 'neg_loss',
-    'propel_loss', 'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
-    'soft_cross_entropy', 'softmax_focal_loss', 'unpack_prediction',
-    'wise_iou_loss'
+    'MultipleLossWrapper', 'NWDLoss', 'NormFace', 'NormFaceLoss', 'PROPEL',
+    'PROPELLoss', 'Paper', 'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss',
+    'SumLoss', 'WIoULoss', 'adaptive_wing_loss', 'angle_distance_loss',
+    'angular_loss', 'angular_margin', 'arcface_logits',
+    'associative_embedding_loss', 'binary_cross_entropy', 'box_pair',
+    'ccs_loss', 'center_loss', 'centerloss', 'combined_target_mse_loss',
+    'corner_heatmap_loss', 'corner_offset_loss', 'cosine_logits', 'dice_loss',
+    'g_function', 'gaussian_focal_loss', 'getloss', 'h_function',
+    'hard_keypoint_mse_loss', 'kl_discret_loss', 'l1_loss', 'mle_cc_loss',
+    'mse_loss', 'neg_loss', 'propel_loss', 'sigmoid_focal_loss',
+    'smooth_l1_loss', 'smooth_labels', 'soft_cross_entropy',
+    'softmax_focal_loss', 'unpack_prediction', 'wise_iou_loss'
 ]

@@ -1,7 +1,7 @@
 """Several losses in the slot of one."""
 from __future__ import annotations
 import inspect
-from typing import Any, Dict, Iterable, List, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from mmlosses.core.base import (WEIGHT_NAMES, BaseLoss, CommonArguments,
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.device_history import log_values
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.tensors import autocast_off, is_transformed, upcast
+from mmlosses.core.tensors import (autocast_off, is_transformed, map_tensors,
+                                   upcast)
 from mmlosses.core.terms import add_terms
 from mmlosses.registry import MODELS
 
@@ -45,8 +46,42 @@ def spelling_of(accepted: set[str] | None) -> Dict[str, str]:
     }
 
 
+class CompositeLoss(BaseLoss):
+    """Losses in one module: ``compile`` is that of each."""
+
+    def inner(self) -> Iterable[nn.Module]:
+        """Return the losses; there are none at first."""
+        raise NotImplementedError
+
+    def built(self, configs: Iterable[Any], **shared: Any) -> nn.ModuleList:
+        """Build the losses, with the shared arguments that they take."""
+        losses = build_losses(
+            type(self).__name__,
+            configs,
+            self.reduction,
+            use_target_weight=self.use_target_weight,
+            **shared)
+        if self._compile:
+            for loss in losses:
+                if isinstance(loss, BaseLoss):
+                    loss.is_compiled = True
+        return losses
+
+    @property
+    def is_compiled(self) -> bool:
+        """True if the formula of one of the losses is compiled."""
+        return any([getattr(x, 'is_compiled', False) for x in self.inner()])
+
+    @is_compiled.setter
+    def is_compiled(self, value: bool) -> None:
+        self._compile = value  # of losses that are built later
+        for loss in self.inner():
+            if isinstance(loss, BaseLoss):
+                loss.is_compiled = value
+
+
 @MODELS.register_module()
-class SumLoss(BaseLoss):
+class SumLoss(CompositeLoss):
     r"""The sum of several losses, for a slot that takes one.
 
     .. math::
@@ -111,18 +146,16 @@ class SumLoss(BaseLoss):
         r'\sigma^2`, without the factor 1/2 of equation 7, which only shifts '
         r':math:`s_i` by :math:`\log 2`: training starts with the plain sum.')
 
-    def __init__(  # type: ignore[misc]
-            self,
-            losses: Sequence[Any],
-            weighting: str | None = None,
-            initial_log_var: float | Sequence[float] | None = None,
-            log_name: str = 'sum_loss',
-            use_sigmoid: bool | None = None,
-            class_weight: Sequence[float] | Tensor | None = None,
-            ignore_index: int | None = None,
-            compile: bool = False,
-            **kwargs: Unpack[CommonArguments]) -> None:
-        super().__init__(compile=compile, **kwargs)
+    def __init__(self,
+                 losses: Sequence[Any],
+                 weighting: str | None = None,
+                 initial_log_var: float | Sequence[float] | None = None,
+                 log_name: str = 'sum_loss',
+                 use_sigmoid: bool | None = None,
+                 class_weight: Sequence[float] | Tensor | None = None,
+                 ignore_index: int | None = None,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
         if not isinstance(losses, (list, tuple)) or not losses:
             raise ValueError('losses must be a list with at least one config '
                              f'of a loss, got {losses!r}')
@@ -132,13 +165,13 @@ class SumLoss(BaseLoss):
                              "weighting='uncertainty'")
         if not isinstance(log_name, str) or not log_name:
             raise ValueError(f'log_name must be a name, got {log_name!r}')
-        self.losses = build_losses(
+        for config in losses:
+            check_scope(config)
+        self.losses = self.built(
             losses,
-            self.reduction,
             use_sigmoid=use_sigmoid,
             class_weight=class_weight,
-            ignore_index=ignore_index,
-            use_target_weight=self.use_target_weight)
+            ignore_index=ignore_index)
         self.names = unique_names(self.losses)
         self.weighting, self.initial_log_var = weighting, initial_log_var
         self.log_name = log_name
@@ -146,8 +179,6 @@ class SumLoss(BaseLoss):
         if weighting is not None:
             self.log_vars = nn.Parameter(
                 initial_log_vars(initial_log_var, len(losses)))
-        if compile:
-            self.is_compiled = True
         if self.use_target_weight is None:
             # Heads pass weights only if this is True.
             given = self.values_of('use_target_weight').values()
@@ -202,16 +233,8 @@ class SumLoss(BaseLoss):
                 f'read here: {listed(values)}')
         return first
 
-    @property
-    def is_compiled(self) -> bool:
-        """True if the formula of one of the losses is compiled."""
-        return any([getattr(x, 'is_compiled', False) for x in self.losses])
-
-    @is_compiled.setter
-    def is_compiled(self, value: bool) -> None:
-        for loss in getattr(self, 'losses', ()):
-            if isinstance(loss, BaseLoss):
-                loss.is_compiled = value
+    def inner(self) -> Iterable[nn.Module]:
+        return getattr(self, 'losses', ())
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compute the loss; a loss need not accept keywords that are None."""
@@ -291,7 +314,7 @@ def device_of(value: Any) -> str:
     return value.device.type if isinstance(value, Tensor) else 'cpu'
 
 
-def build_losses(configs: Sequence[Any], reduction: str,
+def build_losses(owner: str, configs: Iterable[Any], reduction: str,
                  **shared: Any) -> nn.ModuleList:
     """Build losses, each with the shared arguments that it takes."""
     shared = {name: x for name, x in shared.items() if x is not None}
@@ -301,7 +324,6 @@ def build_losses(configs: Sequence[Any], reduction: str,
             losses.append(config)
             taken |= {name for name in shared if hasattr(config, name)}
             continue
-        check_scope(config)
         kind = config['type']
         cls = MODELS.get(kind) if isinstance(kind, str) else kind
         # Without a class, building raises the error.
@@ -316,22 +338,195 @@ def build_losses(configs: Sequence[Any], reduction: str,
     for name in shared:
         if name not in taken:
             raise ValueError(
-                f'none of the losses of this SumLoss takes {name}: ' +
+                f'none of the losses of this {owner} takes {name}: ' +
                 ', '.join([type(loss).__name__ for loss in losses]))
     return losses
 
 
-def check_scope(config: Any) -> None:
-    """Raise unless the type in a config has a scope."""
+def check_config(config: Any) -> None:
+    """Raise unless it is a config or a loss."""
+    if isinstance(config, nn.Module):
+        return
     if not isinstance(config, dict) or 'type' not in config:
         raise TypeError('losses must hold configs of losses, such as '
                         f"dict(type='mmlosses.L1Loss'), got {config!r}")
+
+
+def check_scope(config: Any) -> None:
+    """Raise unless the type in a config has a scope."""
+    check_config(config)
+    if isinstance(config, nn.Module):
+        return
     kind = config['type']
     if isinstance(kind, str) and '.' not in kind and '_scope_' not in config:
         raise ValueError(
             f'the type of a loss in a SumLoss needs its scope, got {kind!r}, '
             'which could be the loss of any project: write '
             f"'mmlosses.{kind}', 'mmdet.{kind}' or 'mmpose.{kind}'")
+
+
+def ours_first(config: Any) -> Any:
+    """A config in which a bare name of a loss of mmlosses is that loss."""
+    check_config(config)
+    if isinstance(config, dict) and '_scope_' not in config:
+        cls = MODELS.module_dict.get(config['type'])
+        if cls is not None:
+            return {**config, 'type': cls}
+    return config
+
+
+@MODELS.register_module()
+class MultipleLossWrapper(CompositeLoss):
+    r"""One loss for each of several predictions, as mmpose's wrapper.
+
+    .. math::
+        [L_1(p_1, t_1, w), L_2(p_2, t_2, w), \dots]
+
+    The head adds or logs the losses. All get the same weight.
+
+    Args:
+        losses (list[dict]): Configs of the losses, in the order of the
+            predictions. Each may have a ``reduction`` and a ``loss_weight`` of
+            its own. A name without a scope, such as ``'L1Loss'`` in a stock
+            config, is the loss of mmlosses, or of the project if mmlosses has
+            none of that name.
+        reduction (str): Default of the losses that do not set it.
+            Default: ``'mean'``.
+        loss_weight (float): Factor of each loss. Default: 1.0.
+
+    Shape:
+        - input_list, target_list: a list with the prediction, or the target,
+          of each loss.
+        - keypoint_weights: as all of the losses take it, such as (N, K).
+        - returns: a list with the result of each loss.
+
+    Differs from upstream:
+        - mmpose's ignores predictions beyond the number of losses. Here their
+          number must be that of the losses.
+    """
+    info = LossInfo(
+        purpose='several predictions of one head, each with its own loss',
+        slots='``loss`` of DSNTHead',
+        expects='any',
+        source="mmpose's ``loss_wrappers.py``.")
+
+    def __init__(self, losses: Sequence[Any],
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(losses, (list, tuple)) or not losses:
+            raise ValueError('losses must be a list with at least one config '
+                             f'of a loss, got {losses!r}')
+        self.num_losses = len(losses)
+        self.loss_modules = self.built([ours_first(x) for x in losses])
+
+    def inner(self) -> Iterable[nn.Module]:
+        return getattr(self, 'loss_modules', ())
+
+    def forward(self,
+                input_list: Sequence[Any],
+                target_list: Sequence[Any],
+                keypoint_weights: Tensor | None = None,
+                avg_factor: float | Tensor | None = None,
+                reduction_override: str | None = None,
+                **options: Any) -> List[Any]:
+        """Compute the losses; options are further arguments of all."""
+        for name, given in (('input_list', input_list), ('target_list',
+                                                         target_list)):
+            if not isinstance(given, (list, tuple)):
+                raise TypeError(f'{name} must be a list with one entry for '
+                                f'each loss, got {type(given).__name__}')
+            if len(given) != self.num_losses:
+                raise ValueError(f'{name} must have one entry for each of '
+                                 f'{self.num_losses} losses, got {len(given)}')
+        for name in WEIGHTS:
+            if name in options:
+                keypoint_weights = self.given_weight(keypoint_weights,
+                                                     options.pop(name))
+        for name, value in (('avg_factor', avg_factor), ('reduction_override',
+                                                         reduction_override)):
+            if value is not None:  # stock losses of mmpose have neither
+                options[name] = value
+        losses = []
+        for loss, pred, target in zip(self.loss_modules, input_list,
+                                      target_list):
+            value = loss(pred, target, keypoint_weights, **options)
+            losses.append(map_tensors(lambda x: self.loss_weight * x, value))
+        return losses
+
+
+@MODELS.register_module()
+class CombinedLoss(CompositeLoss, nn.ModuleDict):
+    r"""Losses by name, which a head calls one by one, as mmpose's.
+
+    .. math::
+        L_a(p_a, t_a), \quad L_b(p_b, t_b), \quad \dots
+
+    ``loss_module.heatmap_loss(pred, target)`` calls the loss of the name
+    ``heatmap_loss``, and so does ``loss_module['heatmap_loss']``. The
+    container itself has no call.
+
+    Args:
+        losses (dict[str, dict]): Configs of the losses by name. A name without
+            a scope as ``type``, such as ``'MSELoss'`` in a stock config, is
+            the loss of mmlosses, or of the project if mmlosses has none of
+            that name.
+        reduction (str): Default of the losses that do not set it.
+            Default: ``'mean'``.
+        loss_weight (float): Factor of the ``loss_weight`` of each loss.
+            Default: 1.0.
+
+    Shape:
+        - returns: as the loss that is called.
+    """
+    info = LossInfo(
+        purpose='several losses of one head, called by their names',
+        slots='``loss_module`` of AEHead, and heads of yours',
+        expects='any',
+        source="mmpose's ``loss_wrappers.py``.")
+
+    def __init__(self, losses: Mapping[str, Any],
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(losses, Mapping) or not losses:
+            raise ValueError('losses must be a dict with the config of at '
+                             f'least one loss, got {losses!r}')
+        self.own_weights: Dict[str, float | None] = {}
+        built = self.built([ours_first(x) for x in losses.values()])
+        for name, loss in zip(losses, built):
+            if hasattr(self, name):
+                raise ValueError(f'{name!r} cannot be the name of a loss: it '
+                                 f'is an attribute of {type(self).__name__}')
+            self.add_module(name, loss)
+            self.own_weights[name] = getattr(loss, 'loss_weight', None)
+        self.loss_weight = self._loss_weight
+
+    def inner(self) -> Iterable[nn.Module]:
+        return self.values()
+
+    @property
+    def loss_weight(self) -> float:
+        """Factor of the ``loss_weight`` of each loss."""
+        return self._loss_weight
+
+    @loss_weight.setter
+    def loss_weight(self, value: float) -> None:
+        self._loss_weight = value
+        losses: Iterable[Any] = self.items()
+        for name, loss in losses:
+            own = self.own_weights[name]
+            if own is not None:
+                loss.loss_weight = value * own
+            elif value != 1:
+                raise ValueError(f'{name} is a {type(loss).__name__}, which '
+                                 'has no loss_weight to multiply by '
+                                 f'{value}')
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise: there is no such call."""
+        names = ', '.join(self)
+        raise NotImplementedError(
+            f'{type(self).__name__} is called by the names of its losses, '
+            f'{names}: loss_module.{next(iter(self))}(pred, target)')
 
 
 def unique_names(losses: Iterable[nn.Module]) -> List[str]:

@@ -1,9 +1,10 @@
 """Cases of the family boxes."""
 import torch
 
-from mmlosses.losses import (AlphaIoULoss, CIoULoss, DIoULoss, EIoULoss,
-                             GIoULoss, InnerIoULoss, IoULoss, MPDIoULoss,
-                             NWDLoss, ShapeIoULoss, SIoULoss, WIoULoss)
+from mmlosses.losses import (AlphaIoULoss, BoundedIoULoss, CIoULoss, DIoULoss,
+                             EIoULoss, ExtendedIoULoss, GIoULoss, InnerIoULoss,
+                             IoULoss, MPDIoULoss, NWDLoss, ShapeIoULoss,
+                             SIoULoss, WIoULoss)
 from mmlosses.testing import LossCase, Stock
 
 
@@ -39,12 +40,12 @@ def case(loss, arguments, **settings):
     """What the losses of boxes have in common."""
     return LossCase(
         loss=loss,
-        element_shape=per_box,
-        perfect=the_same,
         non_negative=True,
         arguments=dict(eps=({}, dict(eps=10.0)), **arguments),
         **{
             'inputs': boxes,
+            'element_shape': per_box,
+            'perfect': the_same,
             'stock_kwargs': [dict(eps=1e-6, reduction='sum', loss_weight=2.0)],
             **settings
         })
@@ -72,6 +73,29 @@ CASES = [
             Stock('mmdet.IoULoss', dict(mode='square'), dict(mode='square'))
         ]),
     case(GIoULoss, {}, stock=[Stock('mmdet.GIoULoss')]),
+    case(
+        ExtendedIoULoss,
+        dict(smooth_point=({}, dict(smooth_point=0.5))),
+        stock=[
+            Stock('mmdet.EIoULoss'),
+            Stock('mmdet.EIoULoss', dict(smooth_point=0.9),
+                  dict(smooth_point=0.9))
+        ]),
+    case(
+        BoundedIoULoss,
+        dict(beta=({}, dict(beta=0.5))),
+        element_shape=lambda batch: (batch, 4),
+        # The loss of the truth is (eps / side)^2 / (2 beta).
+        perfect=lambda batch: [10 * x for x in the_same(batch)],
+        stock_kwargs=[
+            dict(beta=0.2, loss_weight=1.0),
+            dict(eps=1e-6, reduction='sum', loss_weight=10.0)
+        ],
+        stock=[
+            Stock('mmdet.BoundedIoULoss'),
+            Stock('mmdet.BoundedIoULoss', dict(beta=0.9, eps=0.1),
+                  dict(beta=0.9, eps=0.1))
+        ]),
     case(DIoULoss, {}, stock=[Stock('mmdet.DIoULoss')]),
     case(
         CIoULoss, {},

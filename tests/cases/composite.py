@@ -1,7 +1,7 @@
 """Cases of the family composite."""
 import torch
 
-from mmlosses.losses import SumLoss
+from mmlosses.losses import CombinedLoss, MultipleLossWrapper, SumLoss
 from mmlosses.testing import LossCase
 from .inputs import keypoints
 from .regression import the_same
@@ -15,6 +15,17 @@ BOTH = [
 def learned(loss):
     """How many numbers it learns."""
     return torch.tensor([sum(x.numel() for x in loss.parameters())]).float()
+
+
+def call_all(loss, pred, target, *args, **kwargs):
+    """The sum of both losses, as a head adds them."""
+    one, other = loss([pred, pred], [target, target], *args, **kwargs)
+    return one + other
+
+
+def call_each(loss, *args, **kwargs):
+    """The sum of both losses, called by name."""
+    return loss.one(*args, **kwargs) + loss['other'](*args, **kwargs)
 
 
 CASES = [
@@ -36,6 +47,36 @@ CASES = [
             use_sigmoid=True,
             class_weight=[1.0, 2.0],
             ignore_index=0),
+        stock_kwargs=[
+            dict(use_target_weight=True),
+            dict(loss_weight=2.0, reduction='sum')
+        ],
+        perfect=the_same,
+        non_negative=True),
+    LossCase(
+        loss=MultipleLossWrapper,
+        inputs=keypoints,
+        element_shape=lambda batch: (batch, 4, 2),
+        kwargs=dict(losses=BOTH),
+        call=call_all,
+        arguments=dict(
+            losses=({}, dict(losses=[BOTH[0], dict(type='MSELoss')]))),
+        stock_kwargs=[
+            dict(use_target_weight=True),
+            dict(loss_weight=2.0, reduction='sum')
+        ],
+        perfect=the_same,
+        non_negative=True),
+    LossCase(
+        loss=CombinedLoss,
+        inputs=keypoints,
+        element_shape=lambda batch: (batch, 4, 2),
+        kwargs=dict(losses=dict(one=BOTH[0], other=BOTH[1])),
+        call=call_each,
+        arguments=dict(
+            losses=({},
+                    dict(losses=dict(one=BOTH[0], other=dict(
+                        type='MSELoss'))))),
         stock_kwargs=[
             dict(use_target_weight=True),
             dict(loss_weight=2.0, reduction='sum')

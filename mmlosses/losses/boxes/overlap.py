@@ -1,14 +1,17 @@
 """Overlap alone, and with the empty share of the enclosing box."""
 from __future__ import annotations
+from typing import Any
 
+import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
                                  at_least, product)
-from mmlosses.core.checks import check_choice
+from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.registry import MODELS
+from ..regression import smooth_l1_loss
 
 
 @MODELS.register_module()
@@ -89,3 +92,69 @@ class GIoULoss(BoxLoss):
 
     def penalties(self, pair: BoxPair) -> Terms:
         return giou_penalty(pair)
+
+
+def extended_iou(pair: BoxPair) -> Tensor:
+    """The IoU of :class:`ExtendedIoULoss`, below 0 for boxes apart."""
+    gap = (pair.sides - pair.errors) / 2  # below 0 between boxes apart
+    near = pair.low_error.abs()
+    far = near + gap
+    first, last = near + gap.clamp(max=0), near + gap.clamp(min=0)
+    (x, y), (last_x, last_y) = near.unbind(), last.unbind()
+    overlap = product(far) + product(first) - x * last_y - last_x * y
+    areas = product(pair.size) + product(pair.target_size)
+    return overlap / at_least(pair.least_area, areas - overlap)
+
+
+@MODELS.register_module()
+class ExtendedIoULoss(BoxLoss):
+    r"""Extended IoU: mmdet's ``EIoULoss``, also for boxes apart.
+
+    .. math::
+        L = \begin{cases} \frac{l^2}{2s} & l < s \\
+        l - \frac{s}{2} & l \ge s \end{cases}, \qquad
+        l = 1 - \frac{I}{|A| + |B| - I}
+        \\
+        I = x_2 y_2 + \min(x_1, x_2) \min(y_1, y_2)
+        - x_1 \max(y_1, y_2) - \max(x_1, x_2) y_1
+
+    with the corners :math:`x_1, y_1` and :math:`x_2, y_2` of the overlap,
+    relative to the top left corner of the smallest enclosing box. I is the
+    area of the overlap or, for boxes apart, where :math:`x_1 > x_2` or
+    :math:`y_1 > y_2`, a number below 0. The greatest value is 2 - s / 2. Boxes
+    apart have another loss in a mirrored picture, by the definition.
+
+    Args:
+        smooth_point (float): The error s below which the loss is quadratic.
+            Default: 0.1.
+
+    Differs from upstream:
+        - mmdet calls it ``EIoULoss``. That is the name of Efficient IoU here,
+          and in most papers.
+        - mmdet's overflows in half precision.
+    """
+    info = LossInfo(
+        purpose="box regression, mmdet's ``EIoULoss``; also from far away",
+        slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
+        expects='boxes',
+        paper=Paper(
+            'Hanyang Peng, Shiqi Yu',
+            'A Systematic IoU-Related Method: Beyond Simplified Regression '
+            'for Better Localization', 'IEEE Transactions on Image Processing',
+            2021))
+    stock_name = 'EIoULoss'
+
+    def __init__(self,
+                 eps: float = 1e-6,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0,
+                 smooth_point: float = 0.1,
+                 **kwargs: Any) -> None:
+        super().__init__(eps, reduction, loss_weight, **kwargs)
+        check_number('smooth_point', smooth_point, above=0)
+        self.smooth_point = smooth_point
+
+    def box_loss(self, pair: BoxPair) -> Tensor:
+        error = 1 - extended_iou(pair)
+        return smooth_l1_loss(error, torch.zeros_like(error),
+                              self.smooth_point)

@@ -1,5 +1,6 @@
 """Differences of the sides, with the distance between the centres."""
 from __future__ import annotations
+from typing import Any, Dict
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ class EIoULoss(BoxLoss):
     Differs from upstream:
         - mmdet's ``EIoULoss`` is a different loss: Extended IoU, Hanyang Peng
           and Shiqi Yu, IEEE Transactions on Image Processing 2021. Its
-          ``smooth_point`` is therefore not an argument here.
+          ``smooth_point`` is therefore not an argument here. That loss is
+          :class:`ExtendedIoULoss`.
     """
     info = LossInfo(
         purpose='box regression by overlap, centre and sides, also from far '
@@ -52,6 +54,16 @@ class EIoULoss(BoxLoss):
             'Tieniu Tan',
             'Focal and Efficient IOU Loss for Accurate Bounding Box '
             'Regression', 'Neurocomputing', 2022, '2101.08158'))
+
+    @classmethod
+    def own_arguments(cls, args: Any, kwargs: Dict[str, Any]) -> Any:
+        """Say where mmdet's loss of this name is."""
+        if 'smooth_point' in kwargs:
+            raise TypeError(
+                'EIoULoss is Efficient IoU and takes no smooth_point, got '
+                f"{kwargs['smooth_point']!r}: mmdet's EIoULoss, Extended IoU, "
+                'is mmlosses.ExtendedIoULoss')
+        return super().own_arguments(args, kwargs)
 
     def __init__(self,
                  focal_gamma: float | None = None,
