@@ -766,7 +766,7 @@ def test_zero_ratio_is_refused():
 @pytest.mark.parametrize('beta', [0.2, 0.9])
 def test_bounded_iou_matches_overlaps_of_intervals(beta):
     """Value and gradient, with an eps too small to matter."""
-    pairs, step = random_pairs(20)[:-1], 1e-6
+    pairs, step = random_pairs(20)[:-2], 1e-6  # the last two are at kinks
     pred, target = tensors(pairs)
     loss = BoundedIoULoss(beta, eps=1e-9, reduction='none').double()
     got = loss(pred, target)
