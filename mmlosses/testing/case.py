@@ -93,6 +93,9 @@ class LossCase:
         constant_factors (bool): If True, the formula takes factors that
             depend on the prediction for constants, so the gradient is not
             that of the value and needs a test of its own.
+        joined_axis (bool): If True, each element of the last axis depends on
+            that whole axis of the inputs, which a weight of 0 thus removes as
+            a whole.
     """
     loss: Type[BaseLoss]
     inputs: Callable[[int], Inputs]
@@ -114,6 +117,7 @@ class LossCase:
     selects: bool = False
     counts_targets: bool = False
     constant_factors: bool = False
+    joined_axis: bool = False
 
     def build(self, **kwargs: Any) -> BaseLoss:
         """Build the loss, the same each time."""

@@ -85,6 +85,7 @@ CASES = [
         BoundedIoULoss,
         dict(beta=({}, dict(beta=0.5))),
         element_shape=lambda batch: (batch, 4),
+        joined_axis=True,
         # The loss of the truth is (eps / side)^2 / (2 beta).
         perfect=lambda batch: [10 * x for x in the_same(batch)],
         stock_kwargs=[
