@@ -1,6 +1,7 @@
 """Cases of the family composite."""
 import torch
 
+from mmlosses.core.tensors import upcast
 from mmlosses.losses import CombinedLoss, MultipleLossWrapper, SumLoss
 from mmlosses.testing import LossCase
 from .inputs import keypoints
@@ -18,14 +19,20 @@ def learned(loss):
 
 
 def call_all(loss, pred, target, *args, **kwargs):
-    """The sum of both losses, as a head adds them."""
+    """The sum of both losses, as a head adds them.
+
+    Here both have one prediction, whose two gradients add up in float32.
+    """
+    pred = upcast(pred)
     one, other = loss([pred, pred], [target, target], *args, **kwargs)
     return one + other
 
 
-def call_each(loss, *args, **kwargs):
+def call_each(loss, pred, *args, **kwargs):
     """The sum of both losses, called by name."""
-    return loss.one(*args, **kwargs) + loss['other'](*args, **kwargs)
+    pred = upcast(pred)
+    one = loss.one(pred, *args, **kwargs)
+    return one + loss['other'](pred, *args, **kwargs)
 
 
 CASES = [
