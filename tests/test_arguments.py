@@ -12,7 +12,7 @@ from mmlosses import losses
 # Arguments for which a negative number has a meaning.
 MAY_BE_NEGATIVE = {
     'loss_weight', 'ignore_index', 'dim', 'pos_threshold', 'FocalLoss.alpha',
-    'initial_log_var'
+    'FocalCustomLoss.alpha', 'initial_log_var'
 }
 # What else an argument needs.
 BESIDE = dict(initial_log_var=dict(weighting='uncertainty'))

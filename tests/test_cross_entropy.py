@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmlosses.core.reduction import EPS
-from mmlosses.losses import CrossEntropyLoss, FocalLoss, LabelSmoothLoss
+from mmlosses.losses import (BCELoss, CrossEntropyCustomLoss, CrossEntropyLoss,
+                             FocalLoss, LabelSmoothLoss,
+                             MultiPosCrossEntropyLoss)
 from mmlosses.testing import CONTRACT
 
 
@@ -688,3 +690,158 @@ def test_mean_by_class_weights_of_soft_labels():
 def test_mean_by_class_weights_needs_a_softmax(argument):
     with pytest.raises(ValueError, match=f'softmax.*{argument}=True'):
         CrossEntropyLoss(avg_class_weight=True, **{argument: True})
+
+
+# --- heads that ask the loss about their classes ---
+
+
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+def test_cross_entropy_custom_matches_mmdet(stock, use_sigmoid):
+    """Loss, channels, scores and accuracy in the box heads for V3Det."""
+    kwargs = dict(num_classes=4, use_sigmoid=use_sigmoid)
+    ours, theirs = [
+        cls(**kwargs)
+        for cls in (CrossEntropyCustomLoss, stock.CrossEntropyCustomLoss)
+    ]
+    assert isinstance(ours, stock.CrossEntropyCustomLoss)
+    channels = ours.get_cls_channels(4)
+    assert channels == theirs.get_cls_channels(4) == 5 - use_sigmoid
+    pred, labels = scores(8, channels), torch.arange(8) % 5
+    for weight in (None, torch.rand(8).double()):
+        assert_same_with_gradient(
+            ours(pred, labels, weight, avg_factor=7),
+            theirs(pred, labels, weight, avg_factor=7), pred)
+    assert ours.custom_cls_channels and theirs.custom_cls_channels
+    assert ours.custom_activation and theirs.custom_activation
+    assert ours.custom_accuracy and theirs.custom_accuracy
+    for logits in (pred, 5 + pred, pred - 5):
+        got = ours.get_activation(logits)
+        assert got.shape == (8, 5)
+        close(got, theirs.get_activation(logits))
+    for each in (labels, torch.full((8, ), 4), torch.zeros(8).long()):
+        close(
+            ours.get_accuracy(pred, each)['acc_classes'],
+            theirs.get_accuracy(pred, each)['acc_classes'].squeeze(),
+            check_dtype=False)
+
+
+def test_background_of_sigmoid_scores_by_hand():
+    loss = CrossEntropyCustomLoss(use_sigmoid=True, num_classes=2)
+    prob = torch.tensor([[0.2, 0.3], [0.7, 0.6]])
+    expected = torch.tensor([[0.2, 0.3, 0.5], [0.7, 0.6, 0.0]])
+    close(loss.get_activation(prob.logit()), expected)
+    accuracy = loss.get_accuracy(prob.logit(), torch.tensor([1, 1]))
+    assert accuracy == dict(acc_classes=50)
+
+
+def test_custom_classes_refuse_other_channels():
+    loss = CrossEntropyCustomLoss(num_classes=3)
+    with pytest.raises(ValueError, match='num_classes=3, its head 4'):
+        loss.get_cls_channels(4)
+    with pytest.raises(ValueError, match=r'4 channels .*\(2, 3\)'):
+        loss(torch.zeros(2, 3), torch.zeros(2).long())
+    with pytest.raises(TypeError, match='num_classes'):
+        CrossEntropyCustomLoss()
+    # Masks have one channel for each class, or any other number.
+    masks = CrossEntropyCustomLoss(num_classes=3, use_mask=True)
+    args = torch.randn(2, 3, 4, 4), torch.ones(2, 4, 4), torch.tensor([0, 2])
+    close(masks(*args), CrossEntropyLoss(use_mask=True)(*args))
+
+
+# --- binary cross entropy with mmpose's arguments ---
+
+
+def binary_entropy(prob, target):
+    return -target * math.log(prob) - (1 - target) * math.log(1 - prob)
+
+
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+def test_use_sigmoid_of_bce_means_that_the_head_applies_it(use_sigmoid):
+    pred, target = scores(5, 3), torch.rand(5, 3).double()
+    prob = pred.sigmoid()
+    expected = [[binary_entropy(*x) for x in zip(*rows)]
+                for rows in zip(prob.tolist(), target.tolist())]
+    loss = BCELoss(use_sigmoid=use_sigmoid, reduction='none')
+    expected = torch.tensor(expected, dtype=torch.float64)
+    given = prob if use_sigmoid else pred
+    close(loss(given, target), expected)
+    assert loss.takes_probabilities is use_sigmoid
+    weight = torch.rand(5).double()
+    close(loss(given, target, weight), weight[:, None] * expected)
+
+
+def test_bce_of_probabilities_of_0_and_1():
+    pred = torch.tensor([[0.0, 1.0, 0.0, 1.0]], requires_grad=True)
+    target = torch.tensor([[0, 1, 1, 0]])
+    got = BCELoss(use_sigmoid=True, reduction='none')(pred, target)
+    close(got, torch.tensor([[0.0, 0.0, 100.0, 100.0]]))
+    got.sum().backward()
+    assert (pred.grad == 0).all()
+
+
+def test_bce_beside_nan_of_weight_0():
+    for use_sigmoid in (False, True):
+        pred = torch.tensor([[NAN, 0.5]], requires_grad=True)
+        loss = BCELoss(use_sigmoid=use_sigmoid)(pred, torch.ones(1, 2),
+                                                torch.tensor([[0.0, 1.0]]))
+        loss.backward()
+        prob = 0.5 if use_sigmoid else 1 / (1 + math.exp(-0.5))
+        assert loss.item() == pytest.approx(-math.log(prob) / 2)
+        assert pred.grad[0, 0] == 0 and pred.grad[0, 1] < 0
+
+
+# --- several positives ---
+
+
+def multi_positive(row, target):
+    """The sum over all pairs, in plain Python."""
+    total = 1.0
+    for score, positive in zip(row, target):
+        for other, negative in zip(row, target):
+            if positive >= 1 and negative == 0:
+                total += math.exp(other - score)
+    return math.log(total)
+
+
+def test_multi_positive_matches_loop():
+    """With all, some and no positives, and pairs that are excluded."""
+    pred = scores(5, 6)
+    target = torch.tensor([[1, 0, 0, 1, 0, 0], [1] * 6, [0] * 6,
+                           [1, -1, 0, -1, 1, 0], [-1, 1, 1, -1, -1, -1]])
+    expected = [
+        multi_positive(*rows) for rows in zip(pred.tolist(), target.tolist())
+    ]
+    expected = torch.tensor(expected, dtype=torch.float64)
+    loss = MultiPosCrossEntropyLoss(reduction='none')
+    got = loss(pred, target)
+    close(got, expected)
+    grad, = torch.autograd.grad(got.sum(), pred)
+    assert grad.isfinite().all()
+    assert (grad[target < 0] == 0).all() and (grad[[1, 2, 4]] == 0).all()
+    maps = pred.reshape(5, 6, 1).expand(5, 6, 2)
+    found = loss(maps, target.unsqueeze(-1).expand(5, 6, 2))
+    close(found, expected.unsqueeze(-1).expand(5, 2))
+
+
+def test_one_positive_is_cross_entropy():
+    pred, labels = scores(5, 6), torch.arange(5)
+    target = F.one_hot(labels, 6)
+    for each in (target, target.bool(), target.double()):
+        assert_same_with_gradient(MultiPosCrossEntropyLoss()(pred, each),
+                                  F.cross_entropy(pred, labels), pred)
+
+
+@pytest.mark.parametrize('scale', [1e2, 1e3, 1e6])
+def test_multi_positive_of_certain_scores(scale):
+    pred = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, 0.0]]) * scale
+    pred.requires_grad_()
+    loss = MultiPosCrossEntropyLoss(reduction='none')
+    got = loss(pred, torch.tensor([[1, 0, 1], [1, 0, 0]]))
+    close(got[1], torch.tensor(2.0 * scale), rtol=1e-6, atol=0)
+    got.sum().backward()
+    assert pred.grad.isfinite().all()
+    for batch, others in ((0, 3), (2, 0)):
+        empty = torch.zeros(batch, others, requires_grad=True)
+        got = MultiPosCrossEntropyLoss()(empty, empty.long())
+        got.backward()
+        assert got == 0

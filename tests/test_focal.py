@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from cases.inputs import CLASS_WEIGHT
 from class_samples import REDUCTIONS, assert_same_with_gradient, close, scores
 
-from mmlosses.losses import FocalLoss
+from mmlosses.losses import FocalCustomLoss, FocalLoss
 
 
 @pytest.fixture(autouse=True)
@@ -224,3 +224,41 @@ def test_flat_per_class_weight_of_focal_loss():
     close(loss(*one, weight[:, 0]), weight[:, :1] * loss(*one))
     with pytest.raises(ValueError, match='broadcast'):
         loss(pred, target, torch.rand(6))
+
+
+def test_focal_custom_is_focal_loss_of_a_dense_head(stock):
+    pred, labels = scores(8, 4), torch.arange(8) % 5
+    ours, theirs = [
+        cls(num_classes=4, gamma=1.5, loss_weight=2.0)
+        for cls in (FocalCustomLoss, stock.FocalCustomLoss)
+    ]
+    assert isinstance(ours, stock.FocalCustomLoss)
+    for weight in (None, torch.rand(8).double()):
+        assert_same_with_gradient(
+            ours(pred, labels, weight, avg_factor=7),
+            theirs(pred, labels, weight, avg_factor=7), pred)
+    for name in ('get_cls_channels', 'custom_cls_channels',
+                 'custom_activation', 'custom_accuracy'):
+        one, other = getattr(ours, name), getattr(theirs, name)
+        assert one(4) == other(4) if callable(one) else one is other is True
+    close(ours.get_activation(pred), theirs.get_activation(pred))
+    for one in (labels, torch.full((8, ), 4)):
+        close(
+            ours.get_accuracy(pred, one)['acc_classes'],
+            theirs.get_accuracy(pred, one)['acc_classes'].squeeze(),
+            check_dtype=False)
+
+
+def test_focal_custom_of_probabilities_and_by_softmax():
+    """In mmdet, `activated` has no effect, and there is no softmax."""
+    pred, labels = scores(8, 4), torch.arange(8) % 5
+    loss = FocalCustomLoss(num_classes=4)
+    activated = FocalCustomLoss(num_classes=4, activated=True)
+    close(activated(pred.sigmoid(), labels), loss(pred, labels))
+    close(activated.get_activation(pred.sigmoid()), loss.get_activation(pred))
+    softmax = FocalCustomLoss(use_sigmoid=False, num_classes=3)
+    assert softmax.get_cls_channels(3) == 4
+    close(softmax.get_activation(pred), pred.softmax(1))
+    close(
+        softmax(pred, labels % 4),
+        FocalLoss(use_sigmoid=False)(pred, labels % 4))

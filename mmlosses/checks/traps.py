@@ -190,7 +190,8 @@ def sigmoid_twice(slot: Slot) -> Iterator[Finding]:
         return
     if (not getattr(loss, 'use_sigmoid', False)
             or getattr(loss, 'activate', True) is False
-            or getattr(loss, 'activated', False)):
+            or getattr(loss, 'activated', False)
+            or getattr(loss, 'takes_probabilities', False)):
         return
     if ('VisPredictHead' in ancestors(slot.head)
             and getattr(slot.head, 'use_sigmoid', False)):

@@ -72,6 +72,13 @@ def check_softmax(use_sigmoid: bool) -> None:
                          f'be False, got {use_sigmoid!r}')
 
 
+def check_sigmoid(use_sigmoid: bool) -> None:
+    """Raise a ``ValueError`` if a config asks for a softmax."""
+    if not use_sigmoid:
+        raise ValueError('each class is a binary decision, use_sigmoid must '
+                         f'be True, got {use_sigmoid!r}')
+
+
 def check_tensor(name: str, value: Any) -> None:
     """Raise a ``TypeError`` unless a value is a tensor."""
     if not isinstance(value, Tensor):

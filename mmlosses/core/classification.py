@@ -1,15 +1,16 @@
 """Base of the classification losses: labels, class weights, ignoring."""
 from __future__ import annotations
 import math
-from typing import Sequence
+from typing import Any, Dict, Sequence
 
+import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
 from .checks import (check_index, check_label_range, check_same_shape,
-                     check_tensor)
+                     check_size, check_tensor)
 from .reduction import EPS, fits
 from .tensors import one_hot
 
@@ -186,3 +187,67 @@ class ClassificationLoss(BaseLoss):
                 f'class_weight has {given} numbers, but the prediction has '
                 f'{classes} classes{guess}')
         return self._class_weight.to(pred).reshape(shape)
+
+
+class CustomClassLoss(ClassificationLoss):
+    """A classification loss that tells mmdet's heads about their classes.
+
+    Heads ask it for the number of channels, for scores and for an accuracy,
+    as those of V3Det do. It precedes the loss among the bases of a class.
+
+    Args:
+        num_classes (int): Number of classes, without the background.
+    """
+    custom_cls_channels = custom_activation = custom_accuracy = True
+
+    def __init__(self, *args: Any, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_size('num_classes', num_classes)
+        self.num_classes = num_classes
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """Return the channels of a head: a softmax has a background."""
+        if num_classes != self.num_classes:
+            raise ValueError(f'the loss has num_classes={self.num_classes}, '
+                             f'its head {num_classes}')
+        return num_classes + (not self.use_sigmoid)
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Return the scores of the predictions (N, channels)."""
+        if not self.use_sigmoid:
+            return cls_score.softmax(dim=1)
+        return cls_score if self.takes_probabilities else cls_score.sigmoid()
+
+    def get_accuracy(self, cls_score: Tensor,
+                     labels: Tensor) -> Dict[str, Tensor]:
+        """Return the percentage of the objects with the right class."""
+        best = cls_score[:, :self.num_classes].argmax(dim=1)
+        objects = (labels >= 0) & (labels < self.num_classes)
+        right = ((best == labels) & objects).sum()
+        return dict(acc_classes=100.0 * right / objects.sum().clamp(min=1))
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """Also check the number of channels, unless they are masks."""
+        channels = self.get_cls_channels(self.num_classes)
+        if (self.use_sigmoid == self.binary and pred.ndim > 1
+                and pred.shape[1] != channels):
+            raise ValueError(
+                f'pred must have {channels} channels on axis 1 for '
+                f'num_classes={self.num_classes} and use_sigmoid='
+                f'{self.use_sigmoid}, got the shape {tuple(pred.shape)}')
+        return super().element_shape(pred, target)
+
+
+class SampleLoss(BaseLoss):
+    r"""A loss of samples (N, C, \*) with one number for each, (N, \*)."""
+
+    def samples(self, pred: Tensor) -> torch.Size:
+        """Return the shape of ``pred`` without axis 1."""
+        if pred.ndim < 2:
+            raise ValueError('pred must have at least 2 axes, got the shape '
+                             f'{tuple(pred.shape)}')
+        return pred.shape[:1] + pred.shape[2:]
+
+    def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
+        more = tensor.ndim > elements.ndim
+        return elements.unsqueeze(1) if more else elements

@@ -23,9 +23,12 @@ from .corners.associative_embedding import (AssociativeEmbeddingLoss,
 from .corners.cornernet import (AELoss, CornerNetLoss, corner_heatmap_loss,
                                 corner_offset_loss, neg_loss)
 from .cosine import CCSLoss, ccs_loss
-from .cross_entropy import (CrossEntropyLoss, LabelSmoothLoss, smooth_labels,
+from .cross_entropy import (BCELoss, CrossEntropyCustomLoss, CrossEntropyLoss,
+                            LabelSmoothLoss, MultiPosCrossEntropyLoss,
+                            multi_positive_cross_entropy, smooth_labels,
                             soft_cross_entropy)
-from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
+from .focal import (FocalCustomLoss, FocalLoss, sigmoid_focal_loss,
+                    softmax_focal_loss)
 from .hard_negative import (BalanceCrossEntropyLoss, BalancedBCELoss,
                             binary_cross_entropy)
 from .heatmap.adaptive_wing import AdaptiveWingLoss, adaptive_wing_loss
@@ -41,6 +44,10 @@ from .mask import DiceLoss, dice_loss
 from .probabilistic import (PROPEL, KeypointPROPELLoss, PROPELLoss, g_function,
                             getloss, h_function, propel_loss,
                             unpack_prediction)
+from .quality_focal import (DistributionFocalLoss, QualityFocalLoss,
+                            VariFocalLoss, VarifocalLoss,
+                            distribution_focal_loss, quality_focal_loss,
+                            varifocal_loss)
 from .regression import (BalancedL1Loss, L1Loss, L2Loss, MSELoss, SmoothL1Loss,
                          l1_loss, mse_loss, smooth_l1_loss)
 from .simcc import KLDiscretLoss, MLECCLoss, kl_discret_loss, mle_cc_loss
@@ -50,6 +57,7 @@ FAMILIES = {
     'boxes': 'Boxes',
     'cross_entropy': 'Cross entropy',
     'focal': 'Focal loss',
+    'quality_focal': 'Quality focal loss',
     'hard_negative': 'Hard-negative mining',
     'mask': 'Mask',
     'regression': 'Regression',
@@ -67,26 +75,31 @@ FAMILIES = {
 __all__ = [
     'AELoss', 'AdaptiveWingLoss', 'AlphaIoULoss', 'AngleDistanceLoss',
     'AngularLoss', 'ArcFaceLogitLoss', 'ArcFaceLoss', 'ArcMarginProduct',
-    'AssociativeEmbeddingLoss', 'BalanceCrossEntropyLoss', 'BalancedBCELoss',
-    'BalancedL1Loss', 'BaseLoss', 'BoundedIoULoss', 'BoxLoss', 'BoxPair',
-    'CCSLoss', 'CIoULoss', 'CenterLoss', 'CenterSoftmaxLoss',
-    'ClassificationLoss', 'CombinedLoss', 'CombinedTargetMSELoss',
-    'CornerNetLoss', 'CrossEntropyLoss', 'DIoULoss', 'DiceLoss', 'EIoULoss',
-    'ExtendedIoULoss', 'FocalHeatmapLoss', 'FocalLoss', 'GIoULoss',
-    'GaussianFocalLoss', 'HeatmapLoss', 'InnerIoULoss', 'IoULoss',
-    'KLDiscretLoss', 'KeypointLoss', 'KeypointMSELoss', 'KeypointOHKMMSELoss',
-    'KeypointPROPELLoss', 'L1Loss', 'L2Loss', 'LabelSmoothLoss', 'LossInfo',
-    'MLECCLoss', 'MPDIoULoss', 'MSELoss', 'Modified', 'ModifiedSoftmaxLoss',
+    'AssociativeEmbeddingLoss', 'BCELoss', 'BalanceCrossEntropyLoss',
+    'BalancedBCELoss', 'BalancedL1Loss', 'BaseLoss', 'BoundedIoULoss',
+    'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss', 'CenterLoss',
+    'CenterSoftmaxLoss', 'ClassificationLoss', 'CombinedLoss',
+    'CombinedTargetMSELoss', 'CornerNetLoss', 'CrossEntropyCustomLoss',
+    'CrossEntropyLoss', 'DIoULoss', 'DiceLoss', 'DistributionFocalLoss',
+    'EIoULoss', 'ExtendedIoULoss', 'FocalCustomLoss', 'FocalHeatmapLoss',
+    'FocalLoss', 'GIoULoss', 'GaussianFocalLoss', 'HeatmapLoss',
+    'InnerIoULoss', 'IoULoss', 'KLDiscretLoss', 'KeypointLoss',
+    'KeypointMSELoss', 'KeypointOHKMMSELoss', 'KeypointPROPELLoss', 'L1Loss',
+    'L2Loss', 'LabelSmoothLoss', 'LossInfo', 'MLECCLoss', 'MPDIoULoss',
+    'MSELoss', 'Modified', 'ModifiedSoftmaxLoss', 'MultiPosCrossEntropyLoss',
     'MultipleLossWrapper', 'NWDLoss', 'NormFace', 'NormFaceLoss', 'PROPEL',
-    'PROPELLoss', 'Paper', 'SIoULoss', 'ShapeIoULoss', 'SmoothL1Loss',
-    'SumLoss', 'WIoULoss', 'adaptive_wing_loss', 'angle_distance_loss',
-    'angular_loss', 'angular_margin', 'arcface_logits',
-    'associative_embedding_loss', 'binary_cross_entropy', 'box_pair',
-    'ccs_loss', 'center_loss', 'centerloss', 'combined_target_mse_loss',
-    'corner_heatmap_loss', 'corner_offset_loss', 'cosine_logits', 'dice_loss',
-    'g_function', 'gaussian_focal_loss', 'getloss', 'h_function',
-    'hard_keypoint_mse_loss', 'kl_discret_loss', 'l1_loss', 'mle_cc_loss',
-    'mse_loss', 'neg_loss', 'propel_loss', 'sigmoid_focal_loss',
+    'PROPELLoss', 'Paper', 'QualityFocalLoss', 'SIoULoss', 'ShapeIoULoss',
+    'SmoothL1Loss', 'SumLoss', 'VariFocalLoss', 'VarifocalLoss', 'WIoULoss',
+    'adaptive_wing_loss', 'angle_distance_loss', 'angular_loss',
+    'angular_margin', 'arcface_logits', 'associative_embedding_loss',
+    'binary_cross_entropy', 'box_pair', 'ccs_loss', 'center_loss',
+    'centerloss', 'combined_target_mse_loss', 'corner_heatmap_loss',
+    'corner_offset_loss', 'cosine_logits', 'dice_loss',
+    'distribution_focal_loss', 'g_function', 'gaussian_focal_loss', 'getloss',
+    'h_function', 'hard_keypoint_mse_loss', 'kl_discret_loss', 'l1_loss',
+    'mle_cc_loss', 'mse_loss', 'multi_positive_cross_entropy', 'neg_loss',
+    'propel_loss', 'quality_focal_loss', 'sigmoid_focal_loss',
     'smooth_l1_loss', 'smooth_labels', 'soft_cross_entropy',
-    'softmax_focal_loss', 'unpack_prediction', 'wise_iou_loss'
+    'softmax_focal_loss', 'unpack_prediction', 'varifocal_loss',
+    'wise_iou_loss'
 ]

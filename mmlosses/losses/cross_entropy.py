@@ -9,13 +9,16 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.checks import (check_choice, check_index, check_label_range,
-                                  check_number)
+                                  check_number, check_same_shape, check_tensor)
 from mmlosses.core.classification import (ClassificationArguments,
-                                          ClassificationLoss)
+                                          ClassificationLoss, CustomClassLoss,
+                                          SampleLoss)
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.core.reduction import EPS, align_weight
 from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
+from .hard_negative import binary_cross_entropy
 
 
 def soft_cross_entropy(log_prob: Tensor,
@@ -66,6 +69,16 @@ def smooth_cross_entropy(log_prob: Tensor,
         # Another class may have probability 0: 0 * inf.
         return label
     return (own - others) * label - others * log_prob.sum(dim=1)
+
+
+def multi_positive_cross_entropy(pred: Tensor, target: Tensor) -> Tensor:
+    r"""Return the loss (N, \*), see :class:`MultiPosCrossEntropyLoss`."""
+    # Two of it can be added, and its exponential is 0.
+    nothing = torch.finfo(pred.dtype).min / 4
+    positives = (-pred).masked_fill(~(target >= 1), nothing).logsumexp(dim=1)
+    negatives = pred.masked_fill(target != 0, nothing).logsumexp(dim=1)
+    # Not softplus, which is exact up to a threshold only.
+    return -F.logsigmoid(-(negatives + positives))
 
 
 @MODELS.register_module()
@@ -320,3 +333,138 @@ class LabelSmoothLoss(ClassificationLoss):
                 pred, target, pos_weight=class_weight, reduction='none')
         return soft_cross_entropy(
             F.log_softmax(pred, dim=1), target, class_weight)
+
+
+@MODELS.register_module()
+class CrossEntropyCustomLoss(CustomClassLoss, CrossEntropyLoss):
+    r"""Cross entropy that tells its head about the classes, as for V3Det.
+
+    .. math::
+        L_{softmax} = -w_y \log p_y, \qquad
+        L_{sigmoid} = -w_c t_c \log \sigma(x_c)
+        - (1 - t_c) \log (1 - \sigma(x_c))
+
+    Loss, arguments and shapes are those of :class:`CrossEntropyLoss`. The box
+    heads of mmdet get from it the number of channels, ``num_classes`` for a
+    sigmoid and one more for a softmax, scores and accuracy. So they can be
+    trained with a sigmoid, whose background score is 1 minus the sum of the
+    others, at least 0.
+
+    Args:
+        num_classes (int): Number of classes, without the background.
+
+    Differs from upstream:
+        - mmdet synchronises with the host for the accuracy.
+        - A prediction with another number of channels raises an error.
+    """
+    info = LossInfo(
+        purpose='two-stage detection by sigmoid, with many classes',
+        slots="``loss_cls`` of the box heads in mmdet's configs for V3Det",
+        expects='scores',
+        source='The loss of the same name of mmdet, for V3Det.')
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Return the scores, with that of the background last."""
+        scores = super().get_activation(cls_score)
+        if not self.use_sigmoid:
+            return scores
+        rest = 1 - scores.sum(dim=1, keepdim=True)
+        return torch.cat([scores, rest.clamp(0, 1)], dim=1)
+
+
+@MODELS.register_module()
+class BCELoss(KeypointLoss):
+    r"""Binary cross entropy of logits, or of probabilities.
+
+    .. math::
+        L = -\frac{1}{N} \sum_i w_i
+        \left( t_i \log p_i + (1 - t_i) \log (1 - p_i) \right), \qquad
+        p = \sigma(pred)
+
+    Args:
+        use_sigmoid (bool): As in mmpose, whether the **head** applies the
+            sigmoid: if True, ``pred`` holds probabilities, if False, logits.
+            In every other loss it is the other way round.
+            ``VisPredictHead`` reads it from the config. Default: False.
+
+    Shape:
+        - pred, target: (\*), the same; targets from 0 to 1.
+        - weight: as pred, or without trailing axes, such as (N,).
+        - returns: 0-dim, or the shape of pred for ``'none'``.
+
+    Differs from upstream:
+        - mmpose returns NaN where an element of weight 0 holds NaN, and for
+          such probabilities raises an error.
+        - mmpose fails on integer targets.
+        - A probability of exactly 0 or 1 has gradient 0, instead of up to
+          1e12.
+    """
+    info = LossInfo(
+        purpose='visibility of keypoints, objectness',
+        slots="``loss`` of mmpose's ``VisPredictHead``; ``loss_vis`` and "
+        '``loss_obj`` of YOLOX-Pose, ``loss_vis`` of RTMO',
+        expects='logits',
+        source='No paper; the loss of the same name of mmpose.')
+
+    def __init__(self,
+                 *,
+                 use_sigmoid: bool = False,
+                 **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(**kwargs)
+        self.use_sigmoid = use_sigmoid
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return self.use_sigmoid
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        self.check_range('target', inputs.target, inputs, 0, 1)
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return binary_cross_entropy(pred, target.to(pred.dtype),
+                                    not self.use_sigmoid)
+
+
+@MODELS.register_module()
+class MultiPosCrossEntropyLoss(SampleLoss):
+    r"""Contrastive loss of samples with several positives.
+
+    .. math::
+        L = \frac{1}{N} \sum_i w_i \log \Bigl( 1 + \sum_{j \in P_i}
+        \sum_{k \in N_i} e^{s_{ik} - s_{ij}} \Bigr)
+
+    with the similarities :math:`s` of sample i to its positives P and
+    negatives N. Without either, the loss is 0.
+
+    Shape:
+        - pred: similarities (N, M, \*).
+        - target: as pred, integers or booleans: positives are at least 1,
+          negatives 0; a number below 0 excludes the pair.
+        - weight: (N, \*).
+        - returns: 0-dim; for ``'none'`` (N, \*).
+
+    Differs from upstream:
+        - mmdet computes each of the M^2 pairs of a sample; here, two sums
+          over M give the same.
+        - mmdet synchronises with the host.
+        - For a pair to exclude, mmdet adds similarities of 0.
+        - mmdet returns NaN where a sample of weight 0 holds NaN.
+    """
+    info = LossInfo(
+        purpose='embeddings for tracking, with several matches',
+        slots="``loss_track`` of QDTrack's embedding head",
+        expects='numbers',
+        paper=Paper(
+            'Jiangmiao Pang, Linlu Qiu, Xia Li, Haofeng Chen, Qi Li, Trevor '
+            'Darrell, Fisher Yu',
+            'Quasi-Dense Similarity Learning for Multiple Object Tracking',
+            'CVPR', 2021, '2006.06664'))
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        check_tensor('target', target)
+        check_same_shape(pred, target)
+        return self.samples(pred)
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return multi_positive_cross_entropy(pred, target)

@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from mmlosses.core.checks import check_number
 from mmlosses.core.classification import (ClassificationArguments,
-                                          ClassificationLoss)
+                                          ClassificationLoss, CustomClassLoss)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.focal import (label_focal_and_derivative,
                                          label_focal_loss)
@@ -172,3 +172,28 @@ class FocalLoss(ClassificationLoss):
                 and weight.shape[0] == math.prod(shape)):
             weight = weight.reshape(tuple(shape))
         return super().element_weight(weight, shape, dtype)
+
+
+@MODELS.register_module()
+class FocalCustomLoss(CustomClassLoss, FocalLoss):
+    r"""Focal loss that tells its head about the classes, as for V3Det.
+
+    .. math::
+        L = -w_c \alpha_t (1 - p_t)^\gamma \log p_t
+
+    Loss, arguments and shapes are those of :class:`FocalLoss`. Dense heads of
+    mmdet get the scores of the classes from it.
+
+    Args:
+        num_classes (int): Number of classes, without the background.
+
+    Differs from upstream:
+        - In mmdet, ``activated`` has no effect.
+        - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
+    """
+    info = LossInfo(
+        purpose='focal loss in a head with many classes',
+        slots="``loss_cls`` of FCOS in mmdet's configs for V3Det",
+        expects='scores',
+        paper=FocalLoss.info.paper,
+        source="Head interface: mmdet's configs for V3Det.")

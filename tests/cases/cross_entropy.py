@@ -1,9 +1,11 @@
 """Cases of the family cross_entropy."""
 import torch
 
-from mmlosses.losses import CrossEntropyLoss, LabelSmoothLoss
+from mmlosses.losses import (BCELoss, CrossEntropyCustomLoss, CrossEntropyLoss,
+                             LabelSmoothLoss, MultiPosCrossEntropyLoss)
 from mmlosses.testing import LossCase, Stock
-from .inputs import CLASS_WEIGHT, CLASSES, certain, labelled
+from .inputs import (CLASS_WEIGHT, CLASSES, KEYPOINT_WEIGHT, certain, labelled,
+                     mask_inputs, mask_perfect)
 
 
 def call_cross_entropy(loss, pred, target, weight=None, *args, **kwargs):
@@ -19,22 +21,32 @@ def call_cross_entropy(loss, pred, target, weight=None, *args, **kwargs):
     return loss(pred, target.clamp(max=1), roi_class, *args, **kwargs)
 
 
+def matches(batch):
+    """Similarities, and which of them are of a pair."""
+    return torch.randn(batch, 6), torch.rand(batch, 6) > 0.5
+
+
+def certain_matches(batch):
+    """Similarities that leave no doubt about pairs."""
+    target = matches(batch)[1]
+    return 200 * target.float() - 100, target
+
+
+ARGUMENTS = dict(
+    use_mask=({}, dict(use_mask=True)),
+    class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
+    ignore_index=({}, dict(ignore_index=1)),
+    avg_non_ignore=(dict(ignore_index=1),
+                    dict(ignore_index=1, avg_non_ignore=True)),
+    avg_class_weight=(dict(class_weight=CLASS_WEIGHT),
+                      dict(class_weight=CLASS_WEIGHT, avg_class_weight=True)))
+
 CASES = [
     LossCase(
         loss=CrossEntropyLoss,
         inputs=labelled,
         element_shape=lambda batch: (batch, ),
-        arguments=dict(
-            use_sigmoid=({}, dict(use_sigmoid=True)),
-            use_mask=({}, dict(use_mask=True)),
-            class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
-            ignore_index=({}, dict(ignore_index=1)),
-            avg_non_ignore=(dict(ignore_index=1),
-                            dict(ignore_index=1, avg_non_ignore=True)),
-            avg_class_weight=(dict(class_weight=CLASS_WEIGHT),
-                              dict(
-                                  class_weight=CLASS_WEIGHT,
-                                  avg_class_weight=True))),
+        arguments=dict(use_sigmoid=({}, dict(use_sigmoid=True)), **ARGUMENTS),
         stock_kwargs=[
             dict(use_sigmoid=False, loss_weight=1.0),
             dict(use_sigmoid=True, loss_weight=1.0),
@@ -71,4 +83,49 @@ CASES = [
         perfect=certain,
         perfect_kwargs=dict(smoothing=0.0),
         non_negative=True),
+    LossCase(
+        loss=CrossEntropyCustomLoss,
+        inputs=labelled,
+        element_shape=lambda batch: (batch, ),
+        kwargs=dict(num_classes=CLASSES - 1),
+        arguments=dict(
+            use_sigmoid=({}, dict(use_sigmoid=True, num_classes=CLASSES)),
+            **ARGUMENTS),
+        refused=dict(num_classes=CLASSES),
+        stock_kwargs=[
+            dict(use_sigmoid=use_sigmoid, num_classes=13204, loss_weight=1.0)
+            for use_sigmoid in (False, True)
+        ],
+        perfect=certain,
+        non_negative=True,
+        call=call_cross_entropy,
+        stock=[
+            Stock('mmdet.CrossEntropyCustomLoss',
+                  dict(num_classes=CLASSES - 1)),
+            Stock('mmdet.CrossEntropyCustomLoss',
+                  dict(use_sigmoid=True, num_classes=CLASSES),
+                  dict(use_sigmoid=True, num_classes=CLASSES)),
+        ]),
+    LossCase(
+        loss=BCELoss,
+        inputs=mask_inputs,
+        element_shape=lambda batch: (batch, 4, 5),
+        arguments=dict(
+            use_sigmoid=({}, dict(use_sigmoid=True)), **KEYPOINT_WEIGHT),
+        stock_kwargs=[
+            dict(use_target_weight=True, reduction='sum', loss_weight=1.0),
+            dict(use_target_weight=False, use_sigmoid=True),
+            dict(use_target_weight=True, use_sigmoid=True, loss_weight=1e-3),
+        ],
+        perfect=mask_perfect,
+        non_negative=True,
+        stock=[Stock('mmpose.BCELoss', dict(use_target_weight=True))]),
+    LossCase(
+        loss=MultiPosCrossEntropyLoss,
+        inputs=matches,
+        element_shape=lambda batch: (batch, ),
+        stock_kwargs=[dict(loss_weight=0.25)],
+        perfect=certain_matches,
+        non_negative=True,
+        stock=[Stock('mmdet.MultiPosCrossEntropyLoss')]),
 ]

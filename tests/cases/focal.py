@@ -1,5 +1,5 @@
 """Cases of the family focal."""
-from mmlosses.losses import FocalLoss
+from mmlosses.losses import FocalCustomLoss, FocalLoss
 from mmlosses.testing import LossCase, Stock
 from .inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 
@@ -10,18 +10,19 @@ def certain_of_each(batch):
     return pred - 100, target
 
 
+ARGUMENTS = dict(
+    gamma=({}, dict(gamma=0.5)),
+    alpha=({}, dict(alpha=None)),
+    activated=({}, dict(activated=True)),
+    class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
+    ignore_index=({}, dict(ignore_index=1)))
+
 CASES = [
     LossCase(
         loss=FocalLoss,
         inputs=labelled,
         element_shape=lambda batch: (batch, CLASSES),
-        arguments=dict(
-            use_sigmoid=(dict(use_sigmoid=False), {}),
-            gamma=({}, dict(gamma=0.5)),
-            alpha=({}, dict(alpha=None)),
-            activated=({}, dict(activated=True)),
-            class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
-            ignore_index=({}, dict(ignore_index=1))),
+        arguments=dict(use_sigmoid=(dict(use_sigmoid=False), {}), **ARGUMENTS),
         stock_kwargs=[
             dict(use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
             dict(use_sigmoid=True, activated=True, gamma=2.0, loss_weight=1.0),
@@ -29,4 +30,29 @@ CASES = [
         perfect=certain_of_each,
         non_negative=True,
         stock=[Stock('mmdet.FocalLoss')]),
+    LossCase(
+        loss=FocalCustomLoss,
+        inputs=labelled,
+        element_shape=lambda batch: (batch, CLASSES),
+        kwargs=dict(num_classes=CLASSES),
+        arguments=dict(
+            use_sigmoid=(dict(use_sigmoid=False, num_classes=CLASSES - 1), {}),
+            **ARGUMENTS),
+        refused=dict(num_classes=CLASSES + 1),
+        stock_kwargs=[
+            dict(
+                use_sigmoid=True,
+                num_classes=13204,
+                gamma=2.0,
+                alpha=0.25,
+                loss_weight=1.0)
+        ],
+        perfect=certain_of_each,
+        non_negative=True,
+        stock=[
+            Stock('mmdet.FocalCustomLoss', dict(num_classes=CLASSES)),
+            Stock('mmdet.FocalCustomLoss',
+                  dict(num_classes=CLASSES, gamma=1.5, alpha=0.6),
+                  dict(gamma=1.5, alpha=0.6))
+        ]),
 ]

@@ -188,6 +188,28 @@ def margin(loss: Any, margin: Tensor) -> Tensor:
     return loss(scores, first_class(margin))
 
 
+@inputs('margin', 'similarity above that of 8 negatives', line(-4, 12))
+def matches(loss: Any, margin: Tensor, positives: int) -> Tensor:
+    """Similarities, those of the positives above the others by a margin."""
+    scores = pad(margin[:, None].expand(-1, positives), (0, 8))
+    target = torch.arange(positives + 8) < positives
+    return loss(scores, target.expand_as(scores))
+
+
+@inputs(*probability[1:])
+def quality(loss: Any, logit: Tensor, target: float) -> Tensor:
+    """Logits of a class, all with one quality."""
+    return number.call(loss, logit[:, None], target).flatten()
+
+
+@inputs('distance', 'mean of the predicted bins', line(0, 4))
+def distance(loss: Any, distance: Tensor, target: float) -> Tensor:
+    """Gaussian bins, all with one target."""
+    scores = -2 * (torch.arange(5).to(distance) - distance[:, None])**2
+    return number.call(lambda pred, target: loss(pred, target[:, 0]), scores,
+                       target)
+
+
 def first_class(like: Tensor) -> Tensor:
     """Labels (N,) of class 0."""
     return torch.zeros(len(like), dtype=torch.long)
@@ -435,9 +457,15 @@ FAMILIES: Dict[str, Family] = {
         *sweep('LabelSmoothLoss', 'smoothing {}', 'smoothing', (0.1, 0.3)),
         Curve('LabelSmoothLoss', '0.3, uniform', 1, smoothing=0.3,
               distribute='uniform'),
-    ], [Panel(logit, sweep('CrossEntropyLoss', 'target {}', 'target',
-                           (1, 0.7, 0), use_sigmoid=True),
-              'loss vs. logit, sigmoid', minima=True)],
+        Curve('CrossEntropyCustomLoss', 'V3Det', 2, num_classes=9),
+    ], [Panel(logit, [
+        *sweep('CrossEntropyLoss', 'target {}', 'target', (1, 0.7, 0),
+               use_sigmoid=True),
+        Curve('BCELoss', 'BCE, target 0', 1, target=0.0),
+    ], 'loss vs. logit, sigmoid', minima=True),
+        Panel(matches, sweep('MultiPosCrossEntropyLoss', 'positives: {}',
+                             'positives', (1, 2, 4)),
+              'several positives')],
         options=dict(minima=True)),
     'focal': Family(logit._replace(
         name='probability', label='probability of the true class',
@@ -446,7 +474,16 @@ FAMILIES: Dict[str, Family] = {
         [Panel(logit, [
             Curve('FocalLoss', 'positive'),
             Curve('FocalLoss', 'negative', target=0.0),
+            Curve('FocalCustomLoss', 'V3Det, negative', 1, target=0.0,
+                  num_classes=1),
         ], 'loss, γ = 2, α = 0.25')]),
+    'quality_focal': Family(quality, [
+        *sweep('QualityFocalLoss', 'QFL, quality {}', 'target', (1, 0.6, 0)),
+        *sweep('VarifocalLoss', 'VFL, quality {}', 'target', (0.6, 0)),
+        Curve('VariFocalLoss', 'mmpose, 0.6', 1, target=0.6),
+    ], [Panel(distance, sweep('DistributionFocalLoss', 'target {}', 'target',
+                              (1, 1.5, 2.8)), 'DFL', minima=True)],
+        options=dict(minima=True)),
     'hard_negative': Family(
         negatives, BCE, [Panel(bias, BCE, minima=True)],
         options=dict(axes=dict(xlim=(-4, 2.7)))),

@@ -31,7 +31,7 @@ PAGE = CONFIGS / 'differs_from_upstream.md'
 
 # The files of the entries, in the order of the page.
 FAMILIES = ('boxes', 'regression', 'mixtures', 'heatmaps', 'simcc',
-            'classification', 'metric')
+            'classification', 'quality_focal', 'metric')
 DISTRIBUTIONS = {'pytorch_metric_learning': 'pytorch-metric-learning'}
 
 HEAD = """\

@@ -8,6 +8,7 @@ from typing import Any, Dict
 import torch
 import torch.nn.functional as F
 from mmdet.models import losses as mmdet
+from mmpose.models import losses as mmpose
 from mmpretrain.models import losses as mmpretrain
 from torch import Tensor
 from upstream import Shown, formula_of, gradient, outcome, shows, syncs
@@ -205,6 +206,90 @@ def smooth_one_class() -> Shown:
     stock = outcome(lambda: smoothed_cross_entropy(logits, label, 0.1))
     ours = mmlosses.LabelSmoothLoss(0.1)(logits, label)
     right = 0.0
+    return stock, ours, right
+
+
+@shows('FocalCustomLoss', mmdet.FocalCustomLoss, 'activated has no effect',
+       'a probability of 0.9: 0.25 * 0.1**2 * -log(0.9)')
+def focal_activated() -> Shown:
+    """It applies a sigmoid to probabilities."""
+    probability, label = torch.tensor([[0.9]]), torch.tensor([0])
+    options: Dict[str, Any] = dict(num_classes=1, activated=True)
+    stock = mmdet.FocalCustomLoss(**options)(probability, label)
+    ours = mmlosses.FocalCustomLoss(**options)(probability, label)
+    right = 0.25 * 0.1**2 * -math.log(0.9)
+    return stock, ours, right
+
+
+@shows('CrossEntropyCustomLoss', mmdet.CrossEntropyCustomLoss,
+       'its accuracy synchronises with the host',
+       'a mask selects the objects without a value on the host')
+def accuracy_syncs() -> Shown:
+    """It looks for the indices of the objects."""
+    args = [torch.rand(8, 5), torch.zeros(8, dtype=torch.long)]
+    stock = syncs(
+        mmdet.CrossEntropyCustomLoss(num_classes=4).get_accuracy, *args)
+    ours = syncs(
+        mmlosses.CrossEntropyCustomLoss(num_classes=4).get_accuracy, *args)
+    right = 'no sync'
+    return stock, ours, right
+
+
+@shows('BCELoss', mmpose.BCELoss, 'NaN where the weight is 0',
+       'the other logit is 0: log(2) / 2')
+def visibility_nan() -> Shown:
+    """A NaN of weight 0 makes the loss of the batch NaN."""
+    logits, target = torch.tensor([[math.nan, 0.]]), torch.ones(1, 2)
+    weight = torch.tensor([[0., 1.]])
+    stock = mmpose.BCELoss(use_target_weight=True)(logits, target, weight)
+    ours = mmlosses.BCELoss()(logits, target, weight)
+    right = math.log(2) / 2
+    return stock, ours, right
+
+
+@shows('BCELoss', mmpose.BCELoss, 'fails on integer targets', 'log(2)')
+def visibility_integers() -> Shown:
+    """Visibilities of 0 and 1 must be floating-point numbers."""
+    prob, target = torch.full((1, 2), 0.5), torch.tensor([[0, 1]])
+    stock = outcome(lambda: mmpose.BCELoss(use_sigmoid=True)(prob, target))
+    ours = mmlosses.BCELoss(use_sigmoid=True)(prob, target)
+    right = math.log(2)
+    return stock, ours, right
+
+
+@shows('MultiPosCrossEntropyLoss', mmdet.MultiPosCrossEntropyLoss,
+       'NaN where the weight is 0', '(0 + log(1 + exp(0))) / 2')
+def matches_nan() -> Shown:
+    """A NaN in a sample of weight 0 makes the loss of the batch NaN."""
+    logits, target = torch.zeros(2, 2), torch.tensor([[1, 0], [1, 0]])
+    logits[0] = math.nan
+    weight = torch.tensor([0., 1.])
+    stock = mmdet.MultiPosCrossEntropyLoss()(logits, target, weight)
+    ours = mmlosses.MultiPosCrossEntropyLoss()(logits, target, weight)
+    right = math.log(2) / 2
+    return stock, ours, right
+
+
+@shows('MultiPosCrossEntropyLoss', mmdet.MultiPosCrossEntropyLoss,
+       'synchronises with the host',
+       'masks select positives and negatives without a value on the host')
+def matches_sync() -> Shown:
+    """It looks for the indices of positives and negatives."""
+    args = [torch.rand(4, 6), torch.ones(4, 6, dtype=torch.long)]
+    stock = syncs(mmdet.MultiPosCrossEntropyLoss(), *args)
+    ours = syncs(mmlosses.MultiPosCrossEntropyLoss(), *args)
+    right = 'no sync'
+    return stock, ours, right
+
+
+@shows('MultiPosCrossEntropyLoss', mmdet.MultiPosCrossEntropyLoss,
+       'counts pairs to exclude', 'one positive and one negative: log(2)')
+def excluded_pairs() -> Shown:
+    """A pair that is neither 1 nor 0 counts as both, with a logit of 0."""
+    logits, target = torch.zeros(1, 3), torch.tensor([[1, 0, -1]])
+    stock = mmdet.MultiPosCrossEntropyLoss()(logits, target)
+    ours = mmlosses.MultiPosCrossEntropyLoss()(logits, target)
+    right = math.log(2)
     return stock, ours, right
 
 
