@@ -14,8 +14,10 @@ def dice_by_loops(probabilities, masks, naive, eps):
                     masks.flatten().tolist()):
         overlap += 2 * p * t
         total += p + t if naive else p * p + t * t
-    eps = eps if naive else 2 * eps
-    return 1 - (overlap + eps) / (total + eps)
+    if naive:
+        return 1 - (overlap + eps) / (total + eps)
+    assert masks.any()
+    return 1 - overlap / (total + 2 * eps)
 
 
 def tutorial_dice(pred, gt, eps=1e-6):
@@ -66,6 +68,7 @@ def test_matches_tutorial_formula(sample):
     dict(),
     dict(naive_dice=True),
     dict(activate=False),
+    dict(eps=1.0),
     dict(naive_dice=True, eps=1.0, loss_weight=5.0),
     dict(reduction='none', loss_weight=3.0),
 ])
@@ -81,14 +84,15 @@ def test_matches_tutorial_formula(sample):
 def test_ordinary_masks_match_mmdet(kwargs, call, dtype):
     stock = pytest.importorskip('mmdet.models.losses').DiceLoss
     torch.manual_seed(0)
-    pred = torch.rand(3, 40, 40)
-    target = torch.rand(3, 40, 40)
+    pred = torch.rand(3, 4, 4, requires_grad=True)
+    target = torch.rand(3, 4, 4)
     target = (target > 0.5).to(dtype) if dtype == torch.uint8 else target
     got = DiceLoss(**kwargs)(pred, target, **call)
     expected = stock(**kwargs)(pred, target, **call)
     # mmdet's result takes the shape of a tensor avg_factor.
+    torch.testing.assert_close(got, expected.reshape(got.shape))
     torch.testing.assert_close(
-        got, expected.reshape(got.shape), rtol=1e-5, atol=5e-6)
+        *[torch.autograd.grad(x.sum(), pred) for x in (got, expected)])
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -107,6 +111,15 @@ def test_empty_masks(kwargs):
     wrong, = torch.autograd.grad(tutorial_dice(pred, empty), pred)
     right, = torch.autograd.grad(loss(pred, empty), pred)
     assert (wrong == 0).all() and (right > 0).all()
+
+
+def test_an_empty_mask_beside_others():
+    """Only it has eps in the numerator: sum(p^2) / (sum(p^2) + 2 eps)."""
+    pred, masks = torch.full((2, 9), 0.1), torch.zeros(2, 9)
+    masks[0, :3] = 1
+    loss = DiceLoss(activate=False, eps=0.01, reduction='none')
+    expected = [1 - 2 * 0.3 / (0.09 + 3 + 0.02), 0.09 / (0.09 + 0.02)]
+    torch.testing.assert_close(loss(pred, masks), torch.tensor(expected))
 
 
 def test_empty_masks_in_mmdet():

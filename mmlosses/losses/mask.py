@@ -20,11 +20,11 @@ def dice_loss(pred: Tensor,
     overlap = (pred * target).sum(dim=1)
     if naive_dice:
         total = pred.sum(dim=1) + target.sum(dim=1)
-    else:
-        total = (pred * pred).sum(dim=1) + (target * target).sum(dim=1)
-        # mmdet adds eps to either sum of squares.
-        eps = 2 * eps
-    return 1 - (2 * overlap + eps) / (total + eps)
+        return 1 - (2 * overlap + eps) / (total + eps)
+    size = (target * target).sum(dim=1)
+    total = (pred * pred).sum(dim=1) + size + 2 * eps
+    # mmdet's has none in the numerator, which hides what an empty mask costs.
+    return 1 - (2 * overlap + 2 * eps * (size == 0)) / total
 
 
 @MODELS.register_module()
@@ -32,10 +32,11 @@ class DiceLoss(BaseLoss):
     r"""Dice loss of masks, one value for each sample.
 
     .. math::
-        L = \frac{1}{N} \sum_n w_n \left(1 - \frac{2 \sum_i p_{ni} t_{ni} +
-        2 \epsilon} {\sum_i p_{ni}^2 + \sum_i t_{ni}^2 + 2 \epsilon}\right)
+        L = \frac{1}{N} \sum_n w_n \left(1 - \frac{2 \sum_i p_{ni} t_{ni}}
+        {\sum_i p_{ni}^2 + \sum_i t_{ni}^2 + 2 \epsilon}\right)
 
-    with the probabilities p of the pixels of a sample and its mask t.
+    with the probabilities p of the pixels of a sample and its mask t. For an
+    empty mask, :math:`2 \epsilon` is added to the numerator too.
     ``naive_dice`` takes :math:`(2 \sum_i p_i t_i + \epsilon) /
     (\sum_i p_i + \sum_i t_i + \epsilon)` as the fraction.
 
@@ -45,8 +46,9 @@ class DiceLoss(BaseLoss):
         naive_dice (bool): If True, the denominator holds the probabilities
             instead of their squares. With a soft mask, the minimum is then at
             a hard prediction instead of the mask itself. Default: False.
-        eps (float): Added to numerator and denominator, so that two empty
-            masks have loss 0. Default: 1e-3.
+        eps (float): Added to the denominator and, for empty masks and
+            ``naive_dice``, to the numerator, so that two empty masks have loss
+            0. Default: 1e-3.
         batch (bool): If True, the sums run over the whole batch, so that small
             and empty masks count by their size. Each sample whose weight is
             not 0 takes part, and has the loss of the batch. Default: False.
@@ -60,8 +62,8 @@ class DiceLoss(BaseLoss):
     Differs from upstream:
         - For an empty mask, mmdet's default form and DBNet's are 1 for any
           prediction, with gradient 0: false positives are not penalised. Here
-          ``eps`` is in the numerator too, which changes other losses by less
-          than ``2 * eps`` over the size of the masks.
+          ``eps`` is in the numerator of empty masks too. All others have the
+          value and gradient of mmdet.
         - Sums over large masks in half precision do not overflow.
         - mmdet raises for ``use_sigmoid=False`` unless ``activate=False``.
         - ``avg_factor`` is the fourth argument, as in all other losses; mmdet

@@ -25,7 +25,13 @@ CASES = [
                 loss_weight=5.0),
         ],
         perfect=mask_perfect,
+        # At the default, as in mmdet, about eps over the size of the mask.
+        perfect_kwargs=dict(eps=1e-9),
         non_negative=True,
-        # Its eps is in the denominator only.
-        stock=[Stock('mmdet.DiceLoss', tolerance=1e-3)]),
+        stock=[
+            Stock('mmdet.DiceLoss'),
+            Stock('mmdet.DiceLoss', dict(eps=1.0), dict(eps=1.0)),
+            Stock('mmdet.DiceLoss', dict(naive_dice=True, eps=1.0),
+                  dict(naive_dice=True, eps=1.0))
+        ]),
 ]

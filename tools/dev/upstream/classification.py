@@ -381,8 +381,9 @@ def dice_perfect() -> Shown:
 def dice_probabilities() -> Shown:
     """It accepts ``use_sigmoid=False``, which is not implemented."""
     mask = torch.ones(1, 16)
-    stock = outcome(lambda: mmdet.DiceLoss(use_sigmoid=False)(mask, mask))
-    ours = mmlosses.DiceLoss(use_sigmoid=False)(mask, mask)
+    kwargs = dict(use_sigmoid=False, naive_dice=True)
+    stock = outcome(lambda: mmdet.DiceLoss(**kwargs)(mask, mask))
+    ours = mmlosses.DiceLoss(**kwargs)(mask, mask)
     right = 0.0
     return stock, ours, right
 
