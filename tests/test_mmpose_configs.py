@@ -78,13 +78,16 @@ def shrink(cfg):
         model.head.in_channels = 256
     elif name == 'HRNet':
         for stage in model.backbone.extra.values():
-            stage.num_modules = 1
-            stage.num_blocks = [1] * len(stage.num_blocks)
+            if 'num_modules' in stage:
+                stage.num_modules = 1
+                stage.num_blocks = [1] * len(stage.num_blocks)
     elif name == 'MSPN':
         model.backbone.num_blocks = [2, 2, 2, 2]
     elif name == 'CPM':
         model.backbone.num_stages = model.head.num_stages = 2
         resize(cfg, (96, 128), (12, 16))
+    if model.head.get('out_channels') == 98:
+        model.head.out_channels = 17  # fake people have no landmarks of faces
     if model.type == 'BottomupPoseEstimator':
         resize(cfg, (128, 128), (32, 32))
         # Keep predictions of an untrained model.

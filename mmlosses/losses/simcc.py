@@ -50,6 +50,25 @@ def kl_discret_loss(pred: Tensor,
     return divergence / -pred.shape[-1]
 
 
+def check_axes(pred: Any, target: Any) -> Sequence[int]:
+    """Return (N, K) of axes (N, K, bins), or raise for other inputs."""
+    for name, axes in (('pred', pred), ('target', target)):
+        if not isinstance(axes, (tuple, list)):
+            raise TypeError(f'{name} must be a tuple with a tensor for '
+                            f'each axis, got {type(axes).__name__}')
+    check_floating('target', target)
+    if len(pred) == 0 or len(pred) != len(target):
+        raise ValueError('pred and target must have the same axes, at '
+                         f'least one, got {len(pred)} and {len(target)}')
+    for axis_pred, axis_target in zip(pred, target):
+        check_same_shape(axis_pred, axis_target)
+        if axis_pred.ndim != 3 or axis_pred.shape[:2] != pred[0].shape[:2]:
+            raise ValueError(
+                'each axis must have the shape (N, K, bins) with one N '
+                f'and K, got {[tuple(axis.shape) for axis in pred]}')
+    return pred[0].shape[:2]
+
+
 def mle_cc_loss(pred: Sequence[Tensor],
                 target: Sequence[Tensor],
                 mode: str = 'log') -> Tensor:
@@ -168,8 +187,7 @@ class KLDiscretLoss(KeypointLoss):
 
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:
-        check_axes(pred, target)
-        return pred[0].shape[:2]
+        return check_axes(pred, target)
 
     def prepare(self, *args: Any) -> Inputs:
         """Average over N * K, or over K as in mmpose 1.x."""
@@ -254,23 +272,4 @@ class MLECCLoss(KeypointLoss):
 
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:
-        check_axes(pred, target)
-        return pred[0].shape[:2]
-
-
-def check_axes(pred: Any, target: Any) -> None:
-    """Raise unless both are tuples of bins (N, K, bins) of the same axes."""
-    for name, axes in (('pred', pred), ('target', target)):
-        if not isinstance(axes, (tuple, list)):
-            raise TypeError(f'{name} must be a tuple with a tensor for '
-                            f'each axis, got {type(axes).__name__}')
-    check_floating('target', target)
-    if len(pred) == 0 or len(pred) != len(target):
-        raise ValueError('pred and target must have the same axes, at '
-                         f'least one, got {len(pred)} and {len(target)}')
-    for axis_pred, axis_target in zip(pred, target):
-        check_same_shape(axis_pred, axis_target)
-        if axis_pred.ndim != 3 or axis_pred.shape[:2] != pred[0].shape[:2]:
-            raise ValueError(
-                'each axis must have the shape (N, K, bins) with one N '
-                f'and K, got {[tuple(axis.shape) for axis in pred]}')
+        return check_axes(pred, target)

@@ -181,6 +181,24 @@ def probability(loss: Any, logit: Tensor, target: float = 1.0) -> Tensor:
     return number.call(loss, logit.sigmoid(), target)
 
 
+@inputs(*probability[1:])
+def peak(loss: Any, logit: Tensor, target: float = 1.0) -> Tensor:
+    """Maps of one pixel with a probability."""
+    return pixel.call(loss, logit.sigmoid() - target, target)
+
+
+@inputs('error', 'prediction − target', line(-1, 1))
+def pixel(loss: Any,
+          error: Tensor,
+          target: float = 1.0,
+          channels: int = 1) -> Tensor:
+    """Maps of one pixel with an error, and further channels without."""
+    truth = torch.full_like(error, target)
+    pred = torch.stack([truth + error] + [truth] * (channels - 1), dim=1)
+    maps = [x[..., None, None] for x in (pred, truth[:, None].expand_as(pred))]
+    return loss(*maps).flatten()
+
+
 @inputs('margin', 'logit above the others, 10 classes', line(-4, 12))
 def margin(loss: Any, margin: Tensor) -> Tensor:
     """Scores whose true class is above the others by a margin."""
@@ -335,6 +353,15 @@ def bins(loss: Any,
     target = (-(place / 4)**2 / 2).exp()
     target = target if peak else target / target.sum()
     return loss((scores, ), (target.expand_as(scores), ))[:, 0]
+
+
+@inputs('offset', 'offset in bins', line(-20, 20, 321))
+def likelihood(loss: Any, offset: Tensor, spread: float = 4.0) -> Tensor:
+    """Gaussian bins, and a likelihood of 1 that falls as RTMO's."""
+    place = torch.arange(-64, 64).to(offset)
+    scores = -((place - offset[:, None, None]) / spread)**2 / 2
+    target = (-(place / 4).abs() / 2).exp().expand_as(scores)
+    return loss((scores.softmax(dim=-1), ), (target, ))[:, 0]
 
 
 @inputs('log variance', 'log variance s', line(-5, 5, 101),
@@ -501,12 +528,20 @@ FAMILIES: Dict[str, Family] = {
         Curve('AngularLoss', 'lines', 1, times=2, period='half'),
     ], [Panel(angle, sweep('AngularLoss', 'δ = {}', 'delta',
                            (0, 0.2, 0.5, 1)), 'directions, by δ')]),
-    'heatmap': Family(
-        probability,
-        sweep(GAUSSIAN_FOCAL, 'target {}', 'target', (1, 0.8, 0.5, 0)), [
-            Panel(probability, sweep(GAUSSIAN_FOCAL, 'γ = {}', 'gamma',
-                                     (1, 2, 4), target=0.8),
-                  'loss at target 0.8, by γ')]),
+    'heatmap': Family(peak, [
+        *sweep(GAUSSIAN_FOCAL, 'target {}', 'target', (1, 0.8, 0.5, 0)),
+        Curve('FocalHeatmapLoss', 'FocalHeatmap, target 1', 2),
+    ], [
+        Panel(peak, sweep(GAUSSIAN_FOCAL, 'γ = {}', 'gamma', (1, 2, 4),
+                          target=0.8),
+              'loss at target 0.8, by γ'),
+        Panel(pixel, [
+            Curve('AdaptiveWingLoss', 'adaptive wing, target 1'),
+            Curve('AdaptiveWingLoss', 'adaptive wing, target 0', target=0.0),
+            Curve('KeypointMSELoss', 'MSE'),
+            Curve('KeypointOHKMMSELoss', 'MSE, one keypoint of OHKM', 2),
+            Curve('CombinedTargetMSELoss', 'combined target', channels=3),
+        ], axes=dict(yscale='log', ylim=(1e-3, 30)))]),
     'simcc': Family(
         bins, sweep('KLDiscretLoss', 'σ = {}', 'spread', (2, 4, 8, 16)),
         [Panel(bins, [
@@ -514,7 +549,10 @@ FAMILIES: Dict[str, Family] = {
             Curve('KLDiscretLoss', 'softmax of density', label_softmax=True),
             *sweep('KLDiscretLoss', 'softmax of peak 1, β = {}', 'beta',
                    (1, 10), peak=True, label_softmax=True),
-        ], 'loss by target', axes=dict(yscale='log', ylim=(0.1, 3000)))]),
+        ], 'loss by target', axes=dict(yscale='log', ylim=(0.1, 3000))),
+         Panel(likelihood, sweep('MLECCLoss', 'MLECC, {}', 'mode',
+                                 ('log', 'linear', 'square')),
+               'loss of a likelihood')]),
     'probabilistic': Family(
         mean, sweep('PROPELLoss', 'σ = {}', 'spread', (0.05, 0.1, 0.2, 0.4)),
         [Panel(deviation, sweep('KeypointPROPELLoss', 'error {}', 'error',

@@ -67,8 +67,6 @@ class AdaptiveWingLoss(HeatmapLoss):
     Differs from upstream:
         - mmpose multiplies prediction and target by the weight, which changes
           the exponent, and returns NaN where a weight of 0 meets NaN.
-        - mmpose's gradient is NaN where the power of the error overflows, in
-          half precision beyond an error of 197.
         - mmpose accepts targets beyond ``alpha``, such as those of 255 of
           MSPN, for which the loss of a perfect pixel is infinite.
     """

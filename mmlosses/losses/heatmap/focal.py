@@ -106,8 +106,9 @@ class GaussianFocalLoss(HeatmapLoss):
           elements. Here ``'mean'`` is over all elements.
         - With ``gamma=0``, mmdet counts positives as negatives too.
         - CenterNetUpdateHead fills the targets of an image without objects
-          with the number of classes, where mmdet's loss is a million times too
-          large. Here they count as 0, if integers or beside ``pos_inds``.
+          with the number of classes, for 80 of which mmdet's loss is 39
+          million times too large. Here they count as 0, if they are integers
+          or stand beside ``pos_inds``.
     """
     info = LossInfo(
         purpose='heatmaps with Gaussian peaks',

@@ -6,9 +6,10 @@ from typing import Tuple
 import torch
 from mmdet.models import losses as mmdet
 from mmpose.models import losses as mmpose
-from mmpose.models.losses.heatmap_loss import FocalHeatmapLoss
+from mmpose.models.losses.heatmap_loss import (CombinedTargetMSELoss,
+                                               FocalHeatmapLoss)
 from torch import Tensor
-from upstream import Shown, formula_of, gradient, outcome, shows
+from upstream import Shown, formula_of, gradient, outcome, shows, syncs
 
 import mmlosses.losses as mmlosses
 
@@ -74,19 +75,145 @@ def heatmap_gamma() -> Shown:
     return stock, ours, right
 
 
-@shows('GaussianFocalLoss', FocalHeatmapLoss, 'NaN for a perfect peak',
+@shows(
+    'GaussianFocalLoss',
+    mmdet.GaussianFocalLoss,
+    'explodes for images without objects',
+    'far from all objects, the target is 0: -p ** 2 * log(1 - p)',
+    tests=['test_heatmap.py::test_images_without_objects'])
+def heatmap_of_no_objects() -> Shown:
+    """CenterNetUpdateHead fills their targets with the number of classes.
+
+    The weight of such a negative is (1 - 80) ** 4, or 39 million.
+    """
+    pred, target = torch.full((5, 80), 0.1), torch.full((5, 80), 80)
+    stock = mmdet.GaussianFocalLoss()(pred, target)
+    ours = mmlosses.GaussianFocalLoss()(pred, target)
+    right = -0.1**2 * math.log(1 - 0.1)
+    return stock, ours, right
+
+
+@shows('FocalHeatmapLoss', FocalHeatmapLoss, 'NaN for a perfect peak',
        '(1 - 1) ** 2 * log(1)')
 def heatmap_nan() -> Shown:
     """The logarithm of the other case is -inf, multiplied by 0."""
     pred, target = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
     stock = FocalHeatmapLoss()(pred, target)
-    ours = mmlosses.GaussianFocalLoss()(pred, target)
+    ours = mmlosses.FocalHeatmapLoss()(pred, target)
     right = 0.0
     return stock, ours, right
 
 
+@shows('FocalHeatmapLoss', FocalHeatmapLoss, 'weights cancel out',
+       'half of -(1 - 0.5) ** 2 * log(0.5)')
+def heatmap_weight_cancels() -> Shown:
+    """It divides by the sum of the weights of the peaks."""
+    pred, target = torch.full((1, 1, 1, 1), 0.5), torch.ones(1, 1, 1, 1)
+    weight = torch.tensor([[0.5]])
+    stock = FocalHeatmapLoss()(pred, target, weight)
+    ours = mmlosses.FocalHeatmapLoss()(pred, target, weight)
+    right = -0.5 * (1 - 0.5)**2 * math.log(0.5)
+    return stock, ours, right
+
+
+@shows('FocalHeatmapLoss', FocalHeatmapLoss, 'waits for the GPU',
+       'no value decides what is computed')
+def heatmap_sync() -> Shown:
+    """It asks on the host if there are peaks."""
+    pred, target = torch.full((1, 1, 2, 2), 0.5), torch.ones(1, 1, 2, 2)
+    stock = syncs(FocalHeatmapLoss(), pred, target)
+    ours = syncs(mmlosses.FocalHeatmapLoss(), pred, target)
+    right = 'no sync'
+    return stock, ours, right
+
+
+@shows('KeypointMSELoss', mmpose.KeypointMSELoss, 'NaN at weight 0',
+       'all weights are 0')
+def heatmap_nan_at_weight_0() -> Shown:
+    """0 * NaN is NaN."""
+    pred, target = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), math.nan)
+    weight = torch.zeros(1, 1)
+    stock = mmpose.KeypointMSELoss()(pred, target, weight)
+    ours = mmlosses.KeypointMSELoss()(pred, target, weight)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('KeypointMSELoss', mmpose.KeypointMSELoss, 'infinite in float16',
+       'the square of 300')
+def heatmap_square_float16() -> Shown:
+    """Peaks of MSPN's heatmaps are 255: errors of 256 overflow."""
+    pred = torch.full((1, 1, 2, 2), 300.).half()
+    target = torch.zeros(1, 1, 2, 2).half()
+    stock = mmpose.KeypointMSELoss()(pred, target).float()
+    ours = mmlosses.KeypointMSELoss()(pred, target)
+    right = 90000.0
+    return stock, ours, right
+
+
+@shows('KeypointOHKMMSELoss', mmpose.KeypointOHKMMSELoss,
+       'fails for fewer than topk keypoints',
+       'all 5 keypoints count, each with 1 ** 2')
+def hard_keypoints_of_few() -> Shown:
+    """``topk`` is 8 by default: hands and faces of few points fail."""
+    pred, target = torch.ones(1, 5, 2, 2), torch.zeros(1, 5, 2, 2)
+    weight = torch.ones(1, 5)
+    stock = outcome(lambda: mmpose.KeypointOHKMMSELoss()(pred, target, weight))
+    ours = mmlosses.KeypointOHKMMSELoss()(pred, target, weight)
+    right = 1.0
+    return stock, ours, right
+
+
+@shows('KeypointOHKMMSELoss', mmpose.KeypointOHKMMSELoss, 'squares the weight',
+       '0.5 * 1 ** 2')
+def hard_keypoints_weight() -> Shown:
+    """The weight multiplies prediction and target."""
+    pred, target = torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+    weight, options = torch.tensor([[0.5]]), dict(topk=1)
+    stock = mmpose.KeypointOHKMMSELoss(
+        use_target_weight=True, **options)(pred, target, weight)
+    ours = mmlosses.KeypointOHKMMSELoss(**options)(pred, target, weight)
+    right = 0.5
+    return stock, ours, right
+
+
 @shows(
-    'MSELoss', mmpose.KeypointMSELoss, 'use_target_weight changes nothing',
+    'CombinedTargetMSELoss',
+    CombinedTargetMSELoss,
+    'mixes the samples of maps of one pixel',
+    'half of the mean of 1 ** 2 and 0',
+    tests=[
+        'test_heatmap_keypoints.py::'
+        'test_combined_target_of_one_pixel_keeps_samples_apart'
+    ])
+def combined_target_of_one_pixel() -> Shown:
+    """A squeeze drops the pixel: each weight meets each sample."""
+    pred, target = torch.ones(2, 3, 1, 1), torch.ones(2, 3, 1, 1)
+    pred[0, 0], weight = 2, torch.tensor([[1.], [0.]])
+    pred[1, 0] = 5
+    stock = CombinedTargetMSELoss(use_target_weight=True)(pred, target, weight)
+    ours = mmlosses.CombinedTargetMSELoss()(pred, target, weight)
+    right = (1.0**2 + 0) / 2 / 2
+    return stock, ours, right
+
+
+@shows('AdaptiveWingLoss', mmpose.AdaptiveWingLoss,
+       'a weight changes the exponent',
+       'half of 14 * log(1 + 0.2 ** (2.1 - 1))')
+def adaptive_wing_weight() -> Shown:
+    """The weight multiplies prediction and target."""
+    pred, target = torch.full((1, 1, 1, 1), 0.8), torch.ones(1, 1, 1, 1)
+    weight = torch.tensor([[0.5]])
+    stock = mmpose.AdaptiveWingLoss(use_target_weight=True)(pred, target,
+                                                            weight)
+    ours = mmlosses.AdaptiveWingLoss()(pred, target, weight)
+    right = 0.5 * 14 * math.log(1 + 0.2**(2.1 - 1))
+    return stock, ours, right
+
+
+@shows(
+    'KeypointMSELoss', mmpose.KeypointMSELoss,
+    'use_target_weight changes nothing',
     'False ignores the weights: (1 + 1) / 2; True applies them: (1 + 0) / 2')
 def dead_target_weight() -> Shown:
     """The argument is stored but never read."""
@@ -97,7 +224,7 @@ def dead_target_weight() -> Shown:
         for use in (False, True)
     ]
     ours = [
-        mmlosses.MSELoss(use_target_weight=use)(pred, target, weight)
+        mmlosses.KeypointMSELoss(use_target_weight=use)(pred, target, weight)
         for use in (False, True)
     ]
     right = [1.0, 0.5]
