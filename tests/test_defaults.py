@@ -36,6 +36,14 @@ DEFAULTS = dict(
         eps=1e-3,
         batch=False),
     EIoULoss=dict(focal_gamma=None),
+    EQLV2Loss=dict(
+        use_sigmoid=True,
+        num_classes=1203,
+        mu=0.8,
+        alpha=4.0,
+        gamma=12,
+        test_with_obj=True,
+        class_weight=None),
     FocalLoss=dict(
         use_sigmoid=True,
         gamma=2.0,
@@ -43,6 +51,8 @@ DEFAULTS = dict(
         activated=False,
         class_weight=None,
         ignore_index=None),
+    GHMC=dict(bins=10, momentum=0, use_sigmoid=True),
+    GHMR=dict(mu=0.02, bins=10, momentum=0),
     GaussianFocalLoss=dict(
         alpha=2.0,
         gamma=4.0,
@@ -68,6 +78,13 @@ DEFAULTS = dict(
     NormFaceLoss=dict(scale=16.0),
     PROPELLoss=dict(sigma=0.1, scale='std', compat=None),
     SIoULoss=dict(theta=4.0),
+    SeesawLoss=dict(
+        use_sigmoid=False,
+        p=0.8,
+        q=2.0,
+        num_classes=1203,
+        eps=1e-2,
+        return_dict=True),
     ShapeIoULoss=dict(scale=0.0),
     SmoothL1Loss=dict(beta=1.0),
     WIoULoss=dict(version=3),

@@ -25,12 +25,15 @@ except (ImportError, AssertionError) as error:
 CONFIGS = [path.stem for path in (ROOT / 'configs/mmdet').glob('*.py')]
 # Only `type` differs from the stock config, so no value may differ.
 DROP_INS = [
-    ',\n    ', ', ', 'atss_giou', 'centernet-update_gaussian_focal',
-    'centernet_l1', 'cornernet_corner_losses', 'deformable-detr_focal',
-    'detr_cross_entropy', 'faster-rcnn_bounded_iou', 'faster-rcnn_ciou',
-    'faster-rcnn_cross_entropy_custom', 'fcos_focal_custom', 'fcos_iou',
-    'foveabox_smooth_l1', 'ga-retinanet_bounded_iou', 'gfl_quality_focal',
-    's heads and of visibility)\n    '
+    'atss_giou', 'centernet-update_gaussian_focal', 'centernet_l1',
+    'cornernet_corner_losses', 'deformable-detr_focal', 'detr_cross_entropy',
+    'faster-rcnn_bounded_iou', 'faster-rcnn_ciou',
+    'faster-rcnn_cross_entropy_custom', 'faster-rcnn_eqlv2',
+    'fcos_focal_custom', 'fcos_iou', 'foveabox_smooth_l1',
+    'ga-retinanet_bounded_iou', 'gfl_quality_focal', 'mask-rcnn_cross_entropy',
+    'mask-rcnn_seesaw', 'mask2former_dice', 'maskformer_focal',
+    'panoptic-fpn_cross_entropy', 'retinanet_focal', 'retinanet_ghm',
+    'solo_dice', 'yolov3_mse', 'yolox_iou'
 ]
 
 

@@ -14,13 +14,13 @@ except (ImportError, AssertionError) as error:
         f'needs mmcv, mmdet and mmpose: {error}', allow_module_level=True)
 
 PAIRS = [
-    pytest.param(case, stock, id=f'{case.loss.__name__}-{stock.name}')
-    for case in CASES for stock in case.stock
+    pytest.param(
+        case, stock, call, id=f'{case.loss.__name__}-{stock.name}-{call}')
+    for case in CASES for stock in case.stock for call in stock.calls
 ]
 
 
-@pytest.mark.parametrize('call', ['plain', 'weight', 'avg_factor'])
-@pytest.mark.parametrize('case, stock', PAIRS)
+@pytest.mark.parametrize('case, stock, call', PAIRS)
 def test_value_and_gradient(case, stock, call):
     args, options, weight = [], {}, case.random_weight(5)
     if stock.weighs_inputs:
@@ -32,7 +32,7 @@ def test_value_and_gradient(case, stock, call):
             pytest.skip('mmpose passes a weight and has no avg_factor')
         args.append(weight)  # its name varies
     elif call != 'plain':
-        options['weight'] = weight
+        args.append(weight)
         options['avg_factor'] = 7.0 if call == 'avg_factor' else None
     ours = case.build(**stock.ours)
     theirs = MODELS.build(dict(stock.kwargs, type=stock.name))

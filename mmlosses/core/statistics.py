@@ -2,15 +2,15 @@
 from __future__ import annotations
 import functools
 import warnings
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
-from .base import BaseLoss
+from .base import BaseLoss, Inputs
 from .buffers import set_buffer
-from .tensors import compute_dtype, is_compiling
+from .tensors import compute_dtype, first_tensor, is_compiling
 
 
 def in_backward() -> bool:
@@ -26,8 +26,9 @@ def warn_once(text: str) -> None:
 class StatisticsLoss(BaseLoss):
     """A loss with a buffer that moves by sums over the samples of training.
 
-    A subclass registers the buffer by :meth:`register_statistics`, passes the
-    sums of a call to :meth:`record`, and defines :meth:`moved`.
+    A subclass registers the buffer by :meth:`register_statistics` and defines
+    :meth:`moved`. Its formula is :meth:`loss_and_sums`, or it passes the sums
+    of a call to :meth:`record`.
 
     - No call communicates: a head may skip the loss on a rank without samples,
       for which the others would wait. With ``SyncStatisticsHook`` the buffer
@@ -64,6 +65,30 @@ class StatisticsLoss(BaseLoss):
     def moved(self, sums: Tensor) -> Tensor:
         """Return the new value of the buffer; sums of 0 move nothing."""
         raise NotImplementedError
+
+    def loss_and_sums(self, pred: Any, target: Any, kept: Tensor,
+                      buffer: Tensor | None) -> Tuple[Tensor, Tensor]:
+        """The formula: the loss of each element, and the sums of a call.
+
+        The mask ``kept`` of the elements is False for removed ones, ``buffer``
+        is that before the call, if there is one.
+        """
+        raise NotImplementedError
+
+    def unreduced(self, inputs: Inputs) -> Tensor:
+        """Compute the loss and, in training mode, move the buffer."""
+        removed, name = inputs.removed, self.statistics_name
+        if removed is None:
+            removed = torch.zeros((),
+                                  dtype=torch.bool,
+                                  device=first_tensor(inputs.pred).device)
+        kept = (~removed).expand(tuple(inputs.shape))
+        buffer = None if name is None else self.seen(name)
+        loss, sums = self.run_formula(
+            type(self).loss_and_sums, inputs.pred, inputs.target, kept, buffer)
+        if self.is_moving():
+            self.record(sums)
+        return loss
 
     def is_moving(self) -> bool:
         """Return True if the samples of this call count."""

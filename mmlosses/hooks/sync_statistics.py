@@ -14,9 +14,11 @@ class SyncStatisticsHook(Hook):
     """Move the statistics of losses once per iteration, by all ranks.
 
     For losses with a buffer that moves in training: ``mean_iou_loss`` of
-    ``WIoULoss``, ``centers`` of ``CenterLoss``. A rank may have no sample, or
-    skip the loss. Without the hook each rank has its own statistics, of its
-    own samples, and the checkpoint holds those of rank 0.
+    ``WIoULoss``, ``centers`` of ``CenterLoss``, ``cum_samples`` of
+    ``SeesawLoss``, ``gradients`` of ``EQLV2Loss``, and ``acc_sum`` of ``GHMC``
+    and ``GHMR``. A rank may have no sample, or skip the loss. Without the hook
+    each rank has its own statistics, of its own samples, and the checkpoint
+    holds those of rank 0.
 
     In one process, it makes a difference for a loss that is called several
     times in an iteration: its buffer moves once, by all the samples.

@@ -39,9 +39,10 @@ class Stock:
         ours (dict): Those of our loss, where it needs others.
         tolerance (float): Relative tolerance of values and gradients.
         weighs_inputs (bool): If True, it multiplies its inputs by the weight,
-            and must be equal for weights of 0 and 1 only.
+            or only drops elements, and must be equal for weights of 0 and 1.
         weight_ndim (int, optional): Axes of the weight that it takes. Default:
             Those of the loss.
+        calls (Sequence[str]): The calls that both answer alike.
     """
     name: str
     kwargs: Dict[str, Any] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Stock:
     tolerance: float = 1e-5
     weighs_inputs: bool = False
     weight_ndim: int | None = None
+    calls: Sequence[str] = ('plain', 'weight', 'avg_factor')
 
 
 @dataclass
@@ -90,6 +92,9 @@ class LossCase:
             not removed, so that a weight of 0 may change the others.
         counts_targets (bool): If True, the loss divides by a count over the
             targets of all elements, which must be valid for removed ones too.
+        own_divisor (bool): If True, ``'mean'`` divides by a number of the
+            loss's own, as its stock loss does, and ``avg_factor``, which its
+            heads pass, has no effect.
         constant_factors (bool): If True, the formula takes factors that
             depend on the prediction for constants, so the gradient is not
             that of the value and needs a test of its own.
@@ -116,6 +121,7 @@ class LossCase:
     stock: Sequence[Stock] = ()
     selects: bool = False
     counts_targets: bool = False
+    own_divisor: bool = False
     constant_factors: bool = False
     joined_axis: bool = False
 
