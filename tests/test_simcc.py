@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, rel_entr, softmax
 
-from mmlosses.losses import KLDiscretLoss, MLECCLoss, kl_discret_loss
+from mmlosses.losses import (JSDiscretLoss, KLDiscretLoss, MLECCLoss,
+                             kl_discret_loss)
 
 
 def tutorial_loss(pred, target, weight):
@@ -346,3 +347,92 @@ def test_likelihood_of_no_distribution(pred, target, words):
         MLECCLoss()(*inputs)
     with pytest.raises(ValueError, match="mode must be 'log', 'linear' or"):
         MLECCLoss(mode='cubic')
+
+
+def js_by_loops(pred, target):
+    """The Jensen-Shannon divergence of each keypoint, number by number."""
+    result = []
+    for p, t in zip(pred.flatten(0, 1), target.flatten(0, 1)):
+        total = 0.0
+        for a, b in zip(p.flatten().tolist(), t.flatten().tolist()):
+            middle = (a + b) / 2
+            total += sum([x * math.log(x / middle) for x in (a, b) if x > 0])
+        result.append(total / 2)
+    return torch.tensor(result, dtype=torch.float64).reshape(pred.shape[:2])
+
+
+def distributions(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    scores = 3 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    return scores.flatten(2).softmax(-1).reshape(shape)
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 4, 5), (2, 3, 7)])
+def test_js_matches_loops(shape):
+    pred, target = distributions(*shape), distributions(*shape, seed=1)
+    target[:, 0] = 0
+    target.flatten(2)[:, 0, -1] = 1
+    expected = js_by_loops(pred, target)
+    got = JSDiscretLoss(reduction='none')(pred, target)
+    torch.testing.assert_close(got, expected)
+    assert (got > 0).all() and (got < math.log(2)).all()
+    torch.testing.assert_close(JSDiscretLoss()(pred, target),
+                               expected.sum() / 2)
+    loss = JSDiscretLoss(size_average=False)
+    torch.testing.assert_close(loss(pred, target), expected.sum())
+
+
+@pytest.mark.parametrize('weight', ['keypoints', 'samples'])
+@pytest.mark.parametrize('size_average', [True, False])
+def test_js_matches_mmpose(weight, size_average):
+    stock = pytest.importorskip('mmpose.models.losses.classification_loss')
+    pred = distributions(2, 3, 4, 5).requires_grad_()
+    target = distributions(2, 3, 4, 5, seed=1)
+    weight = torch.tensor([[1, 0.5, 2], [1, 1, 0.1]]).double()
+    if weight == 'samples':
+        weight = weight[:, 0]
+    results = []
+    for cls in (JSDiscretLoss, stock.JSDiscretLoss):
+        value = cls(True, size_average)(
+            pred_hm=pred, gt_hm=target, target_weight=weight)
+        results.append((value, *torch.autograd.grad(value, pred)))
+    torch.testing.assert_close(*results)
+
+
+def test_js_of_disjoint_distributions():
+    """It is log 2, where mmpose's gradient is NaN."""
+    pred = torch.tensor([[[1.0, 0.0, 0.0]]], requires_grad=True)
+    target = torch.tensor([[[0.0, 0.0, 1.0]]])
+    loss = JSDiscretLoss()(pred, target)
+    grad, = torch.autograd.grad(loss, pred)
+    assert loss.item() == pytest.approx(math.log(2))
+    assert grad.isfinite().all() and grad[0, 0, 0] > 0 > grad[0, 0, 2]
+    stock = pytest.importorskip('mmpose.models.losses.classification_loss')
+    loss = stock.JSDiscretLoss(False)(pred, target)
+    grad, = torch.autograd.grad(loss, pred)
+    assert grad.isnan().any()
+
+
+def test_js_of_a_far_softmax_learns():
+    """A softmax underflows to 0 where its scores are 104 below the peak."""
+    scores = torch.tensor([[[200.0, 0.0, 0.0]]], requires_grad=True)
+    target = torch.tensor([[[0.9, 0.1, 0.0]]])
+    loss = JSDiscretLoss()(scores.softmax(-1), target)
+    grad, = torch.autograd.grad(loss, scores)
+    assert grad.isfinite().all()
+
+
+def test_js_in_half_precision():
+    """mmpose adds 1e-24, which is 0 in float16."""
+    pred = torch.tensor([[[1.0, 0.0, 0.0]]]).half()
+    got = JSDiscretLoss()(pred, pred)
+    assert got == 0
+    stock = pytest.importorskip('mmpose.models.losses.classification_loss')
+    assert stock.JSDiscretLoss(False)(pred, pred).isnan()
+
+
+def test_js_wrong_inputs():
+    with pytest.raises(ValueError, match=r'\(N, K, \*\)'):
+        JSDiscretLoss()(torch.rand(2, 3), torch.rand(2, 3))
+    with pytest.raises(ValueError, match='must be from 0 to 1, got 2.0'):
+        JSDiscretLoss()(torch.rand(2, 3, 4), torch.full((2, 3, 4), 2.0))

@@ -64,6 +64,11 @@ class LossType(type):
     """Builds a loss from its arguments, or from those of published code."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        for other in cls.namesakes:  # type: ignore[attr-defined]
+            known = inspect.signature(cls).parameters.keys()
+            theirs = inspect.signature(other).parameters.keys() - known
+            if theirs & kwargs.keys():
+                return other(*args, **kwargs)
         args, kwargs = cls.own_arguments(  # type: ignore[attr-defined]
             args, kwargs)
         return super().__call__(*args, **kwargs)
@@ -113,6 +118,10 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
 
     #: Names of constructor arguments in published code, and ours.
     synonyms: ClassVar[Dict[str, str]] = {}
+
+    #: Losses that another project has under the same name. An argument that
+    #: only one of them takes selects it, so the loss may be of its class.
+    namesakes: ClassVar[Sequence[Type[BaseLoss]]] = ()
 
     #: If True, removed elements are masked after the formula, without a copy.
     #: Only valid where an element depends on its own inputs and on no

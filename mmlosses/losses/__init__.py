@@ -27,6 +27,10 @@ from .cross_entropy import (BCELoss, CrossEntropyCustomLoss, CrossEntropyLoss,
                             LabelSmoothLoss, MultiPosCrossEntropyLoss,
                             multi_positive_cross_entropy, smooth_labels,
                             soft_cross_entropy)
+from .distillation import (FeaLoss, KDLoss, KnowledgeDistillationKLDivLoss,
+                           distillation_kl_loss)
+from .embedding import (InfoNCELoss, MarginL2Loss, TripletLoss, info_nce_loss,
+                        triplet_loss)
 from .focal import (FocalCustomLoss, FocalLoss, sigmoid_focal_loss,
                     softmax_focal_loss)
 from .gradient_harmonizing import (GHMC, GHMR, authentic_smooth_l1,
@@ -54,7 +58,8 @@ from .quality_focal import (DistributionFocalLoss, QualityFocalLoss,
                             varifocal_loss)
 from .regression import (BalancedL1Loss, L1Loss, L2Loss, MSELoss, SmoothL1Loss,
                          l1_loss, mse_loss, smooth_l1_loss)
-from .simcc import KLDiscretLoss, MLECCLoss, kl_discret_loss, mle_cc_loss
+from .simcc import (JSDiscretLoss, KLDiscretLoss, MLECCLoss, js_discret_loss,
+                    kl_discret_loss, mle_cc_loss)
 
 #: The families, in the order of the pages, with their titles.
 FAMILIES = {
@@ -75,6 +80,8 @@ FAMILIES = {
     'margin': 'Angular margin',
     'center': 'Center loss',
     'cosine': 'Cosine',
+    'embedding': 'Embeddings',
+    'distillation': 'Distillation',
     'composite': 'Composite',
 }
 
@@ -110,4 +117,27 @@ __all__ = [
     'smooth_l1_loss', 'smooth_labels', 'soft_cross_entropy',
     'softmax_focal_loss', 'unpack_prediction', 'varifocal_loss',
     'wise_iou_loss'
+    'EIoULoss', 'ExtendedIoULoss', 'FeaLoss', 'FocalCustomLoss',
+    'FocalHeatmapLoss', 'FocalLoss', 'GIoULoss', 'GaussianFocalLoss',
+    'HeatmapLoss', 'InfoNCELoss', 'InnerIoULoss', 'IoULoss', 'JSDiscretLoss',
+    'KDLoss', 'KLDiscretLoss', 'KeypointLoss', 'KeypointMSELoss',
+    'KeypointOHKMMSELoss', 'KeypointPROPELLoss',
+    'KnowledgeDistillationKLDivLoss', 'L1Loss', 'L2Loss', 'LabelSmoothLoss',
+    'LossInfo', 'MLECCLoss', 'MPDIoULoss', 'MSELoss', 'MarginL2Loss',
+    'Modified', 'ModifiedSoftmaxLoss', 'MultiPosCrossEntropyLoss',
+    'MultipleLossWrapper', 'NWDLoss', 'NormFace', 'NormFaceLoss', 'PROPEL',
+    'PROPELLoss', 'Paper', 'QualityFocalLoss', 'SIoULoss', 'ShapeIoULoss',
+    'SmoothL1Loss', 'SumLoss', 'TripletLoss', 'VariFocalLoss', 'VarifocalLoss',
+    'WIoULoss', 'adaptive_wing_loss', 'angle_distance_loss', 'angular_loss',
+    'angular_margin', 'arcface_logits', 'associative_embedding_loss',
+    'binary_cross_entropy', 'box_pair', 'ccs_loss', 'center_loss',
+    'centerloss', 'combined_target_mse_loss', 'corner_heatmap_loss',
+    'corner_offset_loss', 'cosine_logits', 'dice_loss', 'distillation_kl_loss',
+    'distribution_focal_loss', 'g_function', 'gaussian_focal_loss', 'getloss',
+    'h_function', 'hard_keypoint_mse_loss', 'info_nce_loss', 'js_discret_loss',
+    'kl_discret_loss', 'l1_loss', 'mle_cc_loss', 'mse_loss',
+    'multi_positive_cross_entropy', 'neg_loss', 'propel_loss',
+    'quality_focal_loss', 'sigmoid_focal_loss', 'smooth_l1_loss',
+    'smooth_labels', 'soft_cross_entropy', 'softmax_focal_loss',
+    'triplet_loss', 'unpack_prediction', 'varifocal_loss', 'wise_iou_loss'
 ]

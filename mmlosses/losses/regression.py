@@ -14,6 +14,7 @@ from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import (HeatmapLoss, KeypointArguments,
                                      KeypointLoss)
 from mmlosses.registry import MODELS
+from .embedding import MarginL2Loss
 
 
 def l1_loss(pred: Tensor, target: Tensor) -> Tensor:
@@ -81,18 +82,23 @@ class MSELoss(HeatmapLoss):
     .. math::
         L = \frac{1}{N} \sum_i w_i \, (p_i - t_i)^2
 
+    mmdet's ``L2Loss`` compares similarities: an argument that only it has,
+    ``neg_pos_ub``, ``pos_margin``, ``neg_margin`` or ``hard_mining``, makes
+    this a :class:`MarginL2Loss`.
+
     Differs from upstream:
         - mmpose's ``MSELoss`` multiplies prediction and target by the weight,
           which squares it, its ``KeypointMSELoss`` the loss, as here.
         - mmdet and mmpose return NaN where an element of weight 0 holds NaN.
-        - mmdet's ``L2Loss`` is a different loss: it clamps the prediction to
-          [0, 1], samples negatives, and writes to the target.
+        - mmdet's ``L2Loss`` also clamps the prediction to [0, 1] without any
+          argument, and writes to the target.
     """
     info = LossInfo(
         purpose='any regression, and heatmaps',
         slots="mmpose's heatmap and regression heads; ``loss_wh`` of YOLOv3",
         expects='numbers',
         source='No paper; same name and values as :class:`torch.nn.MSELoss`.')
+    namesakes = (MarginL2Loss, )
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return mse_loss(pred, target)

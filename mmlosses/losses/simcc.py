@@ -81,6 +81,25 @@ def mle_cc_loss(pred: Sequence[Tensor],
     return 1 - (first if mode == 'linear' else first.square())
 
 
+def js_discret_loss(pred: Tensor, target: Tensor) -> Tensor:
+    r"""Jensen-Shannon divergence (N, K) of distributions (N, K, \*).
+
+    .. math::
+        \frac{1}{2} D(p \,\|\, m) + \frac{1}{2} D(t \,\|\, m), \qquad
+        m = \frac{p + t}{2}, \qquad 0 \log 0 = 0
+
+    The gradient is finite where a softmax has rounded to 0.
+    """
+    middle = (pred + target) / 2
+    both = [p * (log(p) - log(middle)) for p in (pred, target)]
+    return (both[0] + both[1]).flatten(2).sum(dim=-1) / 2
+
+
+def log(probability: Tensor) -> Tensor:
+    """Return the logarithm, of a number that cannot be 0."""
+    return probability.clamp(min=1e-30).log()
+
+
 @MODELS.register_module()
 class KLDiscretLoss(KeypointLoss):
     r"""Discrete KL divergence of SimCC: one classification per axis.
@@ -273,3 +292,85 @@ class MLECCLoss(KeypointLoss):
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:
         return check_axes(pred, target)
+
+
+@MODELS.register_module()
+class JSDiscretLoss(KeypointLoss):
+    r"""Jensen-Shannon divergence of heatmaps that sum to 1, as in DSNT.
+
+    .. math::
+        L = \frac{1}{N} \sum_{n, k} w_{nk} \tfrac{1}{2} \left(
+        D(p_{nk} \,\|\, m_{nk}) + D(t_{nk} \,\|\, m_{nk}) \right),
+        \qquad m = \frac{p + t}{2}
+
+    with N samples, keypoints k and the divergence D. It is at most log 2 for
+    each keypoint. Each element is one keypoint.
+
+    Args:
+        use_target_weight (bool, optional): See :class:`BaseLoss`.
+            Default: None.
+        size_average (bool): If True, ``'mean'`` averages over the batch and
+            sums over the keypoints, as in mmpose. If False, it sums over
+            both. Default: True.
+
+    Shape:
+        - pred_hm (pred), gt_hm (target): probabilities, heatmaps (N, K, H, W)
+          or (N, K, bins), each of sum 1.
+        - target_weight (weight): (N,), (N, K) or (N, K, 1).
+        - returns: 0-dim, or (N, K) for ``'none'``.
+
+    Differs from upstream:
+        - mmpose's gradient is NaN where the prediction is 0, as a softmax far
+          from its peak is, and at weight 0.
+        - mmpose returns NaN where a keypoint of weight 0 holds NaN, and for
+          an empty batch.
+        - mmpose adds 1e-24, which is 0 in half precision: the loss is NaN.
+    """
+    info = LossInfo(
+        purpose='heatmaps as distributions, beside their mean coordinates',
+        slots="``loss`` of mmpose's ``DSNTHead``, in its wrapper",
+        expects='probabilities',
+        paper=Paper(
+            'Aiden Nibali, Zhen He, Stuart Morgan, Luke Prendergast',
+            'Numerical Coordinate Regression with Convolutional Neural '
+            'Networks', 'arXiv', 2018, '1801.07372'),
+        source='the regularisation by the Jensen-Shannon divergence.')
+
+    def __init__(  # type: ignore[misc]
+            self,
+            use_target_weight: bool | None = None,
+            size_average: bool = True,
+            **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(use_target_weight=use_target_weight, **kwargs)
+        self.size_average = size_average
+
+    def forward(self, pred_hm: Tensor, gt_hm: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss of predicted and true heatmaps."""
+        return super().forward(pred_hm, gt_hm, *args, **kwargs)
+
+    @property
+    def takes_probabilities(self) -> bool:
+        return True
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        self.check_range('gt_hm', inputs.target, inputs, 0, 1)
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return js_discret_loss(pred, target)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        check_same_shape(pred, target)
+        if pred.ndim < 3:
+            raise ValueError(
+                'pred_hm must have the shape (N, K, *) with the '
+                f'pixels on the last axes, got {tuple(pred.shape)}')
+        return pred.shape[:2]
+
+    def prepare(self, *args: Any) -> Inputs:
+        """Average over N or, without ``size_average``, over nothing."""
+        inputs = super().prepare(*args)
+        inputs.denominator = max(inputs.shape[0],
+                                 1) if self.size_average else 1
+        return inputs

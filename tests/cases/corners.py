@@ -23,6 +23,13 @@ def tag_call(loss, tags, mask, *args, **kwargs):
     return sum(loss(*tags, mask, *args, **kwargs))
 
 
+def keypoint_push(loss):
+    """The push of keypoints, which are called otherwise."""
+    tags = torch.arange(6.0).reshape(1, 1, 2, 3)
+    places = torch.tensor([[[[1, 1]], [[2, 1]]]])
+    return loss(tags, places)[1]
+
+
 def corner_inputs(batch):
     """Two stacks, and heatmaps with some peaks of exactly 1."""
     outs, targets = [], []
@@ -60,7 +67,9 @@ CASES = [
         arguments=dict(
             pull_weight=({}, dict(pull_weight=0.5)),
             push_weight=({}, dict(push_weight=0.5)),
-            margin=({}, dict(margin=2.0))),
+            margin=({}, dict(margin=2.0)),
+            push_loss_factor=({}, dict(push_loss_factor=1.0))),
+        show=dict(push_loss_factor=keypoint_push),
         stock_kwargs=[dict(pull_weight=0.1, push_weight=0.1)],
         perfect=tag_perfect,
         non_negative=True,

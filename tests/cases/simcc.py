@@ -1,7 +1,7 @@
 """Cases of the family simcc."""
 import torch
 
-from mmlosses.losses import KLDiscretLoss, MLECCLoss
+from mmlosses.losses import JSDiscretLoss, KLDiscretLoss, MLECCLoss
 from mmlosses.testing import LossCase, Stock
 from .inputs import KEYPOINT_WEIGHT
 
@@ -20,6 +20,17 @@ def simcc_perfect(batch):
     """Scores that are the logarithm of their target."""
     _, target = simcc_inputs(batch)
     return tuple(axis.log() for axis in target), target
+
+
+def heatmaps(batch):
+    """Heatmaps of 4 keypoints, with parts of their mass."""
+    return torch.randn(batch, 4, 2, 3), torch.rand(batch, 4, 2, 3)
+
+
+def same_heatmaps(batch):
+    """The truth as prediction, also where it is 0 or 1."""
+    truth = torch.rand(batch, 4, 2, 3).masked_fill(torch.eye(2, 3) > 0, 0)
+    return truth, truth
 
 
 CASES = [
@@ -67,5 +78,19 @@ CASES = [
         stock=[
             Stock('mmpose.MLECCLoss', dict(mode=mode, use_target_weight=True),
                   dict(mode=mode)) for mode in ('log', 'linear', 'square')
+        ]),
+    LossCase(
+        loss=JSDiscretLoss,
+        inputs=heatmaps,
+        element_shape=lambda batch: (batch, 4),
+        arguments=dict(
+            size_average=({}, dict(size_average=False)), **KEYPOINT_WEIGHT),
+        stock_kwargs=[dict(use_target_weight=True)],
+        perfect=same_heatmaps,
+        mean=lambda loss: loss.sum() / len(loss),
+        stock=[
+            Stock('mmpose.JSDiscretLoss'),
+            Stock('mmpose.JSDiscretLoss', dict(size_average=False),
+                  dict(size_average=False))
         ]),
 ]

@@ -5,16 +5,20 @@ from typing import Any, Sequence, Tuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments
-from mmlosses.core.checks import check_floating, check_numbers
+from mmlosses.core.checks import check_floating, check_index, check_numbers
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.terms import TermsLoss
 from mmlosses.registry import MODELS
 
 # For each image, for each object: ((top, left), (bottom, right)).
 Match = Sequence[Sequence[Sequence[Sequence[int]]]]
+
+# mmpose adds it to the numbers of people and of pairs.
+EPS = 1e-6
 
 
 def associative_embedding_loss(tag0: Tensor,
@@ -98,6 +102,67 @@ def gather_tags(tag0: Tensor, tag1: Tensor,
             torch.tensor(mask, dtype=torch.bool, device=device).reshape(size))
 
 
+def keypoint_embedding_loss(tags: Tensor,
+                            visible: Tensor) -> Tuple[Tensor, Tensor]:
+    r"""Return pull and push of the keypoints of each image, (B,) each.
+
+    .. math::
+        pull = \frac{1}{N} \sum_n \frac{1}{K_n L} \sum_k
+        \|h_{nk} - m_n\|_2^2, \qquad
+        push = \frac{1}{N (N - 1)} \sum_{n, n'} \sum_l
+        e^{-(m_{nl} - m_{n'l})^2}
+
+    with the tags h (B, N, K, L) of :math:`K_n` ``visible`` (B, N, K) keypoints
+    of each person and their mean m. People without a visible keypoint do not
+    count. Without a person the pull is 0, with fewer than two the push.
+    """
+    visible = visible.unsqueeze(-1)
+    tags = tags.masked_fill(~visible, 0)
+    number = visible.sum(dim=2).clamp(min=1).to(tags.dtype)
+    mean = tags.sum(dim=2) / number
+    spread = (tags - mean.unsqueeze(2)).masked_fill(~visible, 0).square()
+    pull = (spread.sum(dim=2) / number).mean(dim=-1).sum(dim=1)
+
+    there = visible.any(dim=2)
+    pair = there.unsqueeze(1) & there.unsqueeze(2)
+    near = (-(mean.unsqueeze(1) - mean.unsqueeze(2)).square()).exp()
+    people = there.sum(dim=(1, 2)).to(tags.dtype)
+    pairs = people * (people - 1)
+    push = near.masked_fill(~pair, 0).sum(dim=(1, 2, 3)) / (pairs + EPS)
+    return pull / (people + EPS), push.masked_fill(pairs == 0, 0)
+
+
+def gather_keypoints(tags: Tensor, indices: Any) -> Tuple[Tensor, Tensor]:
+    """Gather the tags of each keypoint from maps (B, L * K, H, W).
+
+    ``indices`` are those of :class:`AssociativeEmbeddingLoss`. Returns tags
+    (B, N, K, L) and a bool mask (B, N, K), False for padding, with N the
+    largest number of people of an image.
+    """
+    if isinstance(indices, (list, tuple)) and len(indices) > 0:
+        indices = pad_sequence(list(indices), batch_first=True)
+    check_index(indices, 'keypoint_indices')
+    if (indices.ndim != 4 or indices.shape[-1] != 2 or tags.ndim != 4
+            or len(indices) != len(tags) or indices.shape[2] == 0
+            or tags.shape[1] % indices.shape[2]):
+        raise ValueError(
+            'tags must have the shape (B, L * K, H, W) and keypoint_indices '
+            f'(B, N, K, 2), got {tuple(tags.shape)} and '
+            f'{tuple(indices.shape)}')
+    keypoints = indices.shape[2]
+    maps = tags.flatten(2).unflatten(1,
+                                     (tags.shape[1] // keypoints, keypoints))
+    images, kinds = [
+        torch.arange(size, device=tags.device)
+        for size in (len(tags), keypoints)
+    ]
+    place, visible = indices.unbind(-1)
+    visible = visible != 0
+    # What is not visible may have any place.
+    place = place.masked_fill(~visible, 0).long()
+    return maps[images[:, None, None], :, kinds, place], visible
+
+
 @MODELS.register_module()
 class AssociativeEmbeddingLoss(TermsLoss):
     r"""Associative embedding of corners: a pull and a push.
@@ -111,18 +176,31 @@ class AssociativeEmbeddingLoss(TermsLoss):
     with N objects in an image, the tags a and b of the corners of each and
     their mean m. Each element is one image.
 
+    The losses of this name in mmdet and mmpose differ. The call selects the
+    formula: that of corners above for two maps and a match, as from mmdet's
+    CornerNet, and for one map with ``keypoint_indices``, as from mmpose's
+    ``AssociativeEmbeddingHead``, that of keypoints in
+    :func:`keypoint_embedding_loss`, without ``pull_weight``, ``push_weight``
+    and ``margin``.
+
     Args:
         pull_weight (float): Factor :math:`\alpha`, in CornerNet's paper 0.1.
             Default: 0.25.
         push_weight (float): Factor :math:`\beta`, there 0.1. Default: 0.25.
         margin (float): Distance, in units of the tags, at which two objects no
             longer repel. The paper uses 1. Default: 1.0.
+        push_loss_factor (float): Factor of the push of keypoints; of no effect
+            for corners. Default: 0.5.
 
     Shape:
         - tag0, tag1: maps (B, E, H, W), or tags (B, N, E) of N objects.
         - match: for maps a list, one for each image, of
           ``[[y0, x0], [y1, x1]]`` for each object; for tags a mask (B, N),
           bool or integer, that is 0 for padding.
+        - tags: maps (B, L * K, H, W), with L channels for each of K keypoints:
+          channel l * K + k is of keypoint k.
+        - keypoint_indices: integers (B, N, K, 2), or a list of (N_i, K, 2) for
+          each image, of the place y * W + x of a keypoint and its visibility.
         - weight: (B,).
         - returns: weighted pull and push, each 0-dim, or (B,) for ``'none'``.
 
@@ -130,12 +208,17 @@ class AssociativeEmbeddingLoss(TermsLoss):
         - Tags of several channels are one vector each, compared by L1
           distance. mmdet treats each channel as an object of its own.
         - mmdet loops over images and objects, here Python only reads the list.
-        - mmpose has a different loss of this name, with another call and a
-          push of :math:`\exp(-d^2)`. This one is mmdet's.
+        - mmpose's push of keypoints also counts each person with itself, as
+          the paper's does. That adds a constant, L / (N - 1), and no gradient;
+          it is kept, so that values are those of mmpose.
+        - mmpose loops over images, people and keypoints, and synchronises with
+          the host for each keypoint. With one person or none, its push has no
+          graph.
     """
     info = LossInfo(
         purpose='grouping corners by their embeddings',
-        slots="``loss_embedding`` of mmdet's CornerNet",
+        slots="``loss_embedding`` of mmdet's CornerNet; ``tag_loss`` of "
+        "mmpose's ``AssociativeEmbeddingHead``",
         expects='tags',
         paper=Paper(
             'Alejandro Newell, Zhiao Huang, Jia Deng',
@@ -150,35 +233,53 @@ class AssociativeEmbeddingLoss(TermsLoss):
                  pull_weight: float = 0.25,
                  push_weight: float = 0.25,
                  margin: float = 1.0,
+                 push_loss_factor: float = 0.5,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
         check_numbers(
             dict(
                 pull_weight=pull_weight,
                 push_weight=push_weight,
-                margin=margin),
+                margin=margin,
+                push_loss_factor=push_loss_factor),
             least=0)
         self.pull_weight, self.push_weight = pull_weight, push_weight
-        self.margin = margin
+        self.margin, self.push_loss_factor = margin, push_loss_factor
 
-    def elementwise(self, pred: Tuple[Tensor, Tensor],
+    def elementwise(self, pred: Tuple[Tensor, Tensor] | Tensor,
                     target: Tensor) -> Tensor:
+        if isinstance(pred, Tensor):
+            pull, push = keypoint_embedding_loss(pred, target.bool())
+            return torch.stack([pull, self.push_loss_factor * push], dim=-1)
         pull, push = associative_embedding_loss(*pred, target.bool(),
                                                 self.margin)
         return torch.stack([self.pull_weight * pull, self.push_weight * push],
                            dim=-1)
 
-    def element_shape(self, pred: Tuple[Tensor, Tensor],
+    def element_shape(self, pred: Tuple[Tensor, Tensor] | Tensor,
                       target: Tensor) -> Sequence[int]:
-        check_tags(*pred, target)
+        if not isinstance(pred, Tensor):
+            check_tags(*pred, target)
         return len(target), 2
 
-    def forward(self, pred: Tensor, target: Tensor, match: Match | Tensor,
-                *args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
-        """Return pull and push of two tensors of tags, see Shape."""
-        check_floating('tags', (pred, target))
-        if not isinstance(match, Tensor):
-            pred, target, match = gather_tags(pred, target, match)
-        terms = super().forward((pred, target), match, *args, **kwargs)
-        pull, push = terms.unbind(-1)
+    def forward(self,
+                pred: Any = None,
+                target: Any = None,
+                match: Match | Tensor | None = None,
+                *args: Any,
+                tags: Tensor | None = None,
+                keypoint_indices: Sequence[Tensor] | Tensor | None = None,
+                **kwargs: Any) -> Tuple[Tensor, Tensor]:
+        """Return pull and push of corners or, without match, of keypoints."""
+        if tags is not None:
+            pred, target = tags, keypoint_indices
+        if match is None:
+            check_floating('tags', pred)
+            pred, match = gather_keypoints(pred, target)
+        else:
+            check_floating('tags', (pred, target))
+            if not isinstance(match, Tensor):
+                pred, target, match = gather_tags(pred, target, match)
+            pred = pred, target
+        pull, push = super().forward(pred, match, *args, **kwargs).unbind(-1)
         return pull, push

@@ -1,0 +1,275 @@
+"""Losses between a student and its teacher."""
+from __future__ import annotations
+from typing import Any, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
+from mmlosses.core.checks import (check_choice, check_number, check_same_shape,
+                                  check_size)
+from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
+from mmlosses.core.tensors import map_tensors
+from mmlosses.registry import MODELS
+from .simcc import check_axes
+
+
+def distillation_kl_loss(pred: Tensor, soft_label: Tensor, dim: int) -> Tensor:
+    """KL divergence of the student's softmax from the teacher's, on one axis.
+
+    The teacher gets no gradient.
+    """
+    return F.kl_div(
+        F.log_softmax(pred, dim),
+        F.softmax(soft_label.detach(), dim),
+        reduction='none').sum(dim)
+
+
+@MODELS.register_module()
+class KnowledgeDistillationKLDivLoss(BaseLoss):
+    r"""KL divergence of a student's logits from its teacher's.
+
+    .. math::
+        L = \frac{T^2}{N C} \sum_{n, c} w_n \, t_{nc} (\log t_{nc}
+        - \log p_{nc}), \qquad p = \mathrm{softmax}(s / T), \quad
+        t = \mathrm{softmax}(z / T)
+
+    with the logits s of the student and z of the teacher. The factor
+    :math:`T^2` keeps the size of the gradient.
+
+    Args:
+        T (float): Temperature: a higher one shows more of the small
+            probabilities. LD uses 10. Default: 10.
+        bin_reduction (str): ``'mean'`` over the classes or bins, as in mmdet
+            and LD, which shrinks the loss with their number, or ``'sum'``, the
+            divergence itself, as in the paper. Default: ``'mean'``.
+
+    Shape:
+        - pred: logits (N, C, \*) of the student.
+        - soft_label (target): logits (N, C, \*) of the teacher. They get no
+          gradient.
+        - weight: (N, \*).
+        - returns: 0-dim, or (N, \*) for ``'none'``.
+
+    Differs from upstream:
+        - mmdet returns NaN where a sample of weight 0 holds NaN.
+        - mmdet's ``'none'`` is a scalar where no weight is positive.
+        - mmdet refuses temperatures below 1.
+    """
+    info = LossInfo(
+        purpose='distillation of classes or of the bins of a box edge',
+        slots="``loss_ld`` of mmdet's LD",
+        expects='scores',
+        paper=Paper('Geoffrey Hinton, Oriol Vinyals, Jeff Dean',
+                    'Distilling the Knowledge in a Neural Network', 'arXiv',
+                    2015, '1503.02531'),
+        source='LD: Zhaohui Zheng, Rongguang Ye, Ping Wang, Dongwei Ren, '
+        'Wangmeng Zuo, Qibin Hou, Ming-Ming Cheng. Localization Distillation '
+        'for Dense Object Detection. CVPR 2022, `arXiv:2102.12252 '
+        '<https://arxiv.org/abs/2102.12252>`_.')
+
+    def __init__(  # type: ignore[misc]
+            self,
+            reduction: str = 'mean',
+            loss_weight: float = 1.0,
+            T: float = 10,
+            bin_reduction: str = 'mean',
+            **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(reduction, loss_weight, **kwargs)
+        check_number('T', T, above=0)
+        check_choice('bin_reduction', bin_reduction, ('mean', 'sum'))
+        self.T, self.bin_reduction = T, bin_reduction
+
+    def forward(self, pred: Tensor, soft_label: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss of a student's and a teacher's logits."""
+        return super().forward(pred, soft_label, *args, **kwargs)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        if pred.ndim < 2:
+            raise ValueError('pred must have the classes on axis 1, got the '
+                             f'shape {tuple(pred.shape)}')
+        check_same_shape(pred, target)
+        return pred.shape[:1] + pred.shape[2:]
+
+    def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
+        return elements.unsqueeze(1)
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        loss = distillation_kl_loss(pred / self.T, target / self.T, 1)
+        if self.bin_reduction == 'mean':
+            loss = loss / pred.shape[1]
+        return self.T**2 * loss
+
+
+@MODELS.register_module()
+class KDLoss(KeypointLoss):
+    r"""Distillation of a SimCC head, as in DWPose.
+
+    .. math::
+        L = \frac{1}{N K} \sum_{n, k} w_{nk} \sum_{axis} \sum_b t_b
+        (\log t_b - \log p_b), \qquad p = \mathrm{softmax}(\beta s), \quad
+        t = \mathrm{softmax}(\beta z)
+
+    with the scores s of the student and z of the teacher for the bins b of an
+    axis. Each element is one keypoint.
+
+    Args:
+        name (str): The name by which DWPose's distiller finds the loss.
+            Default: ``'loss_logit'``.
+        use_this (bool): Read by the distiller, which otherwise builds no loss.
+            Default: True.
+        loss_weight (float): See :class:`BaseLoss`; ``weight`` in mmpose, where
+            DWPose uses 0.1 and, in its second stage, 1. Default: 1.0.
+        use_target_weight (bool, optional): See :class:`BaseLoss`. By default
+            the weight is ignored, as in DWPose: the teacher has a useful
+            guess for keypoints that nobody can see. Default: False.
+
+    Shape:
+        - pred, pred_t (target): tuples (x, y), or any number of axes, of
+          tensors (N, K, bins). Those of the teacher get no gradient.
+        - beta: a number, the inverse temperature. Default: 1.0.
+        - target_weight: (N,), (N, K) or (N, K, 1).
+        - returns: 0-dim, or (N, K) for ``'none'``.
+
+    Differs from upstream:
+        - mmpose returns NaN for an empty batch, and accepts two axes only.
+        - mmpose cannot apply the weight that it takes.
+    """
+    info = LossInfo(
+        purpose='distillation of keypoints as classification over bins',
+        slots="``loss_logit`` of mmpose's DWPose",
+        expects='bins',
+        paper=Paper(
+            'Zhendong Yang, Ailing Zeng, Chun Yuan, Yu Li',
+            'Effective Whole-body Pose Estimation with Two-stages '
+            'Distillation', 'ICCV Workshops', 2023, '2307.15880'))
+    synonyms = dict(weight='loss_weight')
+
+    def __init__(  # type: ignore[misc]
+            self,
+            name: str = 'loss_logit',
+            use_this: bool = True,
+            loss_weight: float = 1.0,
+            use_target_weight: bool | None = False,
+            **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(
+            loss_weight=loss_weight,
+            use_target_weight=use_target_weight,
+            **kwargs)
+        self.name, self.use_this = name, use_this
+
+    def forward(self,
+                pred: Tuple[Tensor, ...],
+                pred_t: Tuple[Tensor, ...],
+                beta: float | Tensor = 1.0,
+                *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss; the fourth argument is the weight."""
+        return super().forward(pred, pred_t, *args, beta=beta, **kwargs)
+
+    def element_shape(self, pred: Tuple[Tensor, ...],
+                      target: Tuple[Tensor, ...]) -> Sequence[int]:
+        return check_axes(pred, target)
+
+    def prepare(self, pred: Any, target: Any, *args: Any,
+                beta: float | Tensor) -> Inputs:
+        """Scale the scores, once they are in float32."""
+        inputs = super().prepare(pred, target, *args)
+        inputs.pred, inputs.target = [
+            map_tensors(lambda x: x * beta, scores)
+            for scores in (inputs.pred, inputs.target)
+        ]
+        return inputs
+
+    def elementwise(self, pred: Tuple[Tensor, ...],
+                    target: Tuple[Tensor, ...]) -> Tensor:
+        return torch.stack([
+            distillation_kl_loss(student, teacher, -1)
+            for student, teacher in zip(pred, target)
+        ]).sum(dim=0)
+
+
+@MODELS.register_module()
+class FeaLoss(BaseLoss):
+    r"""Squared distance of a student's feature maps to its teacher's.
+
+    .. math::
+        L = \frac{\alpha}{N} \sum_n w_n \|f(s_n) - t_n\|_2^2
+
+    with the maps s of the student and t of the teacher. The convolution f, the
+    layer ``align``, gives the student the channels of the teacher; without a
+    difference it is the identity. Each element is one image.
+
+    Args:
+        name (str): The name by which DWPose's distiller finds the loss, there
+            ``'loss_fea'``.
+        use_this (bool): Read by the distiller, which otherwise builds no loss.
+        student_channels (int): Channels of the student's maps.
+        teacher_channels (int): Channels of the teacher's maps.
+        alpha_fea (float): Factor :math:`\alpha` of the sum over channels and
+            pixels. DWPose uses 0.00007. Default: 0.00007.
+
+    Shape:
+        - preds_S (pred): (N, student_channels, H, W).
+        - preds_T (target): (N, teacher_channels, H, W).
+        - weight: (N,).
+        - returns: 0-dim, or (N,) for ``'none'``.
+
+    Differs from upstream:
+        - mmpose overflows in half precision: it sums squares over the batch.
+        - mmpose broadcasts maps of different sizes, and divides by 0 for an
+          empty batch.
+    """
+    info = LossInfo(
+        purpose='distillation of feature maps',
+        slots="``loss_fea`` of mmpose's DWPose",
+        expects='features',
+        paper=KDLoss.info.paper,
+        source='the feature-based loss of its first stage.')
+    pred_name = 'preds_S'
+
+    def __init__(self,
+                 name: str,
+                 use_this: bool,
+                 student_channels: int,
+                 teacher_channels: int,
+                 alpha_fea: float = 0.00007,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        check_size('student_channels', student_channels)
+        check_size('teacher_channels', teacher_channels)
+        check_number('alpha_fea', alpha_fea, least=0)
+        self.name, self.use_this, self.alpha_fea = name, use_this, alpha_fea
+        self.student_channels = student_channels
+        self.teacher_channels = teacher_channels
+        self.align = None if student_channels == teacher_channels else (
+            nn.Conv2d(student_channels, teacher_channels, kernel_size=1))
+
+    def forward(self, preds_S: Tensor, preds_T: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss of a student's and a teacher's maps."""
+        return super().forward(preds_S, preds_T, *args, **kwargs)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        size = pred.shape[:1] + pred.shape[2:]
+        student, teacher = [
+            size[:1] + (channels, ) + size[1:]
+            for channels in (self.student_channels, self.teacher_channels)
+        ]
+        if pred.ndim != 4 or (pred.shape, target.shape) != (student, teacher):
+            raise ValueError(
+                'preds_S and preds_T must have the shapes (N, C, H, W) with '
+                f'{self.student_channels} and {self.teacher_channels} '
+                f'channels, got {tuple(pred.shape)} and '
+                f'{tuple(target.shape)}')
+        return pred.shape[:1]
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        if self.align is not None:
+            weight, bias = [x.to(pred.dtype) for x in self.align.parameters()]
+            pred = F.conv2d(pred, weight, bias)
+        return self.alpha_fea * (pred - target).square().sum(dim=(1, 2, 3))
