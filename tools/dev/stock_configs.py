@@ -69,7 +69,11 @@ def read(project: str) -> List[Entry]:
     for path in sorted(folder(project).glob('**/*.py')):
         if '_base_' in path.parts:
             continue
-        cfg = Config.fromfile(path)
+        try:
+            cfg = Config.fromfile(path)
+        except OSError as cause:  # its base is not in the wheel
+            print(f'{path.name} cannot be read: {explain(cause)}')
+            continue
         if 'model' in cfg:
             swaps = find_swaps(cfg)
             if swaps:
