@@ -23,7 +23,8 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import torch
 from arguments import parse_names
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.config.utils import ConfigParsingError
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from pages import CONFIGS, write_block
 
 from mmlosses.checks.batches import types_of
@@ -71,11 +72,15 @@ def read(project: str) -> List[Entry]:
             continue
         try:
             cfg = Config.fromfile(path)
-        except OSError as cause:  # its base is not in the wheel
+        except (OSError, ConfigParsingError) as cause:
+            # Its base is not in the wheel.
             print(f'{path.name} cannot be read: {explain(cause)}')
             continue
         if 'model' in cfg:
-            swaps = find_swaps(cfg)
+            # Some are classifiers of mmpretrain.
+            with DefaultScope.overwrite_default_scope(
+                    cfg.get('default_scope')):
+                swaps = find_swaps(cfg)
             if swaps:
                 entries.append(Entry(path, cfg, swaps))
     return entries
@@ -85,11 +90,10 @@ def problem(loss: Dict[str, Any], known: Dict[str, str]) -> str:
     """Build a loss and return what went wrong, or ''."""
     key = repr(loss)
     if key not in known:
-        # Heads take these keys out before they build the loss.
-        arguments = {
-            name: value
-            for name, value in loss.items() if name != 'bg_cls_weight'
-        }
+        arguments = dict(loss)
+        # DETRHead makes one weight for each class of the two.
+        if arguments.pop('bg_cls_weight', None) is not None:
+            arguments['class_weight'] = None
         try:
             MODELS.build(arguments)
             known[key] = ''
