@@ -126,6 +126,7 @@ def test_ld_head():
                 octave_base_scale=4,
                 scales_per_octave=1,
                 strides=[8, 16]),
+            loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
             loss_ld=dict(
                 type=prefix + 'KnowledgeDistillationKLDivLoss',
                 loss_weight=0.25,
@@ -275,7 +276,15 @@ model = dict(
         in_featuremap_size=(2, 2),
         simcc_split_ratio=2.0,
         final_layer_kernel_size=1,
-        gau_cfg=dict(hidden_dims=16, s=8, expansion_factor=2),
+        gau_cfg=dict(
+            hidden_dims=16,
+            s=8,
+            expansion_factor=2,
+            dropout_rate=0.,
+            drop_path=0.,
+            act_fn='ReLU',
+            use_rel_bias=False,
+            pos_enc=False),
         loss=dict(
             type='KLDiscretLoss',
             use_target_weight=True,

@@ -1,6 +1,7 @@
 """TripletLoss, MarginL2Loss and InfoNCELoss against loops and stock."""
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -320,7 +321,6 @@ def test_quasi_dense_head():
     """The call of QDTrack's head: integer targets, no weight."""
     heads = pytest.importorskip('mmdet.models.tracking_heads')
     from mmdet.utils import register_all_modules
-    from mmengine.structures import InstanceData
     register_all_modules()
     results = []
     for prefix in ('', 'mmlosses.'):
@@ -338,13 +338,12 @@ def test_quasi_dense_head():
                 neg_margin=0.1,
                 hard_mining=True))
         feats = torch.randn(40, 4, 1, 1, generator=random())
-        key = InstanceData(
+        key = SimpleNamespace(
             pos_bboxes=torch.zeros(10, 4),
             pos_assigned_gt_inds=torch.arange(10) % 3)
-        ref = InstanceData(
-            pos_assigned_gt_inds=torch.arange(8) % 3,
-            bboxes=torch.zeros(30, 4))
-        key.__dict__['bboxes'] = key.pos_bboxes
+        ref = SimpleNamespace(
+            bboxes=torch.zeros(30, 4),
+            pos_assigned_gt_inds=torch.arange(8) % 3)
         embeds = head(feats)
         losses = head.loss_by_feat(embeds[:10], embeds[10:], [key], [ref],
                                    [torch.arange(3)])
