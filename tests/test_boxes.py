@@ -788,7 +788,7 @@ def test_bounded_iou_matches_overlaps_of_intervals(beta):
 
 
 def test_bounded_iou_of_the_truth_and_of_swapped_corners():
-    """mmdet's is infinite at a width of -eps, and 3003 beside it."""
+    """mmdet's gradient is NaN at a width of -eps, its loss 3001 beside it."""
     target = torch.tensor([[0.0, 0.0, 30.0, 20.0]]).repeat(5, 1)
     pred = target.clone()
     pred[1:, 2] = torch.tensor([0.0, -0.001, -0.011, -30.0])

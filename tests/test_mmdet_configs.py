@@ -184,8 +184,16 @@ def train_one_step(detector, watch=()):
         parts=parts)
 
 
+def without_mask(forward, features, mask=None):
+    return forward(features)
+
+
 def predict(detector):
     detector.eval()
+    for module in detector.modules():
+        if type(module).__name__ == 'MaskedConv2d':
+            # Its mask, which saves time, works on a GPU only.
+            module.forward = functools.partial(without_mask, module.forward)
     data = fake_batch(detector, training=False)
     with torch.no_grad():
         return detector(**data, mode='predict')
@@ -247,10 +255,8 @@ def test_matches_stock(name):
     visit(model, swap_back)
     assert swapped
     stock = train_one_step(build(model))
-    # Our eps in Dice's numerator matters for masks of a few pixels.
-    rel = 1e-2 if name == 'solo_dice' else 1e-5
-    assert trained(name).losses == pytest.approx(stock.losses, rel=rel)
-    assert trained(name).gradient == pytest.approx(stock.gradient, rel=rel)
+    assert trained(name).losses == pytest.approx(stock.losses, rel=1e-5)
+    assert trained(name).gradient == pytest.approx(stock.gradient, rel=1e-5)
 
 
 def test_pure_python_config_matches_text_config():

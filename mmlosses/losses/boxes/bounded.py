@@ -54,9 +54,9 @@ class BoundedIoULoss(BoxLoss):
           the mean is over 4 N numbers.
 
     Differs from upstream:
-        - mmdet's is infinite or NaN where a predicted side is
-          :math:`-\epsilon`, and huge where it is below. Here it grows by
-          :math:`|w| / w^{gt}`.
+        - mmdet's divides by a side of swapped corners: 300001 at -0.0011
+          pixels, a NaN gradient at -0.001, and a gradient that keeps the
+          corners swapped. Here the loss grows by :math:`|w| / w^{gt}`.
         - mmdet's raises for a weight (N,).
     """
     info = LossInfo(

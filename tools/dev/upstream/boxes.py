@@ -5,7 +5,7 @@ import math
 import torch
 import torchvision.ops
 from mmdet.models import losses as mmdet
-from upstream import Shown, gradient, kind, shows, syncs
+from upstream import Shown, gradient, kind, outcome, shows, syncs
 
 import mmlosses.losses as mmlosses
 
@@ -231,4 +231,71 @@ def boxes_nan() -> Shown:
     stock = mmdet.GIoULoss()(pred, target, weight)
     ours = mmlosses.GIoULoss()(pred, target, weight)
     right = (1 - 80 / 100) / 2
+    return stock, ours, right
+
+
+@shows(
+    'BoundedIoULoss',
+    mmdet.BoundedIoULoss,
+    'explodes at a side below 0',
+    'smooth L1, beta 0.2, of an overlap of about 0',
+    tests=[
+        'test_boxes.py::'
+        'test_bounded_iou_of_the_truth_and_of_swapped_corners'
+    ])
+def bounded_negative_side() -> Shown:
+    """A width of -0.0011 pixels is divided by: the loss is 300001."""
+    target = torch.tensor([[0., 0., 30., 20.]])
+    pred = torch.tensor([[0., 0., -0.0011, 20.]])
+    stock = mmdet.BoundedIoULoss(reduction='none')(pred, target)[0, 2]
+    ours = mmlosses.BoundedIoULoss(reduction='none')(pred, target)[0, 2]
+    right = 1 - 0.2 / 2 + 0.0011 / 30.001
+    return stock, ours, right
+
+
+@shows('BoundedIoULoss', mmdet.BoundedIoULoss, 'keeps swapped corners swapped',
+       'the right side must move right: the gradient is negative')
+def bounded_swapped() -> Shown:
+    """A box with x2 < x1 grows the wrong way."""
+    target = torch.tensor([[0., 0., 30., 20.]])
+    pred = torch.tensor([[0., 0., -30., 20.]])
+
+    def moves(loss: torch.nn.Module) -> str:
+        grad = gradient(lambda box: loss(box, target), pred)
+        return 'right' if grad[0, 2] < 0 else 'left'
+
+    stock = moves(mmdet.BoundedIoULoss())
+    ours = moves(mmlosses.BoundedIoULoss())
+    right = 'right'
+    return stock, ours, right
+
+
+@shows(
+    'BoundedIoULoss',
+    mmdet.BoundedIoULoss,
+    'refuses a weight of each box',
+    'the mean of 8 numbers of which those of one box are doubled',
+    tests=['test_boxes.py::test_bounded_iou_weights'])
+def bounded_weight() -> Shown:
+    """Other box losses take (N,), and heads such as FCOS pass it."""
+    target = torch.tensor([[0., 0., 30., 20.]] * 2)
+    pred = target + torch.tensor([3., 0., 3., 0.])
+    weight = torch.tensor([1., 2.])
+    stock = outcome(lambda: mmdet.BoundedIoULoss()(pred, target, weight))
+    ours = mmlosses.BoundedIoULoss()(pred, target, weight)
+    # The target is moved by twice 3 pixels: an overlap of 24 in 36.
+    right = (1 + 2) * (1 - 24 / 36.001 - 0.2 / 2) / 8
+    return stock, ours, right
+
+
+@shows('ExtendedIoULoss', mmdet.EIoULoss, 'NaN in float16 at 600 pixels',
+       'the smooth form of 1 - IoU, in float64')
+def extended_float16() -> Shown:
+    """The areas overflow, and infinity minus infinity is NaN."""
+    target = torch.tensor([[0., 0., 600., 600.]]).half()
+    pred = torch.tensor([[20., 10., 620., 610.]]).half()
+    stock = mmdet.EIoULoss()(pred, target)
+    ours = mmlosses.ExtendedIoULoss()(pred, target)
+    overlap = 580 * 590
+    right = (1 - overlap / (2 * 600**2 - overlap))**2 / (2 * 0.1)
     return stock, ours, right
