@@ -62,10 +62,13 @@ SPECIAL = {
     losses.KeypointOHKMMSELoss: heatmaps,
     losses.KeypointPROPELLoss: gaussians,
     losses.KLDiscretLoss: bins,
+    losses.RLELoss: gaussians,
     losses.MLECCLoss: distributions,
 }
 ROWS = [(case.loss, SPECIAL.get(case.loss, coordinates)) for case in CASES
         if issubclass(case.loss, KeypointLoss)]
+MEANS = {case.loss: case.mean for case in CASES}
+SELECTING = [case.loss for case in CASES if case.selects]
 ROWS.append((losses.MSELoss, heatmaps))
 
 
@@ -77,19 +80,21 @@ def test_matches_loop_over_keypoints(loss, inputs, reduction, given):
     torch.manual_seed(0)
     args = inputs()
     weight = torch.rand(2, 3) if given else torch.ones(2, 3)
-    plain, weighted = loss(), loss(keypoint_weight=WEIGHTS)
+    factors = [0.5, 0.1, 2.0] if loss in SELECTING else WEIGHTS
+    plain, weighted = loss(), loss(keypoint_weight=factors)
+    weighted.load_state_dict(plain.state_dict())
     if not given:
         weighted.use_target_weight = None
     got = weighted(
         *args, *([weight] if given else []), reduction_override=reduction)
     elements = plain(*args, weight, reduction_override='none')
-    for k, factor in enumerate(WEIGHTS):
+    for k, factor in enumerate(factors):
         elements[:, k] = elements[:, k] * factor
-    # The peaks of the keypoints that count, or all elements.
-    count = 4 if loss is losses.FocalHeatmapLoss else elements.numel()
-    expected = dict(
-        none=elements, sum=elements.sum(),
-        mean=elements.sum() / count)[reduction]
+    mean = MEANS[loss](elements)
+    if loss is losses.FocalHeatmapLoss:
+        # The peaks of the keypoints that count.
+        mean = elements.sum() / 4
+    expected = dict(none=elements, sum=elements.sum(), mean=mean)[reduction]
     torch.testing.assert_close(got, expected)
 
 

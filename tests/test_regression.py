@@ -1,4 +1,4 @@
-"""L1Loss, MSELoss and SmoothL1Loss against independent derivations."""
+"""Regression losses against independent derivations."""
 import math
 
 import pytest
@@ -8,8 +8,9 @@ from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlosses.losses import (L1Loss, MSELoss, SmoothL1Loss, l1_loss, mse_loss,
-                             smooth_l1_loss)
+from mmlosses.losses import (L1Loss, MSELoss, SmoothL1Loss, SoftWingLoss,
+                             WingLoss, l1_loss, mse_loss, smooth_l1_loss,
+                             soft_wing_loss, wing_loss)
 
 PAIRS = [(L1Loss, {}), (MSELoss, {}), (SmoothL1Loss, {}),
          (SmoothL1Loss, dict(beta=1 / 9))]
@@ -286,3 +287,92 @@ def test_supervise_empty_of_one_positive_by_hand():
     assert loss(pred, target, weight) == 0.5 * 2.5
     assert SmoothL1Loss()(pred, target, weight) == 0.5 * 2.5 / 6
     assert smooth_l1_loss(torch.tensor(3.0), torch.tensor(0.0)) == 2.5
+
+
+def wing_by_hand(error, omega, epsilon):
+    """Equation 5 of the wing paper, with C as defined below it."""
+    c = omega - omega * math.log(1 + omega / epsilon)
+    if abs(error) < omega:
+        return omega * math.log(1 + abs(error) / epsilon)
+    return abs(error) - c
+
+
+def soft_wing_by_hand(error, omega1, omega2, epsilon):
+    """L1, then a logarithm shifted to join it at omega1."""
+    shift = omega1 - omega2 * math.log(1 + omega1 / epsilon)
+    if abs(error) < omega1:
+        return abs(error)
+    return omega2 * math.log(1 + abs(error) / epsilon) + shift
+
+
+WINGS = [
+    (WingLoss, wing_loss, wing_by_hand, {}, (10, 2)),
+    (WingLoss, wing_loss, wing_by_hand, dict(omega=3, epsilon=0.5), (3, 0.5)),
+    (SoftWingLoss, soft_wing_loss, soft_wing_by_hand, {}, (2, 20, 0.5)),
+    (SoftWingLoss, soft_wing_loss, soft_wing_by_hand,
+     dict(omega1=1, omega2=5, epsilon=2), (1, 5, 2)),
+]
+# Their corners are at 1, 2, 3 and 10.
+ERRORS = [0, 1e-6, 0.5, 0.999, 1, 1.001, 2, -2.5, 3, 9.99, 10, -10.1, 500]
+
+
+@pytest.mark.parametrize('loss, function, by_hand, kwargs, args', WINGS)
+def test_wing_matches_the_equations(loss, function, by_hand, kwargs, args):
+    pred = torch.tensor(ERRORS, dtype=torch.float64).reshape(1, -1, 1) + 7
+    target = torch.full_like(pred, 7)
+    expected = [by_hand(error, *args) for error in ERRORS]
+    got = function(pred, target, **kwargs).flatten().tolist()
+    assert got == pytest.approx(expected)
+    # Two samples: the sum over the numbers of each, averaged.
+    both = torch.cat([pred, target]), torch.cat([target, target])
+    assert loss(**kwargs)(*both).item() == pytest.approx(sum(expected) / 2)
+
+
+@pytest.mark.parametrize('loss, gradients', [
+    (WingLoss, [0, 5, 10 / 3, 1, 1]),
+    (SoftWingLoss, [0, 1, 1, 20 / 500.5, 0]),
+])
+def test_gradient_of_wing(loss, gradients):
+    """0 at the target, and finite at any distance."""
+    pred = torch.tensor([[0, 1e-9, 1, 500, 3e38]], requires_grad=True)
+    got = loss()(pred, torch.zeros(1, 5))
+    got.backward()
+    assert got.isfinite()
+    torch.testing.assert_close(
+        pred.grad, torch.tensor([gradients]), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('loss, kwargs', [row[::3] for row in WINGS])
+def test_wing_matches_mmpose(loss, kwargs):
+    stock = pytest.importorskip('mmpose.models.losses')
+    stock = getattr(stock, loss.__name__)(
+        use_target_weight=True, loss_weight=0.5, **kwargs)
+    generator = torch.Generator().manual_seed(0)
+    pred, target = [
+        8 * torch.randn(5, 7, 2, generator=generator) for _ in range(2)
+    ]
+    pred.requires_grad_()
+    weight = torch.rand(5, 7, 1, generator=generator).round()
+    ours = loss(use_target_weight=True, loss_weight=0.5, **kwargs)
+    results = []
+    for each in (ours, stock):
+        value = each(pred, target, weight)
+        results.append((value, *torch.autograd.grad(value, pred)))
+    torch.testing.assert_close(*results)
+    # Weights (N, K), at which mmpose fails.
+    torch.testing.assert_close(ours(pred, target, weight[..., 0]), value)
+
+
+@pytest.mark.parametrize('loss', [WingLoss, SoftWingLoss])
+def test_half_the_weight_is_half_the_wing(loss):
+    """mmpose weights the coordinates, which moves the corner."""
+    pred, target = torch.full((1, 2, 2), 12.0), torch.zeros(1, 2, 2)
+    half = torch.full((1, 2, 1), 0.5)
+    torch.testing.assert_close(loss()(pred, target, half),
+                               0.5 * loss()(pred, target))
+
+
+def test_soft_weight_smooth_l1_is_smooth_l1():
+    from mmlosses.registry import MODELS
+    assert MODELS.get('mmlosses.SoftWeightSmoothL1Loss') is SmoothL1Loss

@@ -8,7 +8,7 @@ from typing_extensions import Unpack
 
 from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
-from .checks import check_not_negative, check_number
+from .checks import check_not_negative, check_number, check_same_shape
 from .reduction import align_weight
 
 
@@ -18,7 +18,7 @@ class KeypointArguments(CommonArguments, total=False):
 
 
 class KeypointLoss(BaseLoss):
-    """A loss with an optional weight for each keypoint, on axis 1.
+    """A loss with an optional weight for each keypoint.
 
     Args:
         keypoint_weight (Sequence[float] | Tensor, optional): Weight of each
@@ -27,6 +27,9 @@ class KeypointLoss(BaseLoss):
     """
     _keypoint_weight: Tensor | None
     _mask_index: Tensor | None
+
+    #: The axis of the keypoints in the shape of the loss.
+    keypoint_axis = 1
 
     def __init__(self,
                  *args: Any,
@@ -53,19 +56,22 @@ class KeypointLoss(BaseLoss):
                        dtype: torch.dtype) -> Tensor | None:
         """Multiply the weight of the call by those of the keypoints."""
         weight = super().element_weight(weight, shape, dtype)
-        own = []
+        own, axis = [], self.keypoint_axis
         if self._keypoint_weight is not None:
-            check_keypoints(self._keypoint_weight.numel(), shape)
+            check_keypoints(self._keypoint_weight.numel(), shape, axis)
             own.append(self._keypoint_weight.to(dtype))
         if self._mask_index is not None:
-            number, mask, index = shape[1], self.mask or [], self._mask_index
+            number, mask, index = shape[
+                axis], self.mask or [], self._mask_index
             if any([not -number <= each < number for each in mask]):
                 raise ValueError(f'mask must hold indices of {number} '
                                  f'keypoints, got {list(mask)}')
             ones = torch.ones(number, dtype=dtype, device=index.device)
             own.append(ones.index_fill(0, index % number, self.mask_weight))
         for each in own:
-            each = each.reshape((1, -1) + (1, ) * (len(shape) - 2))
+            axes = [1] * len(shape)
+            axes[axis] = -1
+            each = each.reshape(axes)
             weight = each if weight is None else weight * each
         return weight
 
@@ -99,15 +105,49 @@ class HeatmapLoss(KeypointLoss):
         return super().prepare(pred, target, weight, avg_factor)
 
 
-def check_keypoints(given: int, shape: Sequence[int]) -> None:
+class SampleLoss(KeypointLoss):
+    """A loss whose ``'mean'`` divides by the number of samples only.
+
+    It sums over the numbers of a sample, as some losses of mmpose do.
+    """
+
+    def prepare(self, *args: Any, **kwargs: Any) -> Inputs:
+        inputs = super().prepare(*args, **kwargs)
+        inputs.denominator = max(inputs.shape[0], 1)
+        return inputs
+
+
+class PointLoss(KeypointLoss):
+    """A loss with one number for each point: the last axis is its position."""
+
+    keypoint_axis = -1
+
+    def element_shape(self, pred: Any, target: Any) -> Sequence[int]:
+        check_same_shape(pred, target)
+        if pred.ndim < 2:
+            raise ValueError('pred must have the coordinates of points on its '
+                             f'last axis, got {tuple(pred.shape)}')
+        return pred.shape[:-1]
+
+    def element_weight(self, weight: Tensor | None, shape: Sequence[int],
+                       dtype: torch.dtype) -> Tensor | None:
+        """Average weights that are given for each coordinate."""
+        if isinstance(weight, Tensor) and weight.shape in ((*shape, 2),
+                                                           (*shape, 3)):
+            weight = weight.to(dtype).mean(dim=-1)
+        return super().element_weight(weight, shape, dtype)
+
+
+def check_keypoints(given: int, shape: Sequence[int], axis: int) -> None:
     """Raise a ``ValueError`` unless there is one weight for each keypoint."""
     if len(shape) < 2:
-        raise ValueError('keypoint_weight needs the keypoints on axis 1, '
-                         f'got losses of the shape {tuple(shape)}')
-    if given != shape[1]:
+        raise ValueError(f'keypoint_weight needs the keypoints on axis {axis},'
+                         f' got losses of the shape {tuple(shape)}')
+    number = shape[axis]
+    if given != number:
         text = (f'keypoint_weight has {given} numbers, but the prediction '
-                f'has {shape[1]} keypoints, on axis 1 of {tuple(shape)}')
-        if given and shape[1] and shape[1] % given == 0:
-            text += (f'. If each keypoint has {shape[1] // given} '
+                f'has {number} keypoints, on axis {axis} of {tuple(shape)}')
+        if given and number and number % given == 0:
+            text += (f'. If each keypoint has {number // given} '
                      'channels, repeat its number')
         raise ValueError(text)

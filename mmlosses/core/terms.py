@@ -1,6 +1,6 @@
 """Losses that return several terms, each reduced on its own."""
 from __future__ import annotations
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 from torch import Tensor
@@ -23,10 +23,15 @@ class TermsLoss(BaseLoss):
         weight = super().element_weight(weight, shape[:1], dtype)
         return weight if weight is None else weight.unsqueeze(-1)
 
+    def prepare(self, *args: Any, **kwargs: Any) -> Inputs:
+        inputs = super().prepare(*args, **kwargs)
+        inputs.denominator = 1
+        return inputs
+
     def reduce(self, loss: Tensor, inputs: Inputs, reduction: str) -> Tensor:
         """Reduce each term: (T,), or (B, T) for ``'none'``."""
         terms = [
-            reduce_loss(term, reduction, 1, inputs.avg_factor)
+            reduce_loss(term, reduction, inputs.denominator, inputs.avg_factor)
             for term in loss.unbind(-1)
         ]
         return torch.stack(terms, dim=-1)

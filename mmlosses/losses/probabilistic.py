@@ -1,17 +1,17 @@
-"""Overlap of a predicted mixture of Gaussians with a Gaussian target."""
+"""Regression of a density: overlaps of Gaussians, and a learned flow."""
 from __future__ import annotations
 import math
-from typing import Any, Sequence, Tuple
+from typing import Any, Callable, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mmlosses.core.base import BaseLoss, CommonArguments
+from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.keypoints import KeypointLoss
+from mmlosses.core.keypoints import KeypointArguments, KeypointLoss, PointLoss
 from mmlosses.core.numeric import coordinates_first
 from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
@@ -356,6 +356,180 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
                 f'{tuple(target.shape)}')
         self.check_dimensions(mu.shape[-1])
         return mu.shape[:2]
+
+
+class RealNVP(nn.Module):
+    r"""A density of the plane that is learned: RealNVP with 6 couplings.
+
+    Each coupling moves one coordinate by functions of the other, which are
+    small networks. At the start they are nearly 0, and the density nearly the
+    standard Gaussian. Parameters and buffers have mmpose's names.
+
+    Shape:
+        - points: (\*, 2).
+        - returns: the log density (\*).
+    """
+    couplings = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        # In mmpose's checkpoints. Integers: they are not cast to half.
+        self.register_buffer('loc', torch.zeros(2, dtype=torch.long))
+        self.register_buffer('cov', torch.eye(2, dtype=torch.long))
+        self.register_buffer(
+            'mask', torch.tensor([[0, 1], [1, 0]] * (self.couplings // 2)))
+        self.s, self.t = [
+            nn.ModuleList([coupling(*last) for _ in range(self.couplings)])
+            for last in ((nn.Tanh(), ), ())
+        ]
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight, gain=0.01)
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        r"""Return the log density (\*) of points (\*, 2)."""
+        z = list(points.unbind(-1))
+        log_scale = torch.zeros_like(z[0])
+        for i in reversed(range(self.couplings)):
+            kept, moved = (1, 0) if i % 2 == 0 else (0, 1)
+            given = F.pad(z[kept].unsqueeze(-1), (kept, moved))
+            scale = apply_layers(self.s[i], given)[..., moved]
+            shift = apply_layers(self.t[i], given)[..., moved]
+            z[moved] = (z[moved] - shift) * (-scale).exp()
+            log_scale = log_scale + scale
+        square = z[0].square() + z[1].square()
+        return -0.5 * square - math.log(2 * math.pi) - log_scale
+
+
+def coupling(*last: nn.Module) -> nn.Sequential:
+    """Return a small network from the plane to the plane."""
+    return nn.Sequential(
+        nn.Linear(2, 64), nn.LeakyReLU(), nn.Linear(64, 64), nn.LeakyReLU(),
+        nn.Linear(64, 2), *last)
+
+
+def apply_layers(layers: Any, x: Tensor) -> Tensor:
+    """Apply a network in the dtype of its input."""
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            x = F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+        else:
+            x = layer(x)
+    return x
+
+
+def rle_loss(pred: Tensor,
+             sigma: Tensor,
+             target: Tensor,
+             log_prob: Callable[[Tensor], Tensor],
+             residual: bool = True,
+             q_distribution: str = 'laplace') -> Tensor:
+    r"""Return the loss of each keypoint: (\*, 2) to (\*), see the class.
+
+    ``log_prob`` maps errors (\*, 2) to log densities (\*).
+    """
+    log_sigma = F.logsigmoid(sigma)
+    error = (pred - target) / (sigma.sigmoid() + 1e-9)
+    # As published, the density of the flow counts for each coordinate.
+    loss = log_sigma - log_prob(error).unsqueeze(-1)
+    if residual and q_distribution == 'laplace':
+        loss = loss + log_sigma + math.log(2) + error.abs()
+    elif residual:
+        loss = loss + log_sigma + 0.5 * (math.log(2 * math.pi) + error**2)
+    return loss.sum(dim=-1)
+
+
+@MODELS.register_module()
+class RLELoss(PointLoss):
+    r"""Residual log-likelihood: the error has a density that is learned.
+
+    .. math::
+        L = \frac{1}{N} \sum_{n, k} w_{nk} \Big( \sum_d \left( 2 \log
+        \hat\sigma_{nkd} - \log Q(e_{nkd}) \right)
+        - 2 \log G(e_{nk}) \Big), \qquad
+        e = \frac{\hat\mu - t}{\hat\sigma}
+
+    with the density Q of a standard Laplacian or Gaussian, the density G of a
+    flow that is trained beside the model, and :math:`\hat\sigma`, the sigmoid
+    of the head's ``sigma``. It sums over the keypoints of a sample; each
+    element is one keypoint. Being a likelihood, it falls below 0 where the
+    model is sure.
+
+    Args:
+        size_average (bool): If True, ``'mean'`` divides by the number N of
+            samples; if False it is the sum. Default: True.
+        residual (bool): If True, the flow learns what Q leaves over; if
+            False, there is no Q, and :math:`\hat\sigma` counts once.
+            Default: True.
+        q_distribution (str): ``'laplace'`` or ``'gaussian'``.
+            Default: ``'laplace'``.
+
+    Shape:
+        - pred, sigma, target: (N, K, 2).
+        - weight: (N,), (N, K) or (N, K, 1); (N, K, 2) is averaged over the
+          coordinates.
+        - returns: 0-dim, or (N, K) for ``'none'``.
+
+    Differs from upstream:
+        - mmpose raises an error where a keypoint of weight 0 holds NaN: it
+          passes through the flow. Here it is removed before.
+        - mmpose returns infinity for a ``sigma`` below -104, whose sigmoid is
+          0, and fails for an empty batch.
+        - mmpose checks numbers on the host in each call, and its flow has no
+          half precision.
+
+        Both use the authors' code: it counts the density of the flow and
+        :math:`\hat\sigma` twice, once for each coordinate, where the paper
+        has them once; the paper's results are of that code.
+    """
+    info = LossInfo(
+        purpose='keypoint regression with a learned density of the error',
+        slots="``loss`` of mmpose's ``RLEHead``",
+        expects='numbers',
+        paper=Paper(
+            'Jiefeng Li, Siyuan Bian, Ailing Zeng, Can Wang, Bo Pang, Wentao '
+            'Liu, Cewu Lu',
+            'Human Pose Regression With Residual Log-Likelihood Estimation',
+            'ICCV', 2021, '2107.11291'))
+
+    def __init__(self,
+                 size_average: bool = True,
+                 residual: bool = True,
+                 q_distribution: str = 'laplace',
+                 **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(**kwargs)
+        check_choice('q_distribution', q_distribution, ('laplace', 'gaussian'))
+        self.size_average, self.residual = size_average, residual
+        self.q_distribution = q_distribution
+        self.flow_model = RealNVP()
+
+    def forward(self, pred: Tensor, sigma: Tensor, target: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss from the positions, deviations and targets."""
+        return super().forward((pred, sigma), target, *args, **kwargs)
+
+    def prepare(self, *args: Any) -> Inputs:
+        """Sum over the keypoints of a sample, see ``size_average``."""
+        inputs = super().prepare(*args)
+        inputs.denominator = max(inputs.shape[0],
+                                 1) if self.size_average else 1
+        return inputs
+
+    def elementwise(self, pred: Tuple[Tensor, Tensor],
+                    target: Tensor) -> Tensor:
+        return rle_loss(*pred, target, self.flow_model.log_prob, self.residual,
+                        self.q_distribution)
+
+    def element_shape(self, pred: Tuple[Tensor, Tensor],
+                      target: Tensor) -> Sequence[int]:
+        position, sigma = pred
+        if (not position.shape == sigma.shape == target.shape
+                or position.ndim != 3 or position.shape[-1] != 2):
+            raise ValueError(
+                'pred, sigma and target must have one shape (N, K, 2), got '
+                f'{tuple(position.shape)}, {tuple(sigma.shape)} and '
+                f'{tuple(target.shape)}')
+        return position.shape[:2]
 
 
 PROPEL = PROPELLoss

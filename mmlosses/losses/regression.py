@@ -1,4 +1,4 @@
-"""Regression losses: L1, squared error and smooth L1."""
+"""Regression losses: L1, squared error, smooth L1 and wing."""
 from __future__ import annotations
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_number, check_numbers
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import (HeatmapLoss, KeypointArguments,
-                                     KeypointLoss)
+                                     KeypointLoss, SampleLoss)
 from mmlosses.registry import MODELS
 from .embedding import MarginL2Loss
 
@@ -48,6 +48,30 @@ def balanced_l1_loss(pred: Tensor,
     inlier = alpha * ((near + 1 / b) * (b * near / beta).log1p() - near)
     return torch.where(error < beta, inlier,
                        gamma * (error + 1 / b) - alpha * beta)
+
+
+def wing_loss(pred: Tensor,
+              target: Tensor,
+              omega: float = 10.0,
+              epsilon: float = 2.0) -> Tensor:
+    """Return the wing loss of each number, see :class:`WingLoss`."""
+    error = (pred - target).abs()
+    # The logarithm is not used, and must not overflow, beyond omega.
+    near = omega * (error.clamp(max=omega) / epsilon).log1p()
+    step = omega - omega * math.log1p(omega / epsilon)
+    return torch.where(error < omega, near, error - step)
+
+
+def soft_wing_loss(pred: Tensor,
+                   target: Tensor,
+                   omega1: float = 2.0,
+                   omega2: float = 20.0,
+                   epsilon: float = 0.5) -> Tensor:
+    """Return the loss of each number, see :class:`SoftWingLoss`."""
+    error = (pred - target).abs()
+    # In two parts: their quotient would overflow far away.
+    far = (error + epsilon).log() - math.log(omega1 + epsilon)
+    return torch.where(error < omega1, error, omega1 + omega2 * far)
 
 
 @MODELS.register_module()
@@ -104,7 +128,7 @@ class MSELoss(HeatmapLoss):
         return mse_loss(pred, target)
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=['SmoothL1Loss', 'SoftWeightSmoothL1Loss'])
 class SmoothL1Loss(KeypointLoss):
     r"""Squared error near the target, absolute error beyond ``beta``.
 
@@ -126,7 +150,7 @@ class SmoothL1Loss(KeypointLoss):
     Differs from upstream:
         - mmpose's ``SmoothL1Loss`` multiplies prediction and target by the
           weight, which changes ``beta``; its ``SoftWeightSmoothL1Loss``
-          multiplies the loss, as here.
+          multiplies the loss, as here: the same loss under both names.
         - With ``supervise_empty=False``, mmpose counts weights before
           broadcasting, so that (N, K, 1) for a prediction (N, K, 2) doubles
           the loss. Here the result is the same as with (N, K, 2).
@@ -208,4 +232,113 @@ class BalancedL1Loss(KeypointLoss):
                                 self.beta)
 
 
+@MODELS.register_module()
+class WingLoss(SampleLoss):
+    r"""Wing loss for facial landmarks: a logarithm near the target, then L1.
+
+    .. math::
+        L = \frac{1}{N} \sum_i w_i
+        \begin{cases}
+            \omega \ln(1 + d_i / \epsilon) & d_i < \omega \\
+            d_i - \omega + \omega \ln(1 + \omega / \epsilon)
+            & d_i \ge \omega
+        \end{cases}, \qquad d_i = |p_i - t_i|
+
+    with the number N of samples: it sums over the numbers of each.
+
+    Args:
+        omega (float): Error at which the logarithm becomes linear, in the
+            units of the prediction. The paper uses 10 pixels. mmpose's heads
+            predict positions in [0, 1], where only the logarithm counts.
+            Default: 10.0.
+        epsilon (float): Curvature of the logarithm: the smaller, the larger
+            the gradient near the target. The paper uses 2. Default: 2.0.
+
+    Differs from upstream:
+        - mmpose multiplies prediction and target by the weight, so half the
+          weight is not half the loss.
+        - mmpose returns NaN where an element of weight 0 holds NaN, and for
+          an empty batch.
+        - mmpose takes predictions (N, K, D) only, and fails on weights of
+          shape (N, K).
+    """
+    info = LossInfo(
+        purpose='facial landmarks: small errors count more than in L1',
+        slots="``loss`` of mmpose's ``RegressionHead``",
+        expects='numbers',
+        paper=Paper(
+            'Zhen-Hua Feng, Josef Kittler, Muhammad Awais, Patrik Huber, '
+            'Xiao-Jun Wu',
+            'Wing Loss for Robust Facial Landmark Localisation with '
+            'Convolutional Neural Networks', 'CVPR', 2018, '1711.06753'))
+
+    def __init__(self,
+                 omega: float = 10.0,
+                 epsilon: float = 2.0,
+                 **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(**kwargs)
+        check_numbers(dict(omega=omega, epsilon=epsilon), above=0)
+        self.omega, self.epsilon = omega, epsilon
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return wing_loss(pred, target, self.omega, self.epsilon)
+
+
+@MODELS.register_module()
+class SoftWingLoss(SampleLoss):
+    r"""Wing loss that is L1 near the target, and a logarithm beyond.
+
+    .. math::
+        L = \frac{1}{N} \sum_i w_i
+        \begin{cases}
+            d_i & d_i < \omega_1 \\
+            \omega_1 + \omega_2 \ln \frac{\epsilon + d_i}
+            {\epsilon + \omega_1} & d_i \ge \omega_1
+        \end{cases}, \qquad d_i = |p_i - t_i|
+
+    with the number N of samples: it sums over the numbers of each. The
+    gradient is :math:`\omega_2 / (\epsilon + d)` beyond :math:`\omega_1`: it
+    jumps there, to 8 by default, so medium errors count most.
+
+    Args:
+        omega1 (float): Error at which L1 becomes a logarithm, in the units of
+            the prediction. mmpose's heads predict positions in [0, 1], where
+            only L1 counts with the default. Default: 2.0.
+        omega2 (float): Factor of the logarithm. Default: 20.0.
+        epsilon (float): Curvature of the logarithm. Default: 0.5.
+
+    Differs from upstream:
+        - mmpose multiplies prediction and target by the weight, so half the
+          weight is not half the loss.
+        - mmpose returns NaN where an element of weight 0 holds NaN, and for
+          an empty batch.
+        - mmpose takes predictions (N, K, D) only, and fails on weights of
+          shape (N, K).
+    """
+    info = LossInfo(
+        purpose='facial landmarks: medium errors count most',
+        slots="``loss`` of mmpose's ``RegressionHead``",
+        expects='numbers',
+        paper=Paper(
+            'Chunze Lin, Beier Zhu, Quan Wang, Renjie Liao, Chen Qian, Jiwen '
+            'Lu, Jie Zhou',
+            'Structure-Coherent Deep Feature Learning for Robust Face '
+            'Alignment', 'TIP', 2021))
+
+    def __init__(self,
+                 omega1: float = 2.0,
+                 omega2: float = 20.0,
+                 epsilon: float = 0.5,
+                 **kwargs: Unpack[KeypointArguments]) -> None:
+        super().__init__(**kwargs)
+        check_numbers(
+            dict(omega1=omega1, omega2=omega2, epsilon=epsilon), above=0)
+        self.omega1, self.omega2, self.epsilon = omega1, omega2, epsilon
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return soft_wing_loss(pred, target, self.omega1, self.omega2,
+                              self.epsilon)
+
+
 L2Loss = MSELoss
+SoftWeightSmoothL1Loss = SmoothL1Loss

@@ -1,7 +1,7 @@
 """Cases of the family probabilistic."""
 import torch
 
-from mmlosses.losses import KeypointPROPELLoss, PROPELLoss
+from mmlosses.losses import KeypointPROPELLoss, PROPELLoss, RLELoss
 from mmlosses.testing import LossCase
 from .inputs import KEYPOINT_WEIGHT
 
@@ -62,4 +62,21 @@ CASES = [
         perfect=perfect_gaussians,
         non_negative=True,
         call=call_rle),
+    LossCase(
+        loss=RLELoss,
+        inputs=keypoint_gaussians,
+        element_shape=lambda batch: (batch, 4),
+        arguments=dict(
+            size_average=({}, dict(size_average=False)),
+            residual=({}, dict(residual=False)),
+            q_distribution=({}, dict(q_distribution='gaussian')),
+            **KEYPOINT_WEIGHT),
+        stock_kwargs=[dict(use_target_weight=True)],
+        call=call_rle,
+        mean=lambda elements: elements.sum() / len(elements),
+        parameters=[
+            f'flow_model.{name}.{coupling}.{layer}.{kind}' for name in 'st'
+            for coupling in range(6) for layer in (0, 2, 4)
+            for kind in ('weight', 'bias')
+        ]),
 ]

@@ -1,7 +1,8 @@
 """Cases of the family regression."""
 import torch
 
-from mmlosses.losses import BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss
+from mmlosses.losses import (BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss,
+                             SoftWingLoss, WingLoss)
 from mmlosses.testing import LossCase, Stock
 from .inputs import KEYPOINT_WEIGHT, keypoints
 
@@ -10,6 +11,16 @@ def the_same(batch):
     """The truth as prediction."""
     truth = torch.randn(batch, 4, 2)
     return truth, truth
+
+
+def landmarks(batch):
+    """Positions in pixels, the errors on either side of both thresholds."""
+    return 6 * torch.randn(batch, 4, 2), 6 * torch.randn(batch, 4, 2)
+
+
+def mean_of_samples(elements):
+    """Sums over the keypoints, and the mean over the samples."""
+    return elements.sum() / max(len(elements), 1)
 
 
 CASES = [
@@ -57,7 +68,39 @@ CASES = [
         ],
         perfect=the_same,
         non_negative=True,
-        stock=[Stock('mmdet.SmoothL1Loss')]),
+        stock=[
+            Stock('mmdet.SmoothL1Loss'),
+            Stock('mmpose.SoftWeightSmoothL1Loss',
+                  dict(use_target_weight=True)),
+            Stock('mmpose.SoftWeightSmoothL1Loss',
+                  dict(use_target_weight=True, beta=0.2, loss_weight=0.03),
+                  dict(beta=0.2, loss_weight=0.03))
+        ]),
+    LossCase(
+        loss=WingLoss,
+        inputs=landmarks,
+        element_shape=lambda batch: (batch, 4, 2),
+        arguments=dict(
+            omega=({}, dict(omega=5.0)),
+            epsilon=({}, dict(epsilon=1.0)),
+            **KEYPOINT_WEIGHT),
+        stock_kwargs=[dict(use_target_weight=True)],
+        perfect=the_same,
+        non_negative=True,
+        mean=mean_of_samples),
+    LossCase(
+        loss=SoftWingLoss,
+        inputs=landmarks,
+        element_shape=lambda batch: (batch, 4, 2),
+        arguments=dict(
+            omega1=({}, dict(omega1=4.0)),
+            omega2=({}, dict(omega2=10.0)),
+            epsilon=({}, dict(epsilon=1.0)),
+            **KEYPOINT_WEIGHT),
+        stock_kwargs=[dict(use_target_weight=True)],
+        perfect=the_same,
+        non_negative=True,
+        mean=mean_of_samples),
     LossCase(
         loss=BalancedL1Loss,
         inputs=keypoints,
