@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.openmmlab, pytest.mark.slow]
 try:
     from mmdet.registry import MODELS
     from mmdet.structures import ReIDDataSample
-    from mmdet.testing import demo_mm_inputs
+    from mmdet.testing import demo_mm_inputs, demo_track_inputs
     from mmdet.utils import register_all_modules
 except (ImportError, AssertionError) as error:
     # mmdet asserts the version of mmcv.
@@ -32,8 +32,9 @@ DROP_INS = [
     'fcos_focal_custom', 'fcos_iou', 'foveabox_smooth_l1',
     'ga-retinanet_bounded_iou', 'gfl_quality_focal', 'mask-rcnn_cross_entropy',
     'mask-rcnn_seesaw', 'mask2former_dice', 'maskformer_focal',
-    'panoptic-fpn_cross_entropy', 'retinanet_focal', 'retinanet_ghm',
-    'solo_dice', 'yolov3_mse', 'yolox_iou'
+    'panoptic-fpn_cross_entropy', 'qdtrack_multi_pos', 'retinanet_focal',
+    'retinanet_ghm', 'rtmdet_quality_focal', 'solo_dice', 'vfnet_varifocal',
+    'yolov3_mse', 'yolox_iou'
 ]
 
 
@@ -70,6 +71,7 @@ def shrink_part(part):
 def shrink(model):
     """Shrink a model so that it trains and predicts in a second."""
     visit(model, shrink_part)
+    model = model.get('detector', model)
     if model.backbone.get('depth') == 50:
         model.backbone.depth = 18
         for name in ('neck', 'panoptic_head', 'head'):
@@ -113,7 +115,14 @@ def build(model):
 
 
 def fake_batch(detector, training):
-    if hasattr(detector, 'head'):
+    if hasattr(detector, 'tracker'):
+        np.random.seed(0)
+        data = demo_track_inputs(
+            num_frames=2,
+            key_frames_inds=[0],
+            image_shapes=(3, 64, 64),
+            num_classes=1)
+    elif hasattr(detector, 'head'):
         torch.manual_seed(0)
         samples = [ReIDDataSample() for _ in range(4)]
         for i, sample in enumerate(samples):
@@ -164,7 +173,8 @@ def train_one_step(detector, watch=()):
     np.random.seed(0)
     torch.manual_seed(0)
     total, losses = detector.parse_losses(detector(**data, mode='loss'))
-    learning = [p for p in detector.backbone.parameters() if p.requires_grad]
+    backbone = getattr(detector, 'detector', detector).backbone
+    learning = [p for p in backbone.parameters() if p.requires_grad]
     parts = {}
     for name, calls in outputs.items():
         value = sum(calls)
@@ -226,6 +236,8 @@ def test_trains(name):
 @pytest.mark.parametrize('name', CONFIGS)
 def test_predicts(name):
     for sample in trained(name).predictions:
+        if 'video_data_samples' in sample:
+            sample = sample[0]  # of a video, the first frame
         if 'pred_feature' in sample:
             assert sample.pred_feature.shape == (128, )
             assert sample.pred_feature.isfinite().all()
@@ -257,6 +269,24 @@ def test_matches_stock(name):
     stock = train_one_step(build(model))
     assert trained(name).losses == pytest.approx(stock.losses, rel=1e-5)
     assert trained(name).gradient == pytest.approx(stock.gradient, rel=1e-5)
+
+
+@pytest.mark.parametrize('base', [
+    'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    'dino/dino-4scale_r50_8xb2-12e_coco.py'
+])
+def test_decoder_passes_labels_with_qualities(base):
+    """It asks if its loss is mmdet's QualityFocalLoss."""
+    model = Config.fromstring(f"_base_ = 'mmdet::{base}'", '.py').model
+    shrink(model)
+    results = []
+    for name in ('QualityFocalLoss', 'mmlosses.QualityFocalLoss'):
+        model.bbox_head.loss_cls = dict(type=name, use_sigmoid=True)
+        results.append(train_one_step(build(model)))
+    expected, got = results
+    assert got.losses == pytest.approx(expected.losses, rel=1e-5)
+    assert got.gradient == pytest.approx(expected.gradient, rel=1e-5)
+    assert got.losses['loss_cls'] > 0
 
 
 def test_pure_python_config_matches_text_config():

@@ -71,7 +71,7 @@ def shrink(cfg):
     name = name if isinstance(name, str) else name.__name__
     if name == 'ResNet':
         model.backbone.depth = 18
-        model.head.in_channels = 512
+        model.head.get('pose_cfg', model.head).in_channels = 512
     elif name == 'mmpretrain.VisionTransformer':
         # mmpretrain may be missing; use a stage with the same stride.
         model.backbone = dict(type='ResNet', depth=18, out_indices=(2, ))

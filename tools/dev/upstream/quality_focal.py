@@ -94,10 +94,11 @@ def varifocal_weight() -> Shown:
     each class; else it fails."""
     logits, target = torch.zeros(2, 2), torch.zeros(2, 2)
     weight = torch.tensor([1., 0.])
-    stock = mmdet.VarifocalLoss(reduction='none')(logits, target, weight)
-    ours = mmlosses.VarifocalLoss(reduction='none')(logits, target, weight)
-    negative = 0.75 * 0.5**2 * math.log(2)
-    right = [[negative, negative], [0.0, 0.0]]
+    stock = mmdet.VarifocalLoss(reduction='none')(logits, target,
+                                                  weight).sum(dim=1)
+    ours = mmlosses.VarifocalLoss(reduction='none')(logits, target,
+                                                    weight).sum(dim=1)
+    right = [2 * 0.75 * 0.5**2 * math.log(2), 0.0]
     return stock, ours, right
 
 
