@@ -42,3 +42,48 @@ def test_classifier(loss, smoothing):
     torch.testing.assert_close(got, expected)
     got.backward()
     assert model.backbone.conv1.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('use_sigmoid', [None, False, True])
+@pytest.mark.parametrize('mode', ['original', 'classy_vision', 'multi_label'])
+def test_label_smoothing_with_the_arguments_of_mmpretrain(mode, use_sigmoid):
+    if mode == 'multi_label' and use_sigmoid is False:
+        pytest.skip('stock warns of it, ours refuses it')
+    settings = dict(
+        label_smooth_val=0.2,
+        num_classes=5,
+        mode=mode,
+        use_sigmoid=use_sigmoid,
+        loss_weight=2.0)
+    ours, stock = [
+        MODELS.build(dict(settings, type=f'{scope}.LabelSmoothLoss'))
+        for scope in ('mmlosses', 'mmpretrain')
+    ]
+    torch.manual_seed(0)
+    labels = torch.tensor([0, 4, 2])
+    targets = [F.one_hot(labels, 5).float(), torch.rand(3, 5)]
+    # With a sigmoid stock needs dense targets, and in the mode for several
+    # labels they are 0 or 1.
+    if mode == 'multi_label':
+        targets[1] = (targets[1] > 0.5).float()
+    else:
+        targets.append(labels)
+    for target in targets:
+        pred = torch.randn(3, 5, requires_grad=True)
+        values = [loss(pred, target) for loss in (ours, stock)]
+        torch.testing.assert_close(*values)
+        torch.testing.assert_close(
+            *[torch.autograd.grad(value, pred) for value in values])
+
+
+@pytest.mark.parametrize('more, words', [
+    (dict(smoothing=0.1), 'replaces smoothing'),
+    (dict(mode='other'), "mode must be .*'other'"),
+    (dict(mode='multi_label', use_sigmoid=False), 'use_sigmoid=True'),
+    (dict(label_smooth_val=1.0), 'label_smooth_val must be .* 1'),
+])
+def test_label_smoothing_refuses(more, words):
+    settings = dict(
+        dict(type='mmlosses.LabelSmoothLoss', label_smooth_val=0.1), **more)
+    with pytest.raises((TypeError, ValueError), match=words):
+        MODELS.build(settings)

@@ -9,7 +9,8 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.checks import (check_choice, check_index, check_label_range,
-                                  check_number, check_same_shape, check_tensor)
+                                  check_number, check_same_shape, check_size,
+                                  check_tensor)
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss, CustomClassLoss,
                                           SampleLoss)
@@ -43,7 +44,7 @@ def soft_cross_entropy(log_prob: Tensor,
 def smooth_labels(target: Tensor, smoothing: float, distribute: str,
                   num_classes: int) -> Tensor:
     """Redistribute target probabilities, see :class:`LabelSmoothLoss`."""
-    if distribute == 'uniform':
+    if distribute != 'others':
         return (1 - smoothing) * target + smoothing / num_classes
     others = smoothing / max(num_classes - 1, 1)
     return (1 - smoothing) * target + others * (1 - target)
@@ -61,7 +62,7 @@ def smooth_cross_entropy(log_prob: Tensor,
     if class_weight is not None:
         log_prob = log_prob * class_weight
     classes = log_prob.shape[1]
-    uniform = distribute == 'uniform'
+    uniform = distribute != 'others'
     others = smoothing / (classes if uniform else max(classes - 1, 1))
     own = 1 - smoothing + others * uniform
     label = -log_prob.gather(1, labels.unsqueeze(1)).squeeze(1)
@@ -281,14 +282,22 @@ class LabelSmoothLoss(ClassificationLoss):
         distribute (str): ``'others'``, over the K - 1 other classes, or
             ``'uniform'``, over all K, as in torch. ``'others'`` with
             :math:`\epsilon` equals ``'uniform'`` with
-            :math:`\epsilon K / (K - 1)`. Default: ``'others'``.
+            :math:`\epsilon K / (K - 1)`. ``'classes'`` is ``'uniform'``, but
+            K is the number of classes for a sigmoid too, as in ResNet strikes
+            back. Default: ``'others'``.
         use_sigmoid (bool): If True, each class is a binary decision, with K =
             2, and index labels become one-hot. Default: False.
+        num_classes (int, optional): Number of classes; if given, predictions
+            are checked for it. Default: None.
         class_weight (list[float] | Tensor, optional): Weight of each class;
             with a sigmoid, of its positives. Default: None.
         ignore_index (int, optional): Label to ignore. Default: -100.
 
+    mmpretrain's ``label_smooth_val`` and ``mode`` are accepted instead of
+    ``smoothing`` and ``distribute``.
+
     Differs from upstream:
+        - mmpretrain takes no labels to ignore.
         - A logit of -inf for a class without a share of the label is no NaN.
         - Ignored labels and class weights work. ``'mean'`` divides by the
           number of all labels, torch's by the weights of those not ignored.
@@ -310,13 +319,52 @@ class LabelSmoothLoss(ClassificationLoss):
                  smoothing: float = 0.1,
                  distribute: str = 'others',
                  use_sigmoid: bool = False,
+                 num_classes: int | None = None,
                  *,
                  ignore_index: int | None = -100,
                  **kwargs: Unpack[ClassificationArguments]) -> None:
         super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
         check_number('smoothing', smoothing, least=0, below=1)
-        check_choice('distribute', distribute, ('others', 'uniform'))
+        check_choice('distribute', distribute,
+                     ('others', 'uniform', 'classes'))
+        if num_classes is not None:
+            check_size('num_classes', num_classes)
         self.smoothing, self.distribute = smoothing, distribute
+        self.num_classes = num_classes
+
+    @classmethod
+    def own_arguments(cls, args: Any, kwargs: Any) -> Any:
+        """Translate the arguments that only mmpretrain has."""
+        if 'label_smooth_val' not in kwargs:
+            return super().own_arguments(args, kwargs)
+        for name in ('smoothing', 'distribute'):
+            if args or name in kwargs:
+                raise TypeError(f'label_smooth_val replaces {name}, got both')
+        value, mode = kwargs.pop('label_smooth_val'), kwargs.pop(
+            'mode', 'original')
+        check_number('label_smooth_val', value, least=0, below=1)
+        check_choice('mode', mode,
+                     ('original', 'classy_vision', 'multi_label'))
+        if mode == 'classy_vision':
+            value = value / (1 + value)
+        if kwargs.get('use_sigmoid') is None:
+            kwargs['use_sigmoid'] = mode == 'multi_label'
+        if mode == 'multi_label' and not kwargs['use_sigmoid']:
+            raise ValueError("mode='multi_label' needs use_sigmoid=True, got "
+                             'False')
+        if mode == 'multi_label':
+            return args, dict(
+                kwargs, smoothing=2 * value, distribute='uniform')
+        return args, dict(kwargs, smoothing=value, distribute='classes')
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """Also check the number of classes."""
+        shape = super().element_shape(pred, target)
+        if self.num_classes not in (None, pred.shape[1]):
+            raise ValueError(f'pred must have num_classes={self.num_classes} '
+                             'channels on axis 1, got the shape '
+                             f'{tuple(pred.shape)}')
+        return shape
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         class_weight = self.weight_of_classes(pred, target)
@@ -326,8 +374,8 @@ class LabelSmoothLoss(ClassificationLoss):
             return smooth_cross_entropy(
                 F.log_softmax(pred, dim=1), target, *settings, class_weight)
         target = smooth_labels(
-            self.dense_target(pred, target), *settings,
-            2 if self.use_sigmoid else pred.shape[1])
+            self.dense_target(pred, target), *settings, 2 if self.use_sigmoid
+            and self.distribute != 'classes' else pred.shape[1])
         if self.use_sigmoid:
             return F.binary_cross_entropy_with_logits(
                 pred, target, pos_weight=class_weight, reduction='none')

@@ -76,6 +76,7 @@ CASES = [
             use_sigmoid=({}, dict(use_sigmoid=True)),
             class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
             ignore_index=({}, dict(ignore_index=1))),
+        refused=dict(num_classes=CLASSES + 1),
         stock_kwargs=[
             dict(use_sigmoid=False, loss_weight=1.0),
             dict(use_sigmoid=True, loss_weight=1.0),
