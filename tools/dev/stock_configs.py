@@ -132,6 +132,8 @@ def run_pair(entry: Entry, queue: Any) -> None:
     torch.set_num_threads(1)
     with quiet():
         stock, ours = compare(entry.cfg, entry.swaps, 256)
+        if 'too small' in stock.why:
+            stock, ours = compare(entry.cfg, entry.swaps, 512)
     queue.put(judge(stock, ours, entry.swaps))
 
 
