@@ -430,27 +430,25 @@ class SemiSupervisionLoss(TermsLoss, StatisticsLoss):
         lengths = bone_lengths(labelled, self._parents, self._children)
         lengths = lengths.sum(dim=0) / max(len(labelled), 1)
         intrinsics = intrinsics.reshape(len(image), 1, intrinsics.shape[-1])
-        inputs.target = (image, intrinsics)
-        inputs.extras = (lengths.expand(len(image), -1), )
+        inputs.target = (image, intrinsics, lengths.expand(len(image), -1))
         inputs.denominator = max(len(image), 1)
         if self.warmup_iterations:
             warming = self.seen('num_iterations') < self.warmup_iterations
             inputs.remove(warming.expand(len(image), 1))
-            if self.is_moving():
-                self.record(torch.ones_like(self.statistics))
         return inputs
 
     def moved(self, sums: Tensor) -> Tensor:
         """Count the iteration once, however many ranks took part."""
         return self.statistics + (sums > 0).to(self.statistics.dtype)
 
-    def elementwise(self, pred: Tuple[Tensor, Tensor],
-                    target: Tuple[Tensor, Tensor], *extras: Tensor) -> Tensor:
-        (pose, root), (image, intrinsics) = pred, target
+    def loss_and_sums(self, pred: Tuple[Tensor, Tensor],
+                      target: Tuple[Tensor, Tensor, Tensor], kept: Tensor,
+                      buffer: Tensor | None) -> Tuple[Tensor, Tensor]:
+        (pose, root), (image, intrinsics, labelled) = pred, target
         projection = mpjpe_loss(
             project_points(pose + root, intrinsics), image).mean(dim=-1)
         lengths = bone_lengths(pose, self._parents, self._children)
-        bone = shares_of_absolute(lengths - extras[0]).mean(dim=-1)
+        bone = shares_of_absolute(lengths - labelled).mean(dim=-1)
         terms = (self.projection_loss_weight * projection,
                  self.bone_loss_weight * bone)
-        return torch.stack(terms, dim=-1)
+        return torch.stack(terms, dim=-1), pose.new_ones(())
