@@ -154,7 +154,6 @@ class GHMC(HarmonizingLoss, ClassificationLoss):
         - ``momentum``: evaluation does not move the average, and neither does
           activation checkpointing a second time.
         - No call synchronises with the host, which mmdet's does for each bin.
-        - More than 16.7 million elements in a bin are counted.
     """
     info = LossInfo(
         purpose='classification with many easy negatives and outliers',

@@ -324,6 +324,34 @@ def image(loss: Any, negatives: Tensor, bias: Any = 0) -> Tensor:
     return loss(logits, (torch.arange(len(logits)) < 50).to(logits))
 
 
+@inputs('delta', 'error of a delta',
+        torch.distributions.Normal(0, 0.1).icdf(line(0.001, 0.999, 400)))
+def deltas(loss: Any, error: Tensor) -> Tensor:
+    """The deltas of an image, each with its own loss."""
+    return loss(error, 0 * error)
+
+
+@inputs('rival', 'score of a rival above that of the label', line(-4, 6),
+        dict(num_classes=2))
+def rival(loss: Any, score: Tensor, share: float = 1.0) -> Tensor:
+    """Samples of class 0, beside a class with a share of its samples."""
+    state = dict(cum_samples=1e6 * torch.tensor([1, share, 0]))
+    scores = pad(score[:, None], (1, 0))
+    return functional_call(loss, state, (scores, first_class(score)))
+
+
+@inputs('ratio', 'positive by negative gradients', line(0, 1.6, 81),
+        dict(num_classes=1))
+def gradient_ratio(loss: Any, ratio: Tensor, true_class: int) -> Tensor:
+    """A logit of 0, of a class with a ratio of gradients so far."""
+    sample = torch.zeros(1, 2), torch.tensor([true_class])
+    return torch.stack([
+        functional_call(
+            loss, dict(gradients=torch.stack([x[None], 0 * x[None] + 1])),
+            sample)[0, 0] for x in ratio
+    ])
+
+
 @inputs('probability', 'predicted probability', line(0, 1),
         dict(activate=False))
 def patch(loss: Any, pred: Tensor, target: float) -> Tensor:
@@ -511,6 +539,22 @@ FAMILIES: Dict[str, Family] = {
     ], [Panel(distance, sweep('DistributionFocalLoss', 'target {}', 'target',
                               (1, 1.5, 2.8)), 'DFL', minima=True)],
         options=dict(minima=True)),
+    'gradient_harmonizing': Family(negatives, [
+        Curve('CrossEntropyLoss', 'BCE', use_sigmoid=True),
+        Curve('FocalLoss', 'focal', alpha=None),
+        *sweep('GHMC', 'GHM-C, {} bins', 'bins', (10, 30)),
+    ], [Panel(deltas, [
+        Curve('SmoothL1Loss', 'smooth L1, β = 1/9', beta=1 / 9),
+        *sweep('GHMR', 'GHM-R, {} bins', 'bins', (10, 30)),
+    ])], options=dict(
+        axes=dict(xlim=(-4, 2.7), yscale='log', ylim=(3e-3, 60)))),
+    'long_tail': Family(rival, [
+        Curve('SeesawLoss', 'cross entropy', p=0.0, q=0.0),
+        *sweep('SeesawLoss', 'Seesaw, share {}', 'share', (1, 0.1, 0.01)),
+    ], [Panel(gradient_ratio, [
+        Curve('EQLV2Loss', 'EQLv2, positive', true_class=0),
+        Curve('EQLV2Loss', 'EQLv2, negative', true_class=1),
+    ])]),
     'hard_negative': Family(
         negatives, BCE, [Panel(bias, BCE, minima=True)],
         options=dict(axes=dict(xlim=(-4, 2.7)))),
