@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from helpers import ROOT
 from torch import nn
 
 from mmlosses.losses import (FeaLoss, KDLoss, KLDiscretLoss,
@@ -126,6 +127,7 @@ def test_ld_head():
                 octave_base_scale=4,
                 scales_per_octave=1,
                 strides=[8, 16]),
+            loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True),
             loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
             loss_ld=dict(
                 type=prefix + 'KnowledgeDistillationKLDivLoss',
@@ -304,7 +306,7 @@ model = dict(
 def test_distiller(tmp_path):
     """DWPose, with a teacher that differs from the student."""
     distillers = pytest.importorskip('mmpose.models.distillers')
-    from mmengine.config import ConfigDict
+    from mmengine.config import Config
     from mmengine.logging import MessageHub
     from mmengine.structures import InstanceData
     from mmpose.structures import PoseDataSample
@@ -325,35 +327,24 @@ def test_distiller(tmp_path):
             keypoint_weights=torch.tensor([[1.0] * 9 + [0.0] * 8]))
         samples.append(sample)
     results = []
-    for prefix in ('', 'mmlosses.'):
+    config = ROOT / 'configs/mmpose/dwpose_l_dis_m_kd_fea_coco-256x192.py'
+    parts = Config.fromfile(str(config)).model.distill_cfg
+    parts[0].methods[0].update(student_channels=512, teacher_channels=512)
+    for prefix in ('mmlosses.', ''):
+        for part in parts:
+            loss = part.methods[0]
+            loss.type = prefix + loss.type.rpartition('.')[-1]
         torch.manual_seed(0)
         distiller = distillers.DWPoseDistiller(
-            str(path),
-            str(path),
-            distill_cfg=ConfigDict(methods=[
-                dict(methods=[
-                    dict(
-                        type=prefix + 'FeaLoss',
-                        name='loss_fea',
-                        use_this=True,
-                        student_channels=512,
-                        teacher_channels=512,
-                        alpha_fea=0.00007)
-                ]),
-                dict(methods=[
-                    dict(
-                        type=prefix + 'KDLoss',
-                        name='loss_logit',
-                        use_this=True,
-                        weight=0.1)
-                ])
-            ]).methods)
+            str(path), str(path), distill_cfg=parts)
+        own = type(distiller.distill_losses['loss_fea']).__module__
+        assert own.startswith('mmlosses' if prefix else 'mmpose')
         nn.init.normal_(distiller.teacher.head.final_layer.weight)
         distiller.student.train()
         losses = distiller.loss(inputs, samples)
-        parts = [losses['loss_fea'], losses['loss_logit']]
+        terms = [losses['loss_fea'], losses['loss_logit']]
         grads = torch.autograd.grad(
-            sum(parts), distiller.student.head.final_layer.weight)
-        results.append((*parts, *grads))
+            sum(terms), distiller.student.head.final_layer.weight)
+        results.append((*terms, *grads))
     assert min(results[0][:2]) > 0
     torch.testing.assert_close(*results)
