@@ -1,5 +1,6 @@
 """AssociativeEmbeddingLoss of keypoints, the call of mmpose."""
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -177,3 +178,39 @@ def test_contract(name):
     if name == 'compiles':
         needs_dynamo()
     CONTRACT[name](CASE)
+
+
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('tag_per_keypoint', [True, False])
+def test_head_of_mmpose(tag_per_keypoint):
+    """Its stock config has no pipeline for training, so only the head."""
+    heads = pytest.importorskip('mmpose.models.heads')
+    from mmpose.utils import register_all_modules
+    register_all_modules()
+    samples = []
+    for places in people(3, 2):
+        labels = SimpleNamespace(
+            keypoint_indices=places, keypoint_weights=torch.ones(1, KEYPOINTS))
+        fields = SimpleNamespace(
+            heatmaps=torch.rand(KEYPOINTS, *SIZE),
+            heatmap_mask=torch.ones(1, *SIZE).bool())
+        samples.append(
+            SimpleNamespace(gt_fields=fields, gt_instance_labels=labels))
+    results = []
+    for prefix in ('', 'mmlosses.'):
+        torch.manual_seed(0)
+        head = heads.AssociativeEmbeddingHead(
+            in_channels=4,
+            num_keypoints=KEYPOINTS,
+            tag_per_keypoint=tag_per_keypoint,
+            deconv_out_channels=None,
+            keypoint_loss=dict(type='KeypointMSELoss'),
+            tag_loss=dict(
+                type=prefix + 'AssociativeEmbeddingLoss', loss_weight=0.001))
+        feats = (torch.randn(2, 4, *SIZE), )
+        losses = head.loss(feats, samples)
+        terms = [losses['loss_pull'], losses['loss_push']]
+        grads = torch.autograd.grad(sum(terms), head.final_layer.weight)
+        results.append((*terms, *grads))
+    assert min(results[0][:2]) > 0
+    torch.testing.assert_close(*results)
