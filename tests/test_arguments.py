@@ -156,3 +156,15 @@ def test_dtype_follows_the_prediction():
         got = loss(pred, target)
         assert got.dtype == torch.float32
         assert got == loss(pred, target.float()) == loss(pred, target.double())
+
+
+@pytest.mark.parametrize('cls, name', [
+    (losses.FocalLoss, 'loss_focal_loss'),
+    (losses.GIoULoss, 'loss_giou_loss'),
+    (losses.SmoothL1Loss, 'loss_smooth_l1_loss'),
+    (losses.KLDiscretLoss, 'loss_kl_discret_loss'),
+])
+def test_the_name_in_the_log_is_that_of_the_class(cls, name):
+    assert cls().loss_name == name
+    with pytest.raises(TypeError, match='loss_name'):
+        cls(loss_name=3)

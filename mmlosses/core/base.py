@@ -2,6 +2,7 @@
 from __future__ import annotations
 import inspect
 import math
+import re
 from typing import (Any, Callable, ClassVar, Dict, List, Sequence, Tuple, Type,
                     TypedDict)
 
@@ -33,6 +34,7 @@ class CommonArguments(TypedDict, total=False):
     loss_weight: float
     use_target_weight: bool | None
     compile: bool
+    loss_name: str | None
 
 
 class Inputs:
@@ -98,6 +100,10 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
             which takes seconds to a minute. Values are equal up to rounding;
             there are no second derivatives. Without a compiler, it warns and
             runs eagerly. Default: False.
+        loss_name (str, optional): Key under which mmseg's heads log and add
+            the loss; only those that start with ``loss_`` are trained on.
+            ``None`` is ``loss_`` and the name of the class, such as
+            ``'loss_focal_loss'``. Default: None.
 
     Shape:
         - pred, target: (\*), the same.
@@ -152,13 +158,20 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
                  reduction: str = 'mean',
                  loss_weight: float = 1.0,
                  use_target_weight: bool | None = None,
-                 compile: bool = False) -> None:
+                 compile: bool = False,
+                 loss_name: str | None = None) -> None:
         super().__init__()
         check_choice('reduction', reduction, REDUCTIONS)
         check_number('loss_weight', loss_weight)
         if not isinstance(compile, bool):
             raise TypeError('compile must be True or False, got '
                             f'{type(compile).__name__}')
+        if loss_name is None:
+            loss_name = 'loss_' + snake_case(type(self).__name__)
+        elif not isinstance(loss_name, str):
+            raise TypeError('loss_name must be a string or None, got '
+                            f'{type(loss_name).__name__}')
+        self.loss_name = loss_name
         self.reduction = reduction
         self.loss_weight = loss_weight
         self.use_target_weight = use_target_weight
@@ -333,6 +346,13 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
     def extra_repr(self) -> str:
         """Return the arguments shown in a printed model."""
         return f'reduction={self.reduction!r}, loss_weight={self.loss_weight}'
+
+
+def snake_case(name: str) -> str:
+    """The name of a class in lower case: GIoULoss becomes giou_loss."""
+    words = re.findall('[A-Z]+[0-9]*(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+',
+                       name.replace('IoU', 'IOU'))
+    return '_'.join(words).lower()
 
 
 def passed_on(cls: type, method: str) -> Dict[str, inspect.Parameter]:

@@ -268,8 +268,7 @@ class BoneLoss(BaseLoss):
     Args:
         joint_parents (list[int]): The index of the parent of each joint. A
             joint that is its own parent is a root and has no bone.
-        loss_name (str): A name, kept as an attribute.
-            Default: ``'loss_bone'``.
+        loss_name (str): The key of mmpose's. Default: ``'loss_bone'``.
 
     Shape:
         - pred, target: (N, K, D).
@@ -293,13 +292,11 @@ class BoneLoss(BaseLoss):
     _parents: Tensor
     _children: Tensor
 
-    def __init__(self,
-                 joint_parents: Sequence[int],
-                 loss_name: str = 'loss_bone',
+    def __init__(self, joint_parents: Sequence[int],
                  **kwargs: Unpack[CommonArguments]) -> None:
+        kwargs.setdefault('loss_name', 'loss_bone')
         super().__init__(**kwargs)
         register_bones(self, joint_parents)
-        self.loss_name = loss_name
 
     def prepare(self, pred: Tensor, target: Tensor, weight: Tensor | None,
                 *args: Any) -> Inputs:

@@ -14,18 +14,22 @@ from mmlosses.core.reduction import EPS
 from .case import LossCase, contract, grads, leaf, list_of, raises, same
 
 # Arguments of the base class, which have checks of their own.
-COMMON_ARGUMENTS = ('reduction', 'loss_weight', 'use_target_weight', 'compile')
+COMMON_ARGUMENTS = ('reduction', 'loss_weight', 'use_target_weight', 'compile',
+                    'loss_name')
 
 
 @contract
 def constructor(case: LossCase) -> None:
-    """`reduction` and `loss_weight` have defaults and stay attributes."""
+    """The common arguments have defaults and stay attributes."""
     signature = inspect.signature(case.loss).parameters
     for name, default in (('reduction', 'mean'), ('loss_weight', 1.0)):
         assert name in signature, f'the constructor takes no {name}'
         assert signature[name].default == default, f'{name} is not {default}'
     loss = case.build(reduction='sum', loss_weight=2.5)
     assert (loss.reduction, loss.loss_weight) == ('sum', 2.5)
+    # mmseg's heads train on what is logged under such a name only.
+    assert loss.loss_name.startswith('loss_')
+    assert case.build(loss_name='loss_of_mine').loss_name == 'loss_of_mine'
     raises(ValueError, lambda: case.build(reduction='average'),
            'an unknown reduction')
     raises(TypeError, lambda: case.build(loss_weight='1'),

@@ -96,10 +96,7 @@ CASES = [
         inputs=long_bones,
         element_shape=lambda batch: (batch, 3),
         kwargs=dict(joint_parents=PARENTS),
-        arguments=dict(loss_name=({}, dict(loss_name='loss_limbs'))),
         refused=dict(joint_parents=[1, 0]),
-        show=dict(
-            loss_name=lambda loss: torch.tensor(float(len(loss.loss_name)))),
         stock_kwargs=[dict(loss_name='loss_bone')],
         perfect=perfect_poses,
         selects=True),
