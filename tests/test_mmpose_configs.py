@@ -24,6 +24,7 @@ except (ImportError, AssertionError) as error:
     pytest.skip(
         f'needs mmcv, mmdet and mmpose: {error}', allow_module_level=True)
 
+from mmlosses.checks.batches import lifted_batch
 from mmlosses.heads.direction import LimbDirectionHeatmap
 from mmlosses.heads.rle import densest
 
@@ -68,7 +69,7 @@ def shrink(cfg):
     for node in walk(model):
         if node.get('init_cfg', {}).get('type') == 'Pretrained':
             del node['init_cfg']
-    model.data_preprocessor.pop('batch_augments', None)
+    model.get('data_preprocessor', {}).pop('batch_augments', None)
     name = model.backbone.type
     name = name if isinstance(name, str) else name.__name__
     if name == 'ResNet':
@@ -88,8 +89,12 @@ def shrink(cfg):
     elif name == 'CPM':
         model.backbone.num_stages = model.head.num_stages = 2
         resize(cfg, (96, 128), (12, 16))
-    if model.head.get('out_channels') == 98:
-        model.head.out_channels = 17  # fake people have no landmarks of faces
+    elif name == 'DSTFormer':
+        model.backbone.update(depth=1, feat_size=32)
+        model.head.update(in_channels=32, embedding_size=32)
+    for each in ('out_channels', 'num_joints'):
+        if model.head.get(each) == 98:
+            model.head[each] = 17  # fake people have no landmarks of faces
     if model.type == 'BottomupPoseEstimator':
         resize(cfg, (128, 128), (32, 32))
         # Keep predictions of an untrained model.
@@ -124,6 +129,12 @@ def build(cfg):
 def fake_batch(cfg):
     """Two random images through the pipeline of a config."""
     init_default_scope('mmpose')
+    if cfg.model.type == 'PoseLifter':
+        batch = lifted_batch(cfg)
+        return [
+            dict(inputs=x, data_samples=y)
+            for x, y in zip(batch['inputs'], batch['data_samples'])
+        ]
     bottom_up = cfg.model.type == 'BottomupPoseEstimator'
     people = 2 if bottom_up else 1
     steps = []
@@ -249,7 +260,8 @@ def test_predicts(trained):
     _, model, samples, *_ = trained
     for result in predict(model, samples):
         keypoints = result.pred_instances.keypoints
-        assert keypoints.shape[1:] == (17, 2) and len(keypoints) > 0
+        axes = 3 if type(model).__name__ == 'PoseLifter' else 2
+        assert keypoints.shape[-2:] == (17, axes) and len(keypoints) > 0
         assert np.isfinite(keypoints).all()
         assert np.isfinite(result.pred_instances.keypoint_scores).all()
 
