@@ -56,7 +56,6 @@ class KnowledgeDistillationKLDivLoss(BaseLoss):
 
     Differs from upstream:
         - mmdet returns NaN where a sample of weight 0 holds NaN.
-        - mmdet's ``'none'`` is a scalar where no weight is positive.
         - mmdet refuses temperatures below 1.
     """
     info = LossInfo(
@@ -136,7 +135,7 @@ class KDLoss(KeypointLoss):
         - returns: 0-dim, or (N, K) for ``'none'``.
 
     Differs from upstream:
-        - mmpose returns NaN for an empty batch, and accepts two axes only.
+        - mmpose fails for an empty batch, and accepts two axes only.
         - mmpose cannot apply the weight that it takes.
     """
     info = LossInfo(
@@ -221,7 +220,7 @@ class FeaLoss(BaseLoss):
 
     Differs from upstream:
         - mmpose overflows in half precision: it sums squares over the batch.
-        - mmpose broadcasts maps of different sizes, and divides by 0 for an
+        - mmpose broadcasts maps of different sizes, and returns NaN for an
           empty batch.
     """
     info = LossInfo(

@@ -322,8 +322,7 @@ class JSDiscretLoss(KeypointLoss):
     Differs from upstream:
         - mmpose's gradient is NaN where the prediction is 0, as a softmax far
           from its peak is, and at weight 0.
-        - mmpose returns NaN where a keypoint of weight 0 holds NaN, and for
-          an empty batch.
+        - mmpose returns NaN where a keypoint of weight 0 holds NaN.
         - mmpose adds 1e-24, which is 0 in half precision: the loss is NaN.
     """
     info = LossInfo(

@@ -32,7 +32,7 @@ PAGE = CONFIGS / 'differs_from_upstream.md'
 # The files of the entries, in the order of the page.
 FAMILIES = ('boxes', 'regression', 'mixtures', 'heatmaps', 'simcc',
             'classification', 'quality_focal', 'gradient_harmonizing',
-            'long_tail', 'metric')
+            'long_tail', 'metric', 'embedding', 'distillation')
 DISTRIBUTIONS = {'pytorch_metric_learning': 'pytorch-metric-learning'}
 
 HEAD = """\

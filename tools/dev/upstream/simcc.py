@@ -91,60 +91,46 @@ def simcc_nan() -> Shown:
     return stock, ours, right
 
 
-@shows('KLDiscretLoss', mmpose.JSDiscretLoss, 'NaN gradient at weight 0',
+@shows('JSDiscretLoss', mmpose.JSDiscretLoss, 'NaN gradient at weight 0',
        'an ignored element has the gradient 0')
 def js_gradient() -> Shown:
     """The weight scales both heatmaps to 0, where the logarithm is infinite.
-
-    mmlosses has no Jensen-Shannon loss; this compares the nearest one.
     """
     target = F.one_hot(torch.tensor([[3]]), 8).float()
     pred, weight = torch.full((1, 1, 8), 1 / 8), torch.zeros(1, 1)
     stock = gradient(lambda x: mmpose.JSDiscretLoss()(x, target, weight), pred)
-    ours = gradient(
-        lambda x: mmlosses.KLDiscretLoss()((x, x), (target, target), weight),
-        pred)
+    ours = gradient(lambda x: mmlosses.JSDiscretLoss()(x, target, weight),
+                    pred)
     right = torch.zeros(1, 1, 8)
     return stock, ours, right
 
 
-@shows('MLECCLoss', mmpose.MLECCLoss, 'NaN gradients at weight 0',
-       'what is not annotated has no gradient')
-def likelihood_gradient() -> Shown:
-    """It sets a NaN of the loss to 0, but its gradient remains NaN."""
-    target, weight = torch.full((1, 1, 4), 0.25), torch.zeros(1, 1)
-    pred = torch.full((1, 1, 4), math.nan)
-    stock, ours = [
-        kind(gradient(lambda x: loss((x, x), (target, target), weight), pred))
-        for loss in (mmpose.MLECCLoss(use_target_weight=True),
-                     mmlosses.MLECCLoss())
-    ]
+@shows('JSDiscretLoss', mmpose.JSDiscretLoss, 'NaN gradient of a softmax',
+       'a softmax that has rounded to 0 has a finite gradient')
+def js_softmax() -> Shown:
+    """A softmax 104 below its peak is 0: one such pixel spoils the model."""
+    scores = torch.tensor([[[120., 0., 1.]]])
+    target = torch.tensor([[[0.9, 0.1, 0.]]])
+    weight = torch.ones(1, 1)
+    stock = kind(
+        gradient(
+            lambda x: mmpose.JSDiscretLoss()(x.softmax(-1), target, weight),
+            scores))
+    ours = kind(
+        gradient(lambda x: mmlosses.JSDiscretLoss()(x.softmax(-1), target),
+                 scores))
     right = 'finite'
     return stock, ours, right
 
 
-@shows('MLECCLoss', mmpose.MLECCLoss, 'hides a diverged model',
-       'no number is known of a prediction of NaN')
-def likelihood_nan() -> Shown:
-    """A prediction of NaN has the loss 0, less than any other."""
-    target = (torch.full((1, 1, 4), 0.25), ) * 2
-    pred = (torch.full((1, 1, 4), math.nan), ) * 2
-    stock = kind(mmpose.MLECCLoss()(pred, target))
-    ours = kind(mmlosses.MLECCLoss()(pred, target))
-    right = 'NaN'
-    return stock, ours, right
-
-
-@shows('MLECCLoss', mmpose.MLECCLoss, "'sum' is one number per sample",
-       'two samples of 1 - 0.25 ** 2, summed')
-def likelihood_sum() -> Shown:
-    """mmengine averages them, so that the loss is divided by the batch."""
-    target = (torch.ones(2, 1, 4) / 4, ) * 2
-    pred = (torch.tensor([1., 0., 0., 0.]).expand(2, 1, 4), ) * 2
-    options = dict(reduction='sum', mode='linear')
-    stock = mmpose.MLECCLoss(**options)(pred, target)
-    ours = mmlosses.MLECCLoss(**options)(pred, target)
-    right = 2 * (1 - 0.25**2)
+@shows('JSDiscretLoss', mmpose.JSDiscretLoss, 'NaN in float16',
+       'the divergence of equal distributions is 0')
+def js_float16() -> Shown:
+    """It adds 1e-24 before the logarithm, which is 0 in float16."""
+    pred = F.one_hot(torch.tensor([[3]]), 8).half()
+    stock = mmpose.JSDiscretLoss(False)(pred, pred)
+    ours = mmlosses.JSDiscretLoss()(pred, pred)
+    right = 0.0
     return stock, ours, right
 
 
