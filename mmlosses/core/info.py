@@ -24,7 +24,8 @@ class LossInfo(NamedTuple):
         purpose (str): The use of the loss, in one line.
         slots (str): Where stock configs use it.
         expects (str): Kind of the prediction: ``'boxes'`` (decoded xyxy),
-            ``'pixel boxes'``, ``'scores'`` (logits of classes), ``'logits'``,
+            ``'pixel boxes'``, ``'rotated boxes'``, ``'scores'`` (logits of
+            classes), ``'logits'``,
             ``'probabilities'`` (unless ``use_sigmoid=True``), ``'numbers'``,
             ``'vectors'`` (cos, sin), ``'features'``, ``'scaled cosines'``,
             ``'tags'``, ``'bins'``, ``'mixture'`` or ``'any'``.

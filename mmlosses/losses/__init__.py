@@ -63,12 +63,14 @@ from .regression import (BalancedL1Loss, L1Loss, L2Loss, MSELoss, SmoothL1Loss,
                          SoftWeightSmoothL1Loss, SoftWingLoss, WingLoss,
                          l1_loss, mse_loss, smooth_l1_loss, soft_wing_loss,
                          wing_loss)
+from .rotated.overlap import RotatedGIoULoss, RotatedIoULoss, rotated_iou
 from .simcc import (JSDiscretLoss, KLDiscretLoss, MLECCLoss, js_discret_loss,
                     kl_discret_loss, mle_cc_loss)
 
 #: The families, in the order of the pages, with their titles.
 FAMILIES = {
     'boxes': 'Boxes',
+    'rotated': 'Rotated boxes',
     'cross_entropy': 'Cross entropy',
     'focal': 'Focal loss',
     'quality_focal': 'Quality focal loss',
@@ -111,11 +113,11 @@ __all__ = [
     'MPJPEVelocityJointLoss', 'MSELoss', 'MarginL2Loss', 'Modified',
     'ModifiedSoftmaxLoss', 'MultiPosCrossEntropyLoss', 'MultipleLossWrapper',
     'NWDLoss', 'NormFace', 'NormFaceLoss', 'OKSLoss', 'PROPEL', 'PROPELLoss',
-    'Paper', 'QualityFocalLoss', 'RLELoss', 'RealNVP', 'SIoULoss',
-    'SeesawLoss', 'SemiSupervisionLoss', 'ShapeIoULoss', 'SmoothL1Loss',
-    'SoftWeightSmoothL1Loss', 'SoftWingLoss', 'SumLoss', 'TripletLoss',
-    'VariFocalLoss', 'VarifocalLoss', 'WIoULoss', 'WingLoss',
-    'adaptive_wing_loss', 'angle_distance_loss', 'angular_loss',
+    'Paper', 'QualityFocalLoss', 'RLELoss', 'RealNVP', 'RotatedGIoULoss',
+    'RotatedIoULoss', 'SIoULoss', 'SeesawLoss', 'SemiSupervisionLoss',
+    'ShapeIoULoss', 'SmoothL1Loss', 'SoftWeightSmoothL1Loss', 'SoftWingLoss',
+    'SumLoss', 'TripletLoss', 'VariFocalLoss', 'VarifocalLoss', 'WIoULoss',
+    'WingLoss', 'adaptive_wing_loss', 'angle_distance_loss', 'angular_loss',
     'angular_margin', 'arcface_logits', 'associative_embedding_loss',
     'authentic_smooth_l1', 'binary_cross_entropy', 'box_pair', 'ccs_loss',
     'center_loss', 'centerloss', 'combined_target_mse_loss',
@@ -125,7 +127,7 @@ __all__ = [
     'hard_keypoint_mse_loss', 'harmonizing_weight', 'info_nce_loss',
     'js_discret_loss', 'kl_discret_loss', 'l1_loss', 'mle_cc_loss',
     'mpjpe_loss', 'mse_loss', 'multi_positive_cross_entropy', 'neg_loss',
-    'oks_loss', 'propel_loss', 'quality_focal_loss', 'rle_loss',
+    'oks_loss', 'propel_loss', 'quality_focal_loss', 'rle_loss', 'rotated_iou',
     'seesaw_cross_entropy', 'sigmoid_focal_loss', 'smooth_l1_loss',
     'smooth_labels', 'soft_cross_entropy', 'soft_wing_loss',
     'softmax_focal_loss', 'triplet_loss', 'unpack_prediction',

@@ -1,0 +1,116 @@
+"""Rotated boxes: the geometry of two, and the base class of their losses."""
+from __future__ import annotations
+from typing import Any, Sequence
+
+import torch
+from torch import Tensor
+from typing_extensions import Unpack
+
+from .base import BaseLoss, CommonArguments
+from .boxes import TINY, at_least, product
+from .checks import check_number, check_same_shape
+from .numeric import coordinates_first
+from .polygons import Points, convex_hull, overlap_with_rectangle, signed_area
+
+
+def corners(across: Points, down: Points) -> Points:
+    """Add and subtract the half sides of a box: its corners, (4, *)."""
+    (ux, uy), (vx, vy) = across, down
+    x = torch.stack([ux + vx, vx - ux, -ux - vx, ux - vx])
+    y = torch.stack([uy + vy, vy - uy, -uy - vy, uy - vy])
+    return x, y
+
+
+class RotatedPair:
+    r"""Predicted boxes (\*, 5) and their targets, in the targets' frames.
+
+    There, a target is a rectangle about 0 with its sides along the axes. Only
+    the difference of the angles counts, so equal boxes overlap exactly, far
+    from 0 too. A side below 0 counts as 0.
+
+    Args:
+        pred (Tensor): Centre, width, height and angle in radians.
+        target (Tensor): As the prediction.
+        eps (float): Lower bound of areas as denominators, relative to the
+            squared mean of the target's sides.
+    """
+
+    def __init__(self, pred: Tensor, target: Tensor, eps: float) -> None:
+        centre, size, angle = coordinates_first(pred).split([2, 2, 1])
+        target_centre, target_size, turn = coordinates_first(target).split(
+            [2, 2, 1])
+        size, target_size = size.clamp(min=0), target_size.clamp(min=0)
+        dx, dy = (centre - target_centre).unbind()
+        cos, sin = turn[0].cos(), turn[0].sin()
+        self.offset = dx * cos + dy * sin, dy * cos - dx * sin
+        width, height = (size / 2).unbind()
+        cos, sin = (angle - turn)[0].cos(), (angle - turn)[0].sin()
+        x, y = corners((width * cos, width * sin),
+                       (-height * sin, height * cos))
+        self.x, self.y = x + self.offset[0], y + self.offset[1]
+        self.half = target_size / 2
+        self.least_area = eps / 4 * target_size.sum(dim=0)**2 + TINY
+        self.intersection = overlap_with_rectangle(self.x, self.y, self.half)
+        areas = product(size) + product(target_size)
+        self.union = at_least(self.least_area, areas - self.intersection)
+        # Rounding must not make a loss below 0.
+        self.iou = (self.intersection / self.union).clamp(max=1)
+
+    def hull_area(self) -> Tensor:
+        """Return the area of the convex hull of both boxes."""
+        width, height = self.half.unbind()
+        none = torch.zeros_like(width)
+        x, y = corners((width, none), (none, height))
+        x, y = convex_hull(torch.cat([self.x, x]), torch.cat([self.y, y]))
+        return at_least(self.least_area, signed_area(x, y))
+
+
+class RotatedLoss(BaseLoss):
+    r"""Base of the losses of rotated boxes (\*, 5).
+
+    Args:
+        eps (float): Lower bound of denominators, relative to the squared mean
+            of the target's sides. Default: 1e-6.
+
+    Shape:
+        - pred, target: (N, 5), centre x and y, width, height and angle in
+          radians. The convention of the angle (``'oc'``, ``'le90'``,
+          ``'le135'``) does not matter, only the box.
+        - weight: (N,), or (N, 5), which is averaged.
+        - returns: 0-dim, or (N,) for ``'none'``.
+    """
+
+    def __init__(self,
+                 eps: float = 1e-6,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(**kwargs)
+        check_number('eps', eps, above=0)
+        self.eps = eps
+
+    def rotated_loss(self, pair: RotatedPair) -> Tensor:
+        """Return the loss of each pair."""
+        raise NotImplementedError
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return self.rotated_loss(RotatedPair(pred, target, self.eps))
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        """Check the coordinates and return the shape without them."""
+        return shape_of_boxes(pred, target)
+
+    def element_weight(self, weight: Tensor | None, shape: Sequence[int],
+                       dtype: torch.dtype) -> Tensor | None:
+        """Average weights that are given for each coordinate."""
+        if isinstance(weight, Tensor) and weight.shape == (*shape, 5):
+            weight = weight.to(dtype).mean(dim=-1)
+        return super().element_weight(weight, shape, dtype)
+
+
+def shape_of_boxes(pred: Any, target: Any) -> Sequence[int]:
+    """Check rotated boxes and return their shape without the coordinates."""
+    check_same_shape(pred, target)
+    if pred.ndim == 0 or pred.shape[-1] != 5:
+        raise ValueError('rotated boxes must have x, y, width, height and '
+                         'angle on the last axis, got the shape '
+                         f'{tuple(pred.shape)}')
+    return pred.shape[:-1]

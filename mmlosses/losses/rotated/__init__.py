@@ -1,0 +1,1 @@
+"""Losses of rotated boxes and of convex sets of points."""
