@@ -204,9 +204,14 @@ def prepare_modules(model: nn.Module) -> None:
     """Keep a built model from loading checkpoints in ``init_weights``."""
     modules: Iterator[Any] = model.modules()
     for module in modules:
-        init = getattr(module, 'init_cfg', None)
-        if isinstance(init, dict) and type_name(init) in WEIGHTS:
+        if loads_weights(getattr(module, 'init_cfg', None)):
             module.init_cfg = None
+
+
+def loads_weights(init: Any) -> bool:
+    """True for an initialisation that reads a file, named or not."""
+    return isinstance(init, dict) and (type_name(init) in WEIGHTS
+                                       or 'checkpoint' in init)
 
 
 def prepare_model(node: Any) -> None:
@@ -216,8 +221,7 @@ def prepare_model(node: Any) -> None:
     show the same problems. Batch augmentations are removed.
     """
     if isinstance(node, dict):
-        init = node.get('init_cfg')
-        if isinstance(init, dict) and type_name(init) in WEIGHTS:
+        if loads_weights(node.get('init_cfg')):
             node['init_cfg'] = None
         if isinstance(node.get('pretrained'), (str, bool)):
             node['pretrained'] = False if node['pretrained'] is True else None

@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import multiprocessing
+import os
 import re
 from collections import Counter
 from importlib.util import find_spec
@@ -41,6 +42,7 @@ SECONDS = 300  # for one comparison
 
 class Entry(NamedTuple):
     """One stock config."""
+    project: str
     path: Path
     cfg: Config
     swaps: List[Swap]
@@ -82,7 +84,7 @@ def read(project: str) -> List[Entry]:
                     cfg.get('default_scope')):
                 swaps = find_swaps(cfg)
             if swaps:
-                entries.append(Entry(path, cfg, swaps))
+                entries.append(Entry(project, path, cfg, swaps))
     return entries
 
 
@@ -130,6 +132,8 @@ def build_all(entries: List[Entry]) -> Counter:
 def run_pair(entry: Entry, queue: Any) -> None:
     """Compare a step of stock and of ours, in a process of its own."""
     torch.set_num_threads(1)
+    # Distillers name the configs of their teachers from there.
+    os.chdir(folder(entry.project).parent)
     with quiet():
         stock, ours = compare(entry.cfg, entry.swaps, 256)
         if 'too small' in stock.why:
