@@ -384,6 +384,71 @@ def bins(loss: Any,
 
 
 @inputs('offset', 'offset in bins', line(-20, 20, 321))
+def density(loss: Any, offset: Tensor, spread: float = 4.0) -> Tensor:
+    """Gaussian bins of sum 1; the target has σ = 4."""
+    place = torch.arange(-64, 64).to(offset)
+    scores = -((place - offset[:, None, None]) / spread)**2 / 2
+    target = (-(place / 4)**2 / 2).softmax(-1)
+    return loss(scores.softmax(-1), target.expand_as(scores))[:, 0]
+
+
+@inputs('offset', 'offset in bins', line(-20, 20, 321))
+def teacher_bins(loss: Any, offset: Tensor, beta: float = 1.0) -> Tensor:
+    """Gaussian scores of a student that is off by some bins."""
+    place = torch.arange(-64, 64).to(offset)
+    student, teacher = [
+        -((place - x[:, None, None]) / 8)**2 / 2 for x in (offset, 0 * offset)
+    ]
+    return loss((student, ), (teacher, ), beta)[:, 0]
+
+
+@inputs('logit', "student's logit, teacher's is 4", line(-2, 10))
+def student(loss: Any, logit: Tensor) -> Tensor:
+    """Two classes, of which the teacher prefers the first."""
+    teacher = torch.full_like(logit, 4)
+    return loss(
+        pad(logit[:, None], (0, 1)), pad(teacher[:, None], (0, 1)))
+
+
+@inputs('error', 'student − teacher', line(-2, 2),
+        dict(name='', use_this=True, student_channels=1, teacher_channels=1))
+def feature_map(loss: Any, error: Tensor) -> Tensor:
+    """Maps of one pixel."""
+    error = error[:, None, None, None]
+    return loss(error, 0 * error)
+
+
+@inputs('distance', 'distance to the own identity, other at 1', line(0, 2, 81))
+def triplet(loss: Any, distance: Tensor) -> Tensor:
+    """An anchor, its positive along one axis, a negative along the other."""
+    labels = torch.tensor([0, 0, 1])
+    other = torch.tensor([0, 1]).to(distance)
+    return torch.stack([
+        loss(torch.stack([0 * other, pad(x[None], (0, 1)), other]), labels)[0]
+        for x in distance
+    ])
+
+
+@inputs('cosine', 'cosine of a pair', line(-1, 1))
+def pair(loss: Any, cosine: Tensor, target: float = 1.0) -> Tensor:
+    """Similarities, all positive or all negative."""
+    return number.call(loss, cosine, target)
+
+
+@inputs('cosine', 'cosine to the own key, others at 0', line(-1, 1, 81))
+def own_key(loss: Any, cosine: Tensor) -> Tensor:
+    """A feature and its key, beside one other of each."""
+    sine = (1 - cosine**2).clamp(min=0).sqrt()
+    other = torch.tensor([0, 0, 1.0]).to(cosine)
+    return torch.stack([
+        loss(
+            torch.eye(3).to(cosine)[::2],
+            torch.stack([torch.stack([c, s, 0 * c]), other]))[0]
+        for c, s in zip(cosine, sine)
+    ])
+
+
+@inputs('offset', 'offset in bins', line(-20, 20, 321))
 def likelihood(loss: Any, offset: Tensor, spread: float = 4.0) -> Tensor:
     """Gaussian bins, and a likelihood of 1 that falls as RTMO's."""
     place = torch.arange(-64, 64).to(offset)
@@ -596,7 +661,9 @@ FAMILIES: Dict[str, Family] = {
         ], 'loss by target', axes=dict(yscale='log', ylim=(0.1, 3000))),
          Panel(likelihood, sweep('MLECCLoss', 'MLECC, {}', 'mode',
                                  ('log', 'linear', 'square')),
-               'loss of a likelihood')]),
+               'loss of a likelihood'),
+         Panel(density, sweep('JSDiscretLoss', 'JS, σ = {}', 'spread',
+                              (2, 4, 8, 16)), 'Jensen-Shannon divergence')]),
     'probabilistic': Family(
         mean, sweep('PROPELLoss', 'σ = {}', 'spread', (0.05, 0.1, 0.2, 0.4)),
         [Panel(deviation, sweep('KeypointPROPELLoss', 'error {}', 'error',
@@ -626,6 +693,25 @@ FAMILIES: Dict[str, Family] = {
     ]),
     'cosine': Family(
         embedding, sweep('CCSLoss', 'IoU {}', 'iou', (1, 0.9, 0.7, 0.5))),
+    'embedding': Family(triplet, [
+        Curve('TripletLoss', 'triplet, margin 0.3'),
+        Curve('TripletLoss', 'margin 0', margin=0.0),
+        Curve('TripletLoss', 'margin 1', margin=1.0),
+    ], [Panel(pair, [
+            Curve('MarginL2Loss', 'margin L2, positive'),
+            Curve('MarginL2Loss', 'not clamped', 1, clamp_positives=False),
+            *sweep('MarginL2Loss', 'negative, margin {}', 'neg_margin',
+                   (0.1, 0.5), target=0.0),
+        ]),
+        Panel(own_key, sweep('InfoNCELoss', 'InfoNCE, τ = {}', 'temperature',
+                             (1, 0.5, 0.2)))]),
+    'distillation': Family(
+        student, sweep('KnowledgeDistillationKLDivLoss', 'T = {}', 'T',
+                       (1, 4, 10), bin_reduction='sum'), [
+            Panel(teacher_bins, sweep('KDLoss', 'KD, β = {}', 'beta',
+                                      (1, 3, 10)), 'loss of bins'),
+            Panel(feature_map, [Curve('FeaLoss', 'α = 1', alpha_fea=1.0)],
+                  'features of a pixel')]),
     'composite': Family(number, [
         Curve('MSELoss', 'MSE / 2', loss_weight=0.5),
         Curve('L1Loss', 'L1 / 2', loss_weight=0.5),
