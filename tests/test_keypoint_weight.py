@@ -55,6 +55,7 @@ def second(x):
 # Any other keypoint loss takes coordinates.
 SPECIAL = {
     losses.AdaptiveWingLoss: heatmaps,
+    losses.BCELoss: heatmaps,
     losses.CombinedTargetMSELoss: heatmaps_with_offsets,
     losses.FocalHeatmapLoss: heatmaps,
     losses.GaussianFocalLoss: heatmaps,

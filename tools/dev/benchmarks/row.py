@@ -95,7 +95,7 @@ def find(path: str) -> Any:
         return None
 
 
-def stock(name: str, **kwargs: Any) -> Late:
+def stock(name: str, /, **kwargs: Any) -> Late:
     """A peer such as ``mmdet.GIoULoss``; ``mmdet``: the class of our name."""
 
     def build(loss: nn.Module, *args: Any) -> Function | None:
