@@ -342,10 +342,9 @@ train_dataloader = dict(dataset={dataset!r})
         'error: model.head.loss: KeypointMSELoss is not a registered model; '
         'did you mean mmlosses.KeypointMSELoss?'
     ]),
-    (dict(type='mmlosses.BCELoss'), [
-        'error: model.head.loss: mmlosses.BCELoss is not a registered '
-        'model: the BCELoss of mmpose is mmlosses.CrossEntropyLoss here, with '
-        'use_sigmoid=True'
+    (dict(type='mmlosses.BCELos'), [
+        'error: model.head.loss: mmlosses.BCELos is not a registered model; '
+        'did you mean mmlosses.BCELoss?'
     ]),
 ])
 def test_whose_loss_a_name_is(openmmlab, loss, expected):

@@ -13,7 +13,7 @@ from torch import nn
 from mmlosses.cli import did_you_mean, module_exports, registered
 from mmlosses.losses import CombinedLoss, MultipleLossWrapper
 from .findings import Finding, class_name, error, note, type_name, warning
-from .names import CONFIGS, faults, substitute
+from .names import CONFIGS, faults
 
 # Keys that heads remove from a loss config before they build it.
 TAKEN_BY_HEADS = {'bg_cls_weight'}  # DETRHead
@@ -174,8 +174,6 @@ def suggestion(name: str) -> str:
     ours = f'mmlosses.{bare}'
     if find_class(ours) is not None:
         return f'; did you mean {ours}?'
-    if substitute(bare):
-        return f': {substitute(bare)}'
     find_class('mmlosses.L1Loss')  # a lookup registers the losses of mmlosses
     names = registered('model') + module_exports(name)
     if '.' not in name:

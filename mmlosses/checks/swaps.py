@@ -19,7 +19,10 @@ SETTINGS: Dict[str, Dict[str, Any]] = {
 }
 
 #: Arguments that stock stores and never reads.
-UNUSED = {'mmpose.KeypointMSELoss': ('use_target_weight', )}
+UNUSED = {
+    'mmpose.FocalHeatmapLoss': ('use_target_weight', ),
+    'mmpose.KeypointMSELoss': ('use_target_weight', )
+}
 
 #: Why a number differs, although each argument is the same.
 REASONS: Dict[str, str] = {}

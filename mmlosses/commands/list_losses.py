@@ -21,7 +21,6 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Type
 
-from mmlosses.checks.names import SUBSTITUTES
 from mmlosses.cli import did_you_mean, one_line_errors
 from mmlosses.core.base import BaseLoss, call_parameters
 from mmlosses.losses import FAMILIES
@@ -73,7 +72,6 @@ def as_dict(loss: Type[BaseLoss], aliases: List[str]) -> Dict[str, Any]:
     return {
         'name': loss.__name__,
         'aliases': aliases,
-        'instead of': instead_of(loss.__name__),
         'family': family,
         'for': plain(info.purpose),
         'slots': plain(info.slots),
@@ -81,15 +79,6 @@ def as_dict(loss: Type[BaseLoss], aliases: List[str]) -> Dict[str, Any]:
         'paper': paper,
         'page': f'configs/{family}/README.md',
     }
-
-
-def instead_of(name: str) -> List[str]:
-    """The losses of other projects whose place a loss takes."""
-    return [
-        f'{project}.{stock}' + (f' with {arguments}' if arguments else '')
-        for stock, (project, ours, arguments) in SUBSTITUTES.items()
-        if ours == name and stock not in MODELS.module_dict
-    ]
 
 
 def plain(text: str) -> str:
@@ -107,7 +96,6 @@ def listed(row: Dict[str, Any]) -> str:
         cited = f'{paper["title"]} ({", ".join(filter(None, where))})'
     lines = [f'mmlosses.{row["name"]}{also}']
     lines += [f'  {key:6}{row[key]}' for key in ('for', 'slots', 'call')]
-    lines += [f'  instead of {stock}' for stock in row['instead of']]
     return '\n'.join(lines + [
         f'  paper {cited}',
         f'  page  {MIM / row["page"]}',

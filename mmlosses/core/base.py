@@ -231,8 +231,9 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
     def check_range(self, name: str, tensors: Tensors, inputs: Inputs,
                     low: float, high: float) -> None:
         """Raise for a value out of range, see :func:`check_range`."""
-        several = isinstance(tensors, (tuple, list))
-        for tensor in tensors if several else (tensors, ):
+        if isinstance(tensors, Tensor):
+            tensors = (tensors, )
+        for tensor in tensors:
             removed = None
             if self.masks_after_formula and inputs.removed is not None:
                 removed = self.expand_to_input(inputs.removed, tensor)

@@ -169,10 +169,10 @@ def hard_keypoints_of_few() -> Shown:
 def hard_keypoints_weight() -> Shown:
     """The weight multiplies prediction and target."""
     pred, target = torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
-    weight, options = torch.tensor([[0.5]]), dict(topk=1)
+    weight = torch.tensor([[0.5]])
     stock = mmpose.KeypointOHKMMSELoss(
-        use_target_weight=True, **options)(pred, target, weight)
-    ours = mmlosses.KeypointOHKMMSELoss(**options)(pred, target, weight)
+        use_target_weight=True, topk=1)(pred, target, weight)
+    ours = mmlosses.KeypointOHKMMSELoss(topk=1)(pred, target, weight)
     right = 0.5
     return stock, ours, right
 

@@ -134,6 +134,45 @@ def js_float16() -> Shown:
     return stock, ours, right
 
 
+@shows('MLECCLoss', mmpose.MLECCLoss, 'NaN gradients at weight 0',
+       'what is not annotated has no gradient')
+def likelihood_gradient() -> Shown:
+    """It sets a NaN of the loss to 0, but its gradient remains NaN."""
+    target, weight = torch.full((1, 1, 4), 0.25), torch.zeros(1, 1)
+    pred = torch.full((1, 1, 4), math.nan)
+    stock, ours = [
+        kind(gradient(lambda x: loss((x, x), (target, target), weight), pred))
+        for loss in (mmpose.MLECCLoss(use_target_weight=True),
+                     mmlosses.MLECCLoss())
+    ]
+    right = 'finite'
+    return stock, ours, right
+
+
+@shows('MLECCLoss', mmpose.MLECCLoss, 'hides a diverged model',
+       'no number is known of a prediction of NaN')
+def likelihood_nan() -> Shown:
+    """A prediction of NaN has the loss 0, less than any other."""
+    target = (torch.full((1, 1, 4), 0.25), ) * 2
+    pred = (torch.full((1, 1, 4), math.nan), ) * 2
+    stock = kind(mmpose.MLECCLoss()(pred, target))
+    ours = kind(mmlosses.MLECCLoss()(pred, target))
+    right = 'NaN'
+    return stock, ours, right
+
+
+@shows('MLECCLoss', mmpose.MLECCLoss, "'sum' is one number per sample",
+       'two samples of 1 - 0.25 ** 2, summed')
+def likelihood_sum() -> Shown:
+    """mmengine averages them, so that the loss is divided by the batch."""
+    target = (torch.ones(2, 1, 4) / 4, ) * 2
+    pred = (torch.tensor([1., 0., 0., 0.]).expand(2, 1, 4), ) * 2
+    stock = mmpose.MLECCLoss('sum', 'linear')(pred, target)
+    ours = mmlosses.MLECCLoss('sum', 'linear')(pred, target)
+    right = 2 * (1 - 0.25**2)
+    return stock, ours, right
+
+
 @formula_of('SimCC')
 def simcc_loss(pred: Tensor, target: Tensor) -> Tensor:
     """One axis in leeyegy/SimCC, from its formula, joint by joint."""
