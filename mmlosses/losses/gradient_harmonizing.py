@@ -36,12 +36,13 @@ def harmonizing_weight(norm: Tensor,
     for N norms g from 0 to 1, of which M of B bins hold one or more, and the
     ``average`` S of the counts. Without it, S are the counts.
     """
-    edges = torch.arange(1, bins, device=norm.device) / bins
-    index = torch.bucketize(
-        norm.contiguous(), edges.to(norm.dtype), right=True)
-    # In integers, since float32 does not count beyond 2^24.
-    counts = torch.zeros(bins, dtype=torch.int64, device=norm.device)
-    counts = counts.index_add(0, index.flatten(), kept.flatten().long())
+    index = (norm * bins).long().clamp(0, bins - 1)  # also of 1 and NaN
+    # A counter for each column, since on a GPU additions to one wait for each
+    # other. In integers, as float32 does not count beyond 2^24.
+    columns = norm.shape[-1] if norm.ndim > 1 else 1
+    zeros = torch.zeros(bins, columns, dtype=torch.int32, device=norm.device)
+    kept = kept.reshape(-1, columns).int()
+    counts = zeros.scatter_add(0, index.reshape(-1, columns), kept).sum(dim=1)
     occupied, density = counts > 0, counts.to(norm.dtype)
     if average is not None:
         density = moving_counts(average.to(norm.dtype), density, momentum)
