@@ -410,7 +410,7 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
         positive, negative = [
             F.pad(x, (0, 1), value=1.0).reshape(shape) for x in weights
         ]
-        weight = positive * target + negative * (1 - target)
+        weight = torch.lerp(negative, positive, target)
         loss = weight * F.binary_cross_entropy_with_logits(
             pred, target, reduction='none')
         if class_weight is not None:
@@ -418,8 +418,8 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
         norm = weight * (pred.detach().sigmoid() - target).abs() * kept
         # A non-finite prediction would stay in the sums for ever.
         norm = norm.nan_to_num(nan=0.0)
-        axes = [0, *range(2, pred.ndim)]
-        sums = [(norm * x).sum(dim=axes)[:-1] for x in (target, 1 - target)]
+        pulls, axes = norm * target, [0, *range(2, pred.ndim)]
+        sums = [x.sum(dim=axes)[:-1] for x in (pulls, norm - pulls)]
         return loss, torch.stack(sums)
 
     def moved(self, sums: Tensor) -> Tensor:

@@ -71,6 +71,26 @@ def detections(boxes: int = 20_000, classes: int = 80) -> Arguments:
     return pred, labels
 
 
+def weighted_detections(boxes: int = 20_000, classes: int = 80) -> Arguments:
+    """Logits and labels as :func:`detections`, with weights of 1."""
+    return (*detections(boxes, classes), torch.ones(boxes))
+
+
+def weighted_deltas(boxes: int = 20_000) -> Arguments:
+    """Box deltas with errors of 0.1, with weights of 1."""
+    target = torch.randn(boxes, 4)
+    pred = target + 0.1 * torch.randn(boxes, 4)
+    return leaf(pred), target, torch.ones(boxes, 4)
+
+
+def lvis_scores(samples: int = 1024,
+                classes: int = 1203,
+                others: int = 2) -> Arguments:
+    """Scores of classes and background, and labels."""
+    pred = torch.randn(samples, classes + others)
+    return leaf(pred), torch.randint(classes + 1, (samples, ))
+
+
 def labelled_features(samples: int = 256,
                       channels: int = 512,
                       classes: int = 10_000) -> Arguments:

@@ -76,6 +76,24 @@ def one_hot_bce(loss: Any, pred: Tensor, labels: Tensor) -> Function:
     return lambda pred, _: F.binary_cross_entropy_with_logits(pred, target)
 
 
+def long_tail(loss: str, others: int) -> Row:
+    """A loss of scores of LVIS, some of them for the background."""
+
+    def build(loss: Any, *args: Any) -> Function | None:
+        cls = find(f'mmdet.models.losses.{type(loss).__name__}')
+        return cls and cls(num_classes=loss.num_classes)
+
+    return Row(
+        loss,
+        inputs.lvis_scores,
+        '1024 x 1203',
+        dict(samples=8, classes=5),
+        dict(mmdet=Late(build)),
+        lambda samples, classes, others: dict(num_classes=classes),
+        dict(others=others),
+        differs='each call moves the weights of the classes')
+
+
 def metric(loss: str,
            peers: Dict[str, Any],
            samples: int = 256,
@@ -252,6 +270,12 @@ ROWS = [
                             'weight')),
         512,
         differs='the distance is not squared'),
+    Row('GHMC', inputs.weighted_detections, '20,000 x 80',
+        dict(boxes=7, classes=3), dict(mmdet=stock('mmdet.GHMC'))),
+    Row('GHMR', inputs.weighted_deltas, '20,000 x 4', dict(boxes=7),
+        dict(mmdet=stock('mmdet.GHMR'))),
+    long_tail('SeesawLoss', 2),
+    long_tail('EQLV2Loss', 1),
     Row('CCSLoss', inputs.embeddings, '20,000 x 256', FEW,
         dict(torch=formulas.plain_ccs)),
     Row('AngularLoss', inputs.angles, '16 x 128 x 128 x 2',
