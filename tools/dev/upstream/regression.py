@@ -16,20 +16,56 @@ import mmlosses.losses as mmlosses
 @shows('SmoothL1Loss', mmpose.SmoothL1Loss, 'weights the inputs, not the loss',
        'half the weight is half the loss')
 def weighted_inputs() -> Shown:
-    """The weight scales prediction and target, which changes the threshold.
-
-    WingLoss and SoftWingLoss do the same.
-    """
+    """The weight scales prediction and target, which changes the threshold."""
     pred, target = torch.tensor([[[4., 4.]]]), torch.zeros(1, 1, 2)
     half, one = torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 2)
 
     def ratio(loss: torch.nn.Module) -> Tensor:
         return loss(pred, target, half) / loss(pred, target, one)
 
-    kinds = [mmpose.SmoothL1Loss, mmpose.WingLoss, mmpose.SoftWingLoss]
-    stock = [ratio(kind(use_target_weight=True)) for kind in kinds]
+    stock = ratio(mmpose.SmoothL1Loss(use_target_weight=True))
     ours = ratio(mmlosses.SmoothL1Loss(use_target_weight=True))
     right = 0.5
+    return stock, ours, right
+
+
+@shows('WingLoss', mmpose.WingLoss, 'weights the inputs, not the loss',
+       'half the weight is half the loss')
+def weighted_wings() -> Shown:
+    """The weight scales prediction and target, which moves the corner."""
+    pred, target = torch.tensor([[[4., 4.]]]), torch.zeros(1, 1, 2)
+    half, one = torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 2)
+
+    def ratio(loss: torch.nn.Module) -> Tensor:
+        return loss(pred, target, half) / loss(pred, target, one)
+
+    options: Dict[str, Any] = dict(use_target_weight=True)
+    stock = [
+        ratio(mmpose.WingLoss(**options)),
+        ratio(mmpose.SoftWingLoss(**options))
+    ]
+    ours = [
+        ratio(mmlosses.WingLoss(**options)),
+        ratio(mmlosses.SoftWingLoss(**options))
+    ]
+    right = [0.5, 0.5]
+    return stock, ours, right
+
+
+@shows('SoftWingLoss', mmpose.SoftWingLoss, 'NaN for an empty batch',
+       'nothing to learn')
+def empty_wings() -> Shown:
+    """The mean over no samples is NaN."""
+    empty = torch.zeros(0, 98, 2)
+    stock = [
+        mmpose.WingLoss()(empty, empty),
+        mmpose.SoftWingLoss()(empty, empty)
+    ]
+    ours = [
+        mmlosses.WingLoss()(empty, empty),
+        mmlosses.SoftWingLoss()(empty, empty)
+    ]
+    right = [0.0, 0.0]
     return stock, ours, right
 
 
