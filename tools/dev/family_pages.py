@@ -33,6 +33,11 @@ REQUIRED = {
     'in_channels': 128,
     'losses': [dict(type='mmlosses.L1Loss'),
                dict(type='mmlosses.GIoULoss')],
+    # Of FeaLoss.
+    'name': 'loss_fea',
+    'use_this': True,
+    'student_channels': 768,
+    'teacher_channels': 1024,
 }
 
 Losses = Dict[Type[BaseLoss], List[str]]
@@ -152,7 +157,9 @@ def config_of(loss: Type[BaseLoss]) -> str:
     """A config with the arguments that the docstring of a loss names."""
     text = ''
     for name, parameter in inspect.signature(loss).parameters.items():
-        default = REQUIRED.get(name, parameter.default)
+        default = parameter.default
+        if default in (None, parameter.empty):
+            default = REQUIRED.get(name)
         if default is not None and (name in REQUIRED
                                     or name in documented(loss)):
             text += f', {name}={default!r}'
