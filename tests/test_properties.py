@@ -79,6 +79,8 @@ def couples_samples(loss):
         return 'counts the similar gradients of the batch'
     if isinstance(loss, losses.SeesawLoss):
         return 'counts the classes of the batch'
+    if isinstance(loss, (losses.BoneLoss, losses.SemiSupervisionLoss)):
+        return 'compares the mean lengths of bones over the batch'
     return None
 
 
@@ -87,7 +89,7 @@ def mean_grows_with_batch(loss):
     if isinstance(loss,
                   (losses.AssociativeEmbeddingLoss, losses.CornerNetLoss)):
         return 'adds the pull and push of the images, as CornerNet does'
-    if isinstance(loss, losses.KLDiscretLoss) and not loss.size_average:
+    if not getattr(loss, 'size_average', True):
         return 'adds the samples, as mmpose 1.x does'
     if isinstance(loss, losses.BalancedBCELoss):
         if isinstance(loss.fallback, int):
@@ -122,7 +124,8 @@ def target_has_no_gradient(loss):
 def takes_any_target(loss):
     """True if targets are unbounded."""
     regression = (losses.L1Loss, losses.MSELoss, losses.SmoothL1Loss,
-                  losses.AngularLoss, losses.PROPELLoss)
+                  losses.AngularLoss, losses.PROPELLoss, losses.WingLoss,
+                  losses.SoftWingLoss, losses.MPJPELoss)
     return isinstance(loss, regression) or hasattr(loss, 'box_loss')
 
 
