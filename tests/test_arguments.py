@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from cases import CASES
+from helpers import needs_dynamo
 
 from mmlosses import losses
 
@@ -168,3 +169,59 @@ def test_the_name_in_the_log_is_that_of_the_class(cls, name):
     assert cls().loss_name == name
     with pytest.raises(TypeError, match='loss_name'):
         cls(loss_name=3)
+
+
+@pytest.mark.parametrize('wrong', [
+    lambda: losses.DiceLoss(True, True, 'mean'),
+    lambda: losses.FocalLoss(True, 2.0, 0.25, 'sum'),
+    lambda: losses.L1Loss('mean', True, 2.0),
+])
+def test_stock_positions_with_another_meaning(wrong):
+    """A reduction is no flag, and a flag is no weight."""
+    with pytest.raises(TypeError, match=r"got '(mean|sum)'|got bool True"):
+        wrong()
+
+
+def test_stock_names_in_a_call():
+    """Of mmdet's classification, mmpose and SimCC; hooks see ours."""
+    scores, labels = torch.randn(5, 3), torch.randint(3, (5, ))
+    loss = CE()
+    expected = loss(scores, labels)
+    assert loss(cls_score=scores, label=labels) == expected
+    assert loss(scores, label=labels) == expected
+    seen = []
+    hook = loss.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.extend(kwargs), with_kwargs=True)
+    loss(cls_score=scores, label=labels, weight=torch.ones(5))
+    hook.remove()
+    assert seen == ['pred', 'target', 'weight']
+    assert losses.L1Loss()(output=scores, target=scores) == 0
+    bins = (scores[None], scores[None])
+    loss = losses.KLDiscretLoss(label_softmax=True, use_target_weight=None)
+    assert loss(pred_simcc=bins, gt_simcc=bins) == loss(bins, bins)
+    with pytest.raises(TypeError, match='target'):
+        CE()(scores, labels, label=labels)
+    with pytest.raises(TypeError, match='nonsense'):
+        CE()(scores, labels, nonsense=labels)
+
+
+def test_stock_names_in_a_compiled_call():
+    needs_dynamo()
+    scores, labels = torch.randn(5, 3), torch.randint(3, (5, ))
+    compiled = torch.compile(CE(), backend='eager', fullgraph=True)
+    torch.testing.assert_close(
+        compiled(cls_score=scores, label=labels),
+        CE()(scores, labels))
+
+
+def test_order_of_reduction_and_factor_in_dice():
+    """A word is the reduction, wherever it is."""
+    pred, masks = torch.randn(3, 8), torch.ones(3, 8)
+    loss, weight = losses.DiceLoss(), torch.tensor([1.0, 2.0, 3.0])
+    elements = loss(pred, masks, weight, None, 'none')
+    for order in (('none', ), ('none', None), ('none', 7.0), (7.0, 'none')):
+        assert torch.equal(loss(pred, masks, weight, *order), elements)
+    for order in (('mean', 7.0), (7.0, 'mean'), (None, 7.0), (7.0, )):
+        torch.testing.assert_close(
+            loss(pred, masks, weight, *order),
+            elements.sum() / 7)

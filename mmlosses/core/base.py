@@ -27,6 +27,18 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 WEIGHT_NAMES = ('target_weights', 'label_weight', 'label_weights',
                 'keypoint_weights')
 
+# What they call the prediction and the target, by keyword.
+INPUT_NAMES = {
+    'cls_score': 'pred',
+    'output': 'pred',
+    'outputs': 'pred',
+    'pred_simcc': 'pred',
+    'label': 'target',
+    'labels': 'target',
+    'targets': 'target',
+    'gt_simcc': 'target'
+}
+
 
 class CommonArguments(TypedDict, total=False):
     """The arguments of every loss, passed on by ``**kwargs``."""
@@ -73,6 +85,13 @@ class LossType(type):
                 return other(*args, **kwargs)
         args, kwargs = cls.own_arguments(  # type: ignore[attr-defined]
             args, kwargs)
+        named = inspect.signature(cls).parameters.values()
+        for value, parameter in zip(args, named):
+            # A string is true, and stock losses have their reduction there.
+            if isinstance(parameter.default, bool) and isinstance(value, str):
+                raise TypeError(f'{parameter.name} of {cls.__name__} must be '
+                                f'True or False, got {value!r}: pass it, and '
+                                'what follows, by name')
         return super().__call__(*args, **kwargs)
 
 
@@ -140,6 +159,25 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         super().__init_subclass__(**kwargs)
         cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             list(passed_on(cls, '__init__').values()))
+        own = inspect.signature(cls.forward).parameters
+        cls._renamed = {
+            name: ours
+            for name, ours in INPUT_NAMES.items()
+            if ours in own and name not in own
+        }
+
+    #: Keywords of a call in stock losses, and ours.
+    _renamed: ClassVar[Dict[str, str]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the loss, also with stock names of its two inputs."""
+        if kwargs:
+            names = self._renamed
+            kwargs = {
+                names[name] if name in names else name: value
+                for name, value in kwargs.items()
+            }
+        return super().__call__(*args, **kwargs)
 
     @classmethod
     def own_arguments(
@@ -280,12 +318,17 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
             target_weight (Tensor, optional): mmpose's name of ``weight``.
             options: Further arguments of some losses, see their ``prepare``.
                 Other stock names of the weight, such as ``target_weights``
-                and ``label_weights``, are accepted too.
+                and ``label_weights``, are accepted too, and those of the first
+                two, such as ``cls_score`` and ``label``.
 
         Returns:
             Tensor: A 0-dim tensor, or one element each for ``'none'``.
         """
-        reduction = reduction_override
+        if (isinstance(avg_factor, str) and avg_factor in REDUCTIONS
+                or isinstance(reduction_override, (int, float, Tensor))):
+            # In this order in mmdet's DiceLoss and GHMC.
+            avg_factor, reduction_override = reduction_override, avg_factor
+        reduction: Any = reduction_override
         if reduction is None:
             reduction = self.reduction
         check_choice('reduction', reduction, REDUCTIONS)

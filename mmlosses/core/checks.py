@@ -35,7 +35,7 @@ def check_number(name: str,
                  most: float | None = None,
                  below: float | None = None) -> None:
     """Raise unless an argument is a finite number within the bounds."""
-    if not isinstance(value, Real):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f'{name} must be a number, got '
                         f'{type(value).__name__} {value!r}')
     number = float(value)

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.keypoints import KeypointArguments, KeypointLoss, PointLoss
+from mmlosses.core.keypoints import KeypointLoss, PointLoss
 from mmlosses.core.numeric import coordinates_first
 from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
@@ -493,11 +493,12 @@ class RLELoss(PointLoss):
             'ICCV', 2021, '2107.11291'))
 
     def __init__(self,
+                 use_target_weight: bool | None = None,
                  size_average: bool = True,
                  residual: bool = True,
                  q_distribution: str = 'laplace',
-                 **kwargs: Unpack[KeypointArguments]) -> None:
-        super().__init__(**kwargs)
+                 **kwargs: Any) -> None:
+        super().__init__(use_target_weight=use_target_weight, **kwargs)
         check_choice('q_distribution', q_distribution, ('laplace', 'gaussian'))
         self.size_average, self.residual = size_average, residual
         self.q_distribution = q_distribution
