@@ -173,6 +173,9 @@ def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
         semantic[:, size // scale // 2:] = stuff
         sample.gt_sem_seg = PixelData(sem_seg=semantic)
         picture = rng.randint(0, 256, (3, *shape)).astype(np.uint8)
+        # Fast R-CNN has none of its own.
+        sample.proposals = InstanceData(
+            bboxes=torch.from_numpy(random_boxes(rng, 20, shape)))
         samples.append(
             dict(inputs=torch.from_numpy(picture), data_samples=sample))
     return pseudo_collate(samples)
