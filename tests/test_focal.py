@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from cases.inputs import CLASS_WEIGHT
 from class_samples import REDUCTIONS, assert_same_with_gradient, close, scores
 
-from mmlosses.losses import FocalCustomLoss, FocalLoss
+from mmlosses.losses import FocalCustomLoss, FocalLoss, SmoothFocalLoss
 
 
 @pytest.fixture(autouse=True)
@@ -262,3 +262,25 @@ def test_focal_custom_of_probabilities_and_by_softmax():
     close(
         softmax(pred, labels % 4),
         FocalLoss(use_sigmoid=False)(pred, labels % 4))
+
+
+def test_smooth_focal_by_loops():
+    """Soft labels of bins, with a weight for each sample, as CSL has them."""
+    torch.manual_seed(0)
+    pred, target = 3 * torch.randn(4, 7).double(), torch.rand(4, 7).double()
+    weight = torch.tensor([1, 0, 0.5, 1]).double().unsqueeze(1)
+    expected = 0.0
+    for i in range(4):
+        for x, t in zip(pred[i].tolist(), target[i].tolist()):
+            expected += weight[i].item() * binary_focal(x, t, 1.5, 0.3)
+    loss = SmoothFocalLoss(1.5, 0.3, 'mean', 2.0)
+    got = loss(pred, target, weight=weight, avg_factor=3)
+    assert got.item() == pytest.approx(2 * expected / 3, rel=1e-6)
+
+
+def test_smooth_focal_of_certain_bins():
+    """mmrotate's gradient is NaN there for gamma below 1."""
+    pred = torch.tensor([[200., -200.]], requires_grad=True)
+    loss = SmoothFocalLoss(gamma=0.5)(pred, torch.tensor([[1., 0.]]))
+    loss.backward()
+    assert loss == 0 and torch.equal(pred.grad, torch.zeros(1, 2))

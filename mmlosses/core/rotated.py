@@ -21,6 +21,15 @@ def corners(across: Points, down: Points) -> Points:
     return x, y
 
 
+def corners_of(boxes: Tensor) -> Tensor:
+    r"""The corners (\*, 8), x, y, x, y, of rotated boxes (\*, 5)."""
+    (x0, y0), size, (angle, ) = coordinates_first(boxes).split([2, 2, 1])
+    width, height = (size / 2).unbind()
+    cos, sin = angle.cos(), angle.sin()
+    x, y = corners((width * cos, width * sin), (-height * sin, height * cos))
+    return torch.stack([x + x0, y + y0], dim=1).flatten(0, 1).movedim(0, -1)
+
+
 class RotatedPair:
     r"""Predicted boxes (\*, 5) and their targets, in the targets' frames.
 

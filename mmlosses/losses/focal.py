@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Unpack
 
+from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_number
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss, CustomClassLoss)
@@ -172,6 +173,61 @@ class FocalLoss(ClassificationLoss):
                 and weight.shape[0] == math.prod(shape)):
             weight = weight.reshape(tuple(shape))
         return super().element_weight(weight, shape, dtype)
+
+
+@MODELS.register_module()
+class SmoothFocalLoss(BaseLoss):
+    r"""Focal loss of bins with soft labels, as circular smooth labels.
+
+    .. math::
+        L = -(\alpha t + (1 - \alpha) (1 - t)) \,
+        ((1 - p) t + p (1 - t))^\gamma \,
+        (t \log p + (1 - t) \log (1 - p)), \qquad p = \sigma(pred)
+
+    An angle is a bin, and the bins beside it, also across the end of the
+    circle, have labels between 0 and 1.
+
+    Args:
+        gamma (float): Exponent of the modulating factor. Default: 2.0.
+        alpha (float): Weight of positives, with 1 - alpha for negatives.
+            Default: 0.25.
+
+    Shape:
+        - pred, target: (N, C), logits, and labels from 0 to 1.
+        - weight: (N,), (N, 1) or (N, C).
+        - returns: 0-dim, or (N, C) for ``'none'``.
+
+    Differs from upstream:
+        - mmrotate's has a NaN gradient for a ``gamma`` below 1 where a bin is
+          certain and right.
+    """
+    info = LossInfo(
+        purpose='angles as soft labels of bins',
+        slots='``loss_angle`` of Rotated FCOS and Rotated RetinaNet with CSL',
+        expects='logits',
+        paper=Paper(
+            'Xue Yang, Junchi Yan',
+            'Arbitrary-Oriented Object Detection with Circular Smooth Label',
+            'ECCV', 2020, '2003.05597'))
+
+    def __init__(self,
+                 gamma: float = 2.0,
+                 alpha: float = 0.25,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(
+            reduction=reduction, loss_weight=loss_weight, **kwargs)
+        check_number('gamma', gamma, least=0)
+        check_number('alpha', alpha, least=0, most=1)
+        self.gamma, self.alpha = gamma, alpha
+
+    def check_values(self, inputs: Inputs) -> None:
+        super().check_values(inputs)
+        self.check_range('target', inputs.target, inputs, 0, 1)
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        return sigmoid_focal_loss(pred, target, self.gamma, self.alpha)
 
 
 @MODELS.register_module()

@@ -1,5 +1,7 @@
 """Cases of the family focal."""
-from mmlosses.losses import FocalCustomLoss, FocalLoss
+import torch
+
+from mmlosses.losses import FocalCustomLoss, FocalLoss, SmoothFocalLoss
 from mmlosses.testing import LossCase, Stock
 from .inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 
@@ -8,6 +10,17 @@ def certain_of_each(batch):
     """Scores that leave no doubt about any class."""
     pred, target = certain(batch)
     return pred - 100, target
+
+
+def soft_bins(batch):
+    """Scores of 6 bins, and soft labels."""
+    return torch.randn(batch, 6), torch.rand(batch, 6)
+
+
+def certain_bins(batch):
+    """Scores that leave no doubt about the right bins."""
+    target = torch.eye(6)[torch.arange(batch) % 6]
+    return 400 * target - 200, target
 
 
 ARGUMENTS = dict(
@@ -55,4 +68,13 @@ CASES = [
                   dict(num_classes=CLASSES, gamma=1.5, alpha=0.6),
                   dict(gamma=1.5, alpha=0.6))
         ]),
+    LossCase(
+        loss=SmoothFocalLoss,
+        inputs=soft_bins,
+        element_shape=lambda batch: (batch, 6),
+        arguments=dict(
+            gamma=({}, dict(gamma=0.5)), alpha=({}, dict(alpha=0.5))),
+        stock_kwargs=[dict(gamma=2.0, alpha=0.25, loss_weight=0.2)],
+        perfect=certain_bins,
+        non_negative=True),
 ]
