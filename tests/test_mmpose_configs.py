@@ -126,6 +126,15 @@ def build(cfg):
     return revert_sync_batchnorm(model).train()
 
 
+def mask_crowd(sample):
+    """A mask of heatmaps, of an annotated crowd."""
+    if 'heatmaps' in sample:
+        mask = np.ones(sample['heatmaps'].shape[-2:], bool)
+        mask[5:20, 8:20] = 0
+        sample['heatmap_mask'] = mask
+    return sample
+
+
 def fake_batch(cfg):
     """Two random images through the pipeline of a config."""
     init_default_scope('mmpose')
@@ -141,6 +150,8 @@ def fake_batch(cfg):
     for transform in cfg.train_dataloader.dataset.pipeline:
         if transform.type == 'BottomupRandomAffine':
             transform.update(shift_prob=0, rotate_prob=0, scale_prob=0)
+        if transform.type == 'BottomupGetHeatmapMask':
+            steps.append(mask_crowd)
         if 'Affine' in str(transform.type) or 'encoder' in transform:
             steps.append(TRANSFORMS.build(transform))
     steps.append(

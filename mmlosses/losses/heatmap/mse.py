@@ -64,7 +64,8 @@ class KeypointMSELoss(HeatmapLoss):
 
     Differs from upstream:
         - mmpose stores ``use_target_weight`` and never reads it. Here False
-          ignores the weight and True requires it.
+          ignores the weight and True requires it. AE's head, which passes
+          the weights of people, not of pictures, trains with False only.
         - mmpose returns NaN where a pixel of weight 0 holds NaN, and computes
           in half precision, where the square of 256 is infinite.
     """
