@@ -58,7 +58,7 @@ def test_weights_of_classes_are_checked_where_the_model_is_built():
 
 def test_alpha_for_each_class_is_named():
     with pytest.raises(TypeError, match=r'alpha .*\[0.25, 0.75\].*class_w'):
-        losses.FocalLoss(alpha=[0.25, 0.75])
+        losses.FocalLoss(use_sigmoid=False, alpha=[0.25, 0.75])
 
 
 CE, KL = losses.CrossEntropyLoss, losses.KLDiscretLoss

@@ -327,8 +327,7 @@ def test_arguments_out_of_range(kwargs):
     ((4, 1), torch.zeros(4), {}, ['(4, 1)', '(4,)']),
     ((4, 1), torch.zeros(4).bool(), {}, ['(4, 1)', '(4,)']),
     ((4, 1), torch.zeros(3).long(), {}, ['4', '3']),
-    ((2, 1, 4, 4), torch.zeros(2, 4,
-                               4).long(), {}, ['(2, 1, 4, 4)', '(2, 4, 4)']),
+    ((2, 1, 4, 4), torch.zeros(2, 4, 4), {}, ['(2, 1, 4, 4)', '(2, 4, 4)']),
     ((4, ), torch.zeros(4), dict(per_image=True), ['two axes', '(4,)']),
 ])
 def test_error_messages(pred, target, kwargs, words):

@@ -87,3 +87,61 @@ def test_label_smoothing_refuses(more, words):
         dict(type='mmlosses.LabelSmoothLoss', label_smooth_val=0.1), **more)
     with pytest.raises((TypeError, ValueError), match=words):
         MODELS.build(settings)
+
+
+WEIGHTS = dict(class_weight=[0.5, 2.0, 1.0], pos_weight=[3.0, 0.2, 1.5])
+
+
+@pytest.mark.parametrize('settings', [
+    dict(use_soft=True),
+    dict(use_soft=True, class_weight=[0.5, 2.0, 1.0]),
+    dict(use_sigmoid=True, use_soft=False, class_weight=[0.5, 2.0, 1.0]),
+    dict(use_sigmoid=True, pos_weight=[3.0, 0.2, 1.5]),
+    dict(use_sigmoid=True, **WEIGHTS),
+    dict(label_smooth_val=0.2, mode='multi_label', **WEIGHTS),
+    dict(
+        label_smooth_val=0.2, mode='multi_label', class_weight=[0.5, 2.0, 1.0
+                                                                ]),
+])
+def test_weights_of_classes_with_the_arguments_of_mmpretrain(settings):
+    """There, class_weight is of positives and negatives."""
+    torch.manual_seed(0)
+    pred = torch.randn(4, 3, requires_grad=True)
+    target = torch.randint(2, (4, 3)).float()
+    kind = 'LabelSmooth' if 'label_smooth_val' in settings else 'CrossEntropy'
+    if kind == 'LabelSmooth':
+        settings = dict(settings, num_classes=3)
+    results = []
+    for scope in ('mmlosses', 'mmpretrain'):
+        loss = MODELS.build(dict(settings, type=f'{scope}.{kind}Loss'))
+        value = loss(pred, target, avg_factor=4)
+        results.append((value, *torch.autograd.grad(value, pred)))
+    torch.testing.assert_close(*results)
+
+
+def test_weights_of_positives_need_a_sigmoid():
+    for kind in ('CrossEntropyLoss', 'LabelSmoothLoss'):
+        with pytest.raises(ValueError, match='pos_weight needs use_sigmoid'):
+            MODELS.build(dict(type=f'mmlosses.{kind}', pos_weight=[1.0]))
+    with pytest.raises(ValueError, match='use_soft needs a softmax'):
+        MODELS.build(
+            dict(
+                type='mmlosses.CrossEntropyLoss',
+                use_soft=True,
+                use_sigmoid=True))
+
+
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+def test_one_class_weight_for_all(use_sigmoid):
+    """As in mmyolo's configs, where stock takes it for a sigmoid only."""
+    torch.manual_seed(0)
+    pred, labels = torch.randn(4, 3), torch.arange(4) % 3
+    one, several = [
+        MODELS.build(
+            dict(
+                type='mmlosses.CrossEntropyLoss',
+                use_sigmoid=use_sigmoid,
+                class_weight=weight))(pred, labels)
+        for weight in (0.5, [0.5, 0.5, 0.5])
+    ]
+    torch.testing.assert_close(one, several)

@@ -62,6 +62,8 @@ class Inputs:
         self.removed = None if weight is None else weight == 0
         # Divides a mean without `avg_factor`. The mean of no elements is 0.
         self.denominator: float | Tensor = max(math.prod(shape), 1)
+        # The call has an `ignore_index`, as those of mmseg's heads.
+        self.ignores = False
         # Further arguments of the formula, also zeroed for removed elements.
         self.extras: Tuple[Tensor, ...] = ()
 

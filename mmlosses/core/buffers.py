@@ -22,9 +22,11 @@ def set_buffer(module: BaseLoss, name: str, value: Tensor) -> None:
         buffer.copy_(value)
 
 
-def register_weights(module: BaseLoss, name: str,
-                     weights: Sequence[float] | Tensor | None,
-                     each: str) -> None:
+def register_weights(module: BaseLoss,
+                     name: str,
+                     weights: Sequence[float] | Tensor | float | None,
+                     each: str,
+                     one_for_all: bool = False) -> None:
     """Keep fixed weights as attribute ``name`` and as buffer ``_name``.
 
     The buffer is on the device, so that no call copies them there, and in no
@@ -37,7 +39,7 @@ def register_weights(module: BaseLoss, name: str,
                 weights, dtype=torch.get_default_dtype()).detach().clone()
         except (TypeError, ValueError, RuntimeError):
             pass
-        if buffer is None or buffer.ndim != 1:
+        if buffer is None or buffer.ndim not in (1, 1 - one_for_all):
             raise TypeError(f'{name} must be a list with a number for each '
                             f'{each}, got {weights!r}')
         usable = (buffer >= 0) & buffer.isfinite()

@@ -65,6 +65,12 @@ def check_size(name: str, value: Any) -> None:
         raise ValueError(f'{name} must be a positive integer, got {value!r}')
 
 
+def check_ignored(name: str, value: Any) -> None:
+    """Raise a ``TypeError`` unless a label to ignore is one, or None."""
+    if not isinstance(value, (int, type(None))):
+        raise TypeError(f'{name} must be an int or None, got {value!r}')
+
+
 def check_softmax(use_sigmoid: bool) -> None:
     """Raise a ``ValueError`` if a config asks for a sigmoid."""
     if use_sigmoid:

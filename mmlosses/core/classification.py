@@ -9,15 +9,15 @@ from typing_extensions import Unpack
 
 from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
-from .checks import (check_index, check_label_range, check_same_shape,
-                     check_size, check_tensor)
+from .checks import (INTEGERS, check_ignored, check_index, check_label_range,
+                     check_same_shape, check_size, check_tensor)
 from .reduction import EPS, fits
 from .tensors import one_hot
 
 
 class ClassificationArguments(CommonArguments, total=False):
     """The arguments of every classification loss."""
-    class_weight: Sequence[float] | Tensor | None
+    class_weight: Sequence[float] | Tensor | float | None
 
 
 class ClassificationLoss(BaseLoss):
@@ -27,12 +27,15 @@ class ClassificationLoss(BaseLoss):
     has the shape of ``pred``. Each element is a sample for a softmax, and one
     class of a sample for a sigmoid.
 
+    A single channel of a sigmoid has label 0 for the foreground in a matrix
+    (N, 1), as in mmdet, and label 1 in a map (N, 1, H, W), as in mmseg.
+
     Args:
         use_sigmoid (bool): If True, each class is a binary decision: index
             labels become one-hot, and the background label, ``num_classes``,
             is negative for every class. Default: False.
-        class_weight (Sequence[float] | Tensor, optional): Weight of each
-            class. Default: None.
+        class_weight (Sequence[float] | Tensor | float, optional): Weight of
+            each class, or one for all. Default: None.
         ignore_index (int, optional): Label to ignore: its loss and gradient
             are 0. A call can override it with ``ignore_index=``.
             Default: None.
@@ -49,16 +52,14 @@ class ClassificationLoss(BaseLoss):
 
     def __init__(self,
                  use_sigmoid: bool = False,
-                 class_weight: Sequence[float] | Tensor | None = None,
+                 class_weight: Sequence[float] | Tensor | float | None = None,
                  ignore_index: int | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
-        if not isinstance(ignore_index, (int, type(None))):
-            raise TypeError('ignore_index must be an int or None, got '
-                            f'{ignore_index!r}')
+        check_ignored('ignore_index', ignore_index)
         self.use_sigmoid = use_sigmoid
         self.ignore_index = ignore_index
-        register_weights(self, 'class_weight', class_weight, 'class')
+        register_weights(self, 'class_weight', class_weight, 'class', True)
 
     @property
     def binary(self) -> bool:
@@ -111,9 +112,12 @@ class ClassificationLoss(BaseLoss):
         inputs = super().prepare(pred, target, weight, avg_factor)
         if target.ndim < pred.ndim:
             inputs.target = target.long()
+        inputs.ignores = ignore_index is not None
         if ignore_index is None:
             ignore_index = self.ignore_index
         ignored = self.ignored(pred, inputs.target, ignore_index)
+        if self.binary and target.ndim < pred.ndim:
+            inputs.target = foreground_first(pred, inputs.target)
         if ignored is not None:
             if ignored.ndim < len(inputs.shape):
                 ignored = ignored.unsqueeze(1)
@@ -164,16 +168,22 @@ class ClassificationLoss(BaseLoss):
                 weight = weight.unsqueeze(dim)
         return weight
 
-    def weight_of_classes(self, pred: Tensor, target: Tensor) -> Tensor | None:
-        """Return the class weights, shaped to broadcast to ``pred``."""
-        if self._class_weight is None:
+    def weight_of_classes(self,
+                          pred: Tensor,
+                          target: Tensor,
+                          name: str = 'class_weight') -> Tensor | None:
+        """Return weights of the classes, shaped to broadcast to ``pred``."""
+        weights: Tensor | None = getattr(self, f'_{name}')
+        if weights is None:
             return None
         shape = [1] * pred.ndim
         if pred.ndim > 1:
             dim = self.class_axis(pred, target)
             shape[dim] = pred.shape[dim]
-        classes, given = math.prod(shape), self._class_weight.numel()
-        if given != classes:
+        classes, given = math.prod(shape), weights.numel()
+        if weights.ndim == 0:  # one for all classes
+            weights = weights.expand(classes)
+        elif given != classes:
             guess = ', num_classes'
             if given == classes + 1 and self.binary:
                 guess = (': with a sigmoid the background is no class, leave '
@@ -184,9 +194,24 @@ class ClassificationLoss(BaseLoss):
             elif not self.binary:
                 guess += ' + 1 for the softmax of a head of mmdet'
             raise ValueError(
-                f'class_weight has {given} numbers, but the prediction has '
+                f'{name} has {given} numbers, but the prediction has '
                 f'{classes} classes{guess}')
-        return self._class_weight.to(pred).reshape(shape)
+        return weights.to(pred).reshape(shape)
+
+
+def is_label(pred: Tensor, target: Tensor) -> bool:
+    r"""Return True if a target holds labels (N, \*) for a pred (N, C, \*)."""
+    return (target.shape == pred.shape[:1] + pred.shape[2:]
+            and target.dtype in INTEGERS)
+
+
+def foreground_first(pred: Tensor, labels: Tensor) -> Tensor:
+    """Exchange the labels 0 and 1 of maps with one channel.
+
+    There 1 is the foreground, as in mmseg. The first class is label 0.
+    """
+    one_map = pred.ndim > 2 and pred.shape[1] == 1
+    return labels ^ 1 if one_map else labels
 
 
 class CustomClassLoss(ClassificationLoss):

@@ -1,6 +1,6 @@
 """Cross entropy by softmax, by sigmoid and of masks; label smoothing."""
 from __future__ import annotations
-from typing import Any, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
+from mmlosses.core.buffers import register_weights
 from mmlosses.core.checks import (check_choice, check_index, check_label_range,
                                   check_number, check_same_shape, check_size,
                                   check_tensor)
@@ -72,6 +73,42 @@ def smooth_cross_entropy(log_prob: Tensor,
     return (own - others) * label - others * log_prob.sum(dim=1)
 
 
+def weighted_binary_cross_entropy(pred: Tensor, target: Tensor,
+                                  class_weight: Tensor | None,
+                                  pos_weight: Tensor | None) -> Tensor:
+    r"""Binary cross entropy of logits, with weights of the classes.
+
+    .. math::
+        -w_c \left(v_c t_c \log \sigma(x_c)
+        + (1 - t_c) \log (1 - \sigma(x_c))\right)
+
+    Without ``pos_weight`` v, ``class_weight`` w is that of the positives, as
+    in mmdet.
+    """
+    if pos_weight is None:
+        return F.binary_cross_entropy_with_logits(
+            pred, target, pos_weight=class_weight, reduction='none')
+    return F.binary_cross_entropy_with_logits(
+        pred, target, class_weight, pos_weight=pos_weight, reduction='none')
+
+
+def as_mmpretrain(kwargs: Dict[str, Any], use_sigmoid: Any) -> None:
+    """Give ``class_weight`` of a sigmoid the meaning of mmpretrain."""
+    weights = kwargs.get('class_weight')
+    if use_sigmoid and weights is not None:
+        if kwargs.get('pos_weight') is None:
+            kwargs['pos_weight'] = [1.0] * len(weights)
+
+
+def register_pos_weight(loss: ClassificationLoss,
+                        pos_weight: Sequence[float] | Tensor | None) -> None:
+    """Keep the weights of positives, which only a sigmoid has."""
+    if pos_weight is not None and not loss.use_sigmoid:
+        raise ValueError('pos_weight needs use_sigmoid=True, got '
+                         f'{loss.use_sigmoid!r}')
+    register_weights(loss, 'pos_weight', pos_weight, 'class')
+
+
 def multi_positive_cross_entropy(pred: Tensor, target: Tensor) -> Tensor:
     r"""Return the loss (N, \*), see :class:`MultiPosCrossEntropyLoss`."""
     # Two of it can be added, and its exponential is 0.
@@ -105,20 +142,30 @@ class CrossEntropyLoss(ClassificationLoss):
         use_mask (bool): If True, the third argument is the class of each RoI,
             whose channel of ``pred`` is compared with the mask by sigmoid;
             pass weights as ``target_weight``. Default: False.
-        class_weight (list[float] | Tensor, optional): Weight of each class:
-            with a softmax of its samples, with ``use_mask`` of its RoIs, with
-            a sigmoid of its positives. Default: None.
+        class_weight (list[float] | float | Tensor, optional): Weight of each
+            class, or one for all: with a softmax of its samples, with
+            ``use_mask`` of its RoIs, with a sigmoid of its positives.
+            Default: None.
         ignore_index (int, optional): Label to ignore, -100 for ``None``.
             Default: -100.
         avg_non_ignore (bool): If True, ``'mean'`` without ``avg_factor`` does
             not count ignored elements. Default: False.
-        avg_class_weight (bool): If True, ``'mean'`` without ``avg_factor``
-            divides by the sum of the class weights of the labels that are not
-            ignored, as torch does, instead of the number of elements, as mmdet
-            does. Rare classes then weigh more relative to others, at the same
-            size of the loss. A soft label counts :math:`\sum_c w_c t_c`, where
-            torch counts 1. No effect without ``class_weight``; needs a
-            softmax. Default: False.
+        avg_class_weight (bool, optional): If True, ``'mean'`` without
+            ``avg_factor`` divides by the sum of the class weights of the
+            labels that are not ignored, as torch and mmseg do, instead of the
+            number of elements, as mmdet does. Rare classes then weigh more
+            relative to others, at the same size of the loss. A soft label
+            counts :math:`\sum_c w_c t_c`, where torch counts 1. No effect
+            without ``class_weight``; needs a softmax. ``None`` is True in a
+            call with ``ignore_index=``, which only mmseg's heads pass.
+            Default: None.
+        pos_weight (list[float] | Tensor, optional): With a sigmoid, weight of
+            the positives of each class, as in torch and mmpretrain, where
+            ``class_weight`` multiplies positives and negatives.
+            Default: None.
+
+    mmpretrain's ``use_soft`` is accepted: the target has the shape of
+    ``pred`` then, and ``class_weight`` has mmpretrain's meaning.
 
     Shape:
         - pred: logits (N, C, \*), with a sigmoid any shape.
@@ -134,6 +181,8 @@ class CrossEntropyLoss(ClassificationLoss):
           logits are NaN or its label is out of range.
         - mmdet's ``avg_non_ignore`` synchronises with the host, and for soft
           labels divides by the number of entries instead of samples.
+        - mmseg raises an IndexError for ``class_weight`` and the label 255,
+          and with a sigmoid its ``class_weight`` is one of pixel columns.
     """
     info = LossInfo(
         purpose='classification by softmax or sigmoid, and RoI masks',
@@ -146,10 +195,11 @@ class CrossEntropyLoss(ClassificationLoss):
     def __init__(self,
                  use_sigmoid: bool = False,
                  use_mask: bool = False,
-                 class_weight: Sequence[float] | Tensor | None = None,
+                 class_weight: Sequence[float] | Tensor | float | None = None,
                  ignore_index: int | None = -100,
                  avg_non_ignore: bool = False,
-                 avg_class_weight: bool = False,
+                 avg_class_weight: bool | None = None,
+                 pos_weight: Sequence[float] | Tensor | None = None,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(use_sigmoid, class_weight, ignore_index, **kwargs)
         if use_sigmoid and use_mask:
@@ -161,6 +211,18 @@ class CrossEntropyLoss(ClassificationLoss):
                              f'use_mask={use_mask}')
         self.use_mask, self.avg_non_ignore = use_mask, avg_non_ignore
         self.avg_class_weight = avg_class_weight
+        register_pos_weight(self, pos_weight)
+
+    @classmethod
+    def own_arguments(cls, args: Any, kwargs: Any) -> Any:
+        """Translate the arguments that only mmpretrain has."""
+        use_sigmoid = args[0] if args else kwargs.get('use_sigmoid')
+        if 'use_soft' in kwargs:
+            if kwargs.pop('use_soft') and use_sigmoid:
+                raise ValueError('use_soft needs a softmax, got '
+                                 'use_sigmoid=True')
+            as_mmpretrain(kwargs, use_sigmoid)
+        return super().own_arguments(args, kwargs)
 
     @property
     def binary(self) -> bool:
@@ -170,11 +232,9 @@ class CrossEntropyLoss(ClassificationLoss):
         class_weight = None if self.use_mask else self.weight_of_classes(
             pred, target)
         if self.binary:
-            return F.binary_cross_entropy_with_logits(
-                pred,
-                self.dense_target(pred, target),
-                pos_weight=class_weight,
-                reduction='none')
+            return weighted_binary_cross_entropy(
+                pred, self.dense_target(pred, target), class_weight,
+                self.weight_of_classes(pred, target, 'pos_weight'))
         if target.ndim == pred.ndim:
             return soft_cross_entropy(
                 F.log_softmax(pred, dim=1), target.to(pred.dtype),
@@ -224,7 +284,10 @@ class CrossEntropyLoss(ClassificationLoss):
 
     def count(self, inputs: Inputs, ignored: Tensor | None) -> float | Tensor:
         """Count the elements, or add their class weights."""
-        if not self.avg_class_weight or self._class_weight is None:
+        by_class = self.avg_class_weight
+        if by_class is None:
+            by_class = inputs.ignores and not self.binary
+        if not by_class or self._class_weight is None:
             return super().count(inputs, ignored)
         pred, labels = inputs.pred, inputs.target
         class_weight = self.weight_of_classes(pred, labels)
@@ -292,9 +355,12 @@ class LabelSmoothLoss(ClassificationLoss):
         class_weight (list[float] | Tensor, optional): Weight of each class;
             with a sigmoid, of its positives. Default: None.
         ignore_index (int, optional): Label to ignore. Default: -100.
+        pos_weight (list[float] | Tensor, optional): As in
+            :class:`CrossEntropyLoss`. Default: None.
 
     mmpretrain's ``label_smooth_val`` and ``mode`` are accepted instead of
-    ``smoothing`` and ``distribute``.
+    ``smoothing`` and ``distribute``, and ``class_weight`` has its meaning
+    then.
 
     Differs from upstream:
         - mmpretrain takes no labels to ignore.
@@ -322,8 +388,10 @@ class LabelSmoothLoss(ClassificationLoss):
                  num_classes: int | None = None,
                  *,
                  ignore_index: int | None = -100,
+                 pos_weight: Sequence[float] | Tensor | None = None,
                  **kwargs: Unpack[ClassificationArguments]) -> None:
         super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
+        register_pos_weight(self, pos_weight)
         check_number('smoothing', smoothing, least=0, below=1)
         check_choice('distribute', distribute,
                      ('others', 'uniform', 'classes'))
@@ -352,6 +420,7 @@ class LabelSmoothLoss(ClassificationLoss):
         if mode == 'multi_label' and not kwargs['use_sigmoid']:
             raise ValueError("mode='multi_label' needs use_sigmoid=True, got "
                              'False')
+        as_mmpretrain(kwargs, kwargs['use_sigmoid'])
         if mode == 'multi_label':
             return args, dict(
                 kwargs, smoothing=2 * value, distribute='uniform')
@@ -377,8 +446,9 @@ class LabelSmoothLoss(ClassificationLoss):
             self.dense_target(pred, target), *settings, 2 if self.use_sigmoid
             and self.distribute != 'classes' else pred.shape[1])
         if self.use_sigmoid:
-            return F.binary_cross_entropy_with_logits(
-                pred, target, pos_weight=class_weight, reduction='none')
+            return weighted_binary_cross_entropy(
+                pred, target, class_weight,
+                self.weight_of_classes(pred, target, 'pos_weight'))
         return soft_cross_entropy(
             F.log_softmax(pred, dim=1), target, class_weight)
 

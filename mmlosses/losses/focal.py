@@ -1,7 +1,7 @@
 """Focal loss by sigmoid and by softmax."""
 from __future__ import annotations
 import math
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
+from mmlosses.core.buffers import register_weights
 from mmlosses.core.checks import check_number
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss, CustomClassLoss)
@@ -97,9 +98,11 @@ class FocalLoss(ClassificationLoss):
             config, where detection heads read it. Default: True.
         gamma (float): Exponent of the modulating factor; 0 is cross entropy
             weighted by ``alpha``. The paper uses 2. Default: 2.0.
-        alpha (float, optional): Weight of positives, with 1 - alpha for
-            negatives; with a softmax, the weight of all samples. ``None`` or a
-            negative number: no weights. The paper uses 0.25. Default: 0.25.
+        alpha (float | list[float], optional): Weight of positives, with 1 -
+            alpha for negatives; with a softmax, the weight of all samples.
+            ``None`` or a negative number: no weights. A list has one for each
+            class of a sigmoid. The paper uses 0.25. Default: 0.25; with
+            ``loss_name``, which mmseg has, 0.5 as there.
         activated (bool): If True, ``pred`` holds probabilities.
             Default: False.
         class_weight (list[float] | Tensor, optional): Weight of each class,
@@ -115,6 +118,7 @@ class FocalLoss(ClassificationLoss):
     Differs from upstream:
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
         - A row of weight 0 may hold NaN, or a label out of range.
+        - On the CPU, mmseg fails for labels: it takes one column of them.
         - With ``activated``, probabilities of exactly 0 and 1 cost 27.6
           instead of 100.
         - The gradient is finite for every ``gamma``, also below 1.
@@ -131,19 +135,30 @@ class FocalLoss(ClassificationLoss):
     def __init__(self,
                  use_sigmoid: bool = True,
                  gamma: float = 2.0,
-                 alpha: float | None = 0.25,
+                 alpha: float | Sequence[float] | None = 0.25,
                  activated: bool = False,
                  *,
                  ignore_index: int | None = None,
                  **kwargs: Unpack[ClassificationArguments]) -> None:
         super().__init__(use_sigmoid, ignore_index=ignore_index, **kwargs)
         check_number('gamma', gamma, least=0)
-        if isinstance(alpha, (list, tuple)):
-            raise TypeError('alpha must be one number for all classes, got '
-                            f'{alpha!r}: class_weight takes one for each')
-        if alpha is not None:
-            check_number('alpha', alpha, most=1 if use_sigmoid else None)
+        several = isinstance(alpha, (list, tuple))
+        if several and not use_sigmoid:
+            raise TypeError('with a softmax, alpha must be one number for all '
+                            f'classes, got {alpha!r}: class_weight takes one '
+                            'for each')
+        for each in alpha if several else [alpha]:  # type: ignore[union-attr]
+            if several or alpha is not None:
+                check_number('alpha', each, most=1 if use_sigmoid else None)
+        register_weights(self, 'alpha', alpha if several else None, 'class')
         self.gamma, self.alpha, self.activated = gamma, alpha, activated
+
+    @classmethod
+    def own_arguments(cls, args: Any, kwargs: Any) -> Any:
+        """Take the defaults of mmseg with its ``loss_name``."""
+        if kwargs.get('loss_name') is not None and len(args) < 3:
+            kwargs.setdefault('alpha', 0.5)
+        return super().own_arguments(args, kwargs)
 
     @property
     def takes_probabilities(self) -> bool:
@@ -151,18 +166,24 @@ class FocalLoss(ClassificationLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         class_weight = self.weight_of_classes(pred, target)
-        settings = self.gamma, self.alpha, self.activated
+        several = self._alpha is not None
+        alpha = None if several else self.alpha
+        settings = self.gamma, alpha, self.activated
         if not self.use_sigmoid:
             target = self.dense_target(pred, target)
             return softmax_focal_loss(pred, target, *settings, class_weight)
         if target.ndim < pred.ndim and not self.activated:
             self.check_labels(pred, target)
-            options = {'gamma': self.gamma, 'alpha': self.alpha}
+            options = {'gamma': self.gamma, 'alpha': alpha}
             loss = with_gradient(label_focal_loss, label_focal_and_derivative,
                                  pred, target, **options)
         else:
             target = self.dense_target(pred, target)
             loss = sigmoid_focal_loss(pred, target, *settings)
+        if several:
+            share = self.weight_of_classes(pred, target, 'alpha')
+            target = self.dense_target(pred, target)
+            loss = loss * (share * target + (1 - share) * (1 - target))
         return loss if class_weight is None else loss * class_weight
 
     def element_weight(self, weight: Tensor | None, shape: Sequence[int],

@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (check_label_range, check_number,
                                   check_same_shape)
+from mmlosses.core.classification import foreground_first, is_label
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
 from mmlosses.core.tensors import autocast_off, one_hot, upcast
@@ -78,9 +79,11 @@ class BalancedBCELoss(BaseLoss):
 
     Shape:
         - pred: (\*), e.g. (N, 1, H, W).
-        - target: the same, of any dtype, in [0, 1]; or integer labels (N,) for
-          a prediction (N, C), where C is the background. With one class, as in
-          mmdet's RPN, 0 is the foreground.
+        - target: the same, of any dtype, in [0, 1]; or integer labels (N, \*)
+          for a prediction (N, C, \*), where C is the background. With one
+          class, 0 is the foreground of a matrix (N, 1), as in mmdet's RPN, and
+          1 that of a map, as in mmseg. ``ignore_index=`` of a call is a label
+          that is neither mined nor counted.
         - weight: as pred, or without trailing axes. An element of weight 0 is
           neither mined nor counted; other weights do not change the mining.
         - returns: 0-dim, or the shape of pred for ``'none'``; with
@@ -160,7 +163,7 @@ class BalancedBCELoss(BaseLoss):
     def check_values(self, inputs: Inputs) -> None:
         super().check_values(inputs)
         pred, target = inputs.pred, inputs.target
-        if is_index(pred, target):
+        if target.ndim < pred.ndim:
             check_label_range(target, pred.shape[1] + 1, 'target')
         else:
             self.check_range('target', target, inputs, 0, 1)
@@ -170,17 +173,37 @@ class BalancedBCELoss(BaseLoss):
                                     self.use_sigmoid)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        if is_index(pred, target):
-            if len(pred) != len(target):
+        if not is_label(pred, target):
+            if is_index(pred, target):
                 raise ValueError(
                     'pred and labels must be of the same number of samples, '
                     f'got {len(pred)} and {len(target)}')
-        else:
             check_same_shape(pred, target)
         if self.per_image and pred.ndim < 2:
             raise ValueError('per_image needs a pred with at least two axes, '
                              f'got {tuple(pred.shape)}')
         return pred.shape
+
+    def prepare(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None,
+                *args: Any,
+                ignore_index: int | None = None) -> Inputs:
+        """Also remove the elements of ``ignore_index``."""
+        labelled = is_label(pred, target)
+        if (labelled and isinstance(weight, Tensor) and pred.ndim > 2
+                and weight.shape == target.shape):
+            weight = weight.unsqueeze(1)
+        inputs = super().prepare(pred, target, weight, *args)
+        if labelled:
+            inputs.target = foreground_first(pred, target.long())
+        if ignore_index is not None:
+            ignored = target == ignore_index
+            inputs.remove(
+                (ignored.unsqueeze(1) if labelled else ignored).expand(
+                    pred.shape))
+        return inputs
 
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
         """A label is removed if all elements of its sample are."""
@@ -226,6 +249,6 @@ def is_index(pred: Tensor, target: Tensor) -> bool:
 
 def dense_target(target: Tensor, pred: Tensor) -> Tensor:
     """Return a target for each element: labels become one-hot."""
-    if is_index(pred, target):
+    if target.ndim < pred.ndim:
         target = one_hot(target, pred.shape[1])
     return target.to(pred.dtype)

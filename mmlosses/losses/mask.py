@@ -2,12 +2,16 @@
 from __future__ import annotations
 from typing import Any, Sequence
 
+import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
-from mmlosses.core.checks import check_number, check_same_shape
+from mmlosses.core.checks import (check_ignored, check_label_range,
+                                  check_number, check_same_shape)
+from mmlosses.core.classification import foreground_first, is_label
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.tensors import one_hot, pad_right
 from mmlosses.registry import MODELS
 
 
@@ -38,11 +42,13 @@ class DiceLoss(BaseLoss):
     with the probabilities p of the pixels of a sample and its mask t. For an
     empty mask, :math:`2 \epsilon` is added to the numerator too.
     ``naive_dice`` takes :math:`(2 \sum_i p_i t_i + \epsilon) /
-    (\sum_i p_i + \sum_i t_i + \epsilon)` as the fraction.
+    (\sum_i p_i + \sum_i t_i + \epsilon)` as the fraction. Labels are a mask
+    for each class; the sums run over all classes of a sample, as in mmseg.
 
     Args:
-        use_sigmoid (bool): If False, pred holds probabilities. Default: True.
-        activate (bool): If False, there is no sigmoid either. Default: True.
+        use_sigmoid (bool): If False, the classes of labels compete in a
+            softmax, and beside a mask pred holds probabilities. Default: True.
+        activate (bool): If False, pred holds probabilities. Default: True.
         naive_dice (bool): If True, the denominator holds the probabilities
             instead of their squares. With a soft mask, the minimum is then at
             a hard prediction instead of the mask itself. Default: False.
@@ -52,10 +58,14 @@ class DiceLoss(BaseLoss):
         batch (bool): If True, the sums run over the whole batch, so that small
             and empty masks count by their size. Each sample whose weight is
             not 0 takes part, and has the loss of the batch. Default: False.
+        ignore_index (int, optional): Label to ignore, as the ``ignore_index=``
+            of a call: its pixels are in no sum, and neither is the class of
+            that number. Only labels have one. Default: 255.
 
     Shape:
         - pred, target: (N, \*) with two axes or more; a target of any dtype,
-          in [0, 1].
+          in [0, 1]. Or integer labels (N, \*) for a pred (N, C, \*), where C
+          is the background; for a single channel, 1 is the foreground.
         - weight: (N,).
         - returns: 0-dim, or (N,) for ``'none'``.
 
@@ -65,13 +75,17 @@ class DiceLoss(BaseLoss):
           ``eps`` is in the numerator of empty masks too. All others have the
           value and gradient of mmdet.
         - Sums over large masks in half precision do not overflow.
+        - mmseg counts the predictions of ignored pixels, takes negative labels
+          for class 0, and with a single channel label 0 for the foreground.
+          Its ``ignore_index`` drops a class, and ignores no pixel.
         - mmdet raises for ``use_sigmoid=False`` unless ``activate=False``.
         - ``avg_factor`` is the fourth argument, as in all other losses; mmdet
           has ``reduction_override`` there. Its heads pass both by name.
     """
     info = LossInfo(
         purpose='masks, also with a small foreground',
-        slots='``loss_mask`` of SOLO, CondInst; ``loss_dice`` of Mask2Former',
+        slots='``loss_mask`` of SOLO, CondInst; ``loss_dice`` of Mask2Former; '
+        "``loss_decode`` of mmseg's heads",
         expects='probabilities',
         paper=Paper(
             'Fausto Milletari, Nassir Navab, Seyed-Ahmad Ahmadi',
@@ -86,45 +100,90 @@ class DiceLoss(BaseLoss):
                  naive_dice: bool = False,
                  eps: float = 1e-3,
                  batch: bool = False,
+                 ignore_index: int | None = 255,
                  **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(**kwargs)
         check_number('eps', eps, least=0)
+        check_ignored('ignore_index', ignore_index)
         self.use_sigmoid, self.activate = use_sigmoid, activate
         self.naive_dice, self.eps = naive_dice, eps
-        self.batch = batch
+        self.batch, self.ignore_index = batch, ignore_index
 
     @property
     def takes_probabilities(self) -> bool:
         return not (self.activate and self.use_sigmoid)
 
     def check_values(self, inputs: Inputs) -> None:
+        if inputs.target.ndim < inputs.pred.ndim:
+            check_label_range(inputs.target, inputs.pred.shape[1] + 1,
+                              'target')
+            if self.activate:
+                return
+        else:
+            self.check_range('target', inputs.target, inputs, 0, 1)
         super().check_values(inputs)
-        self.check_range('target', inputs.target, inputs, 0, 1)
+
+    def activated(self, pred: Tensor, labelled: bool) -> Tensor:
+        """Return the probabilities."""
+        if not self.takes_probabilities:
+            return pred.sigmoid()
+        softmax = labelled and self.activate and pred.shape[1] > 1
+        return pred.softmax(dim=1) if softmax else pred
 
     def elementwise(self,
                     pred: Tensor,
                     target: Tensor,
                     kept: Tensor | None = None) -> Tensor:
+        labelled = target.ndim < pred.ndim
+        pred = self.activated(pred, labelled)
+        if labelled:
+            target = one_hot(target, pred.shape[1])
         target = target.to(pred.dtype)
-        if not self.takes_probabilities:
-            pred = pred.sigmoid()
         settings = self.naive_dice, self.eps
         if kept is None:
             return dice_loss(pred, target, *settings)
-        pred = (pred.flatten(1) * kept.unsqueeze(-1)).reshape(1, -1)
-        return dice_loss(pred, target.reshape(1, -1),
-                         *settings).expand(len(target))
+        pred, target = pred * kept, target * kept
+        if not self.batch:
+            return dice_loss(pred, target, *settings)
+        return dice_loss(
+            pred.reshape(1, -1), target.reshape(1, -1),
+            *settings).expand(len(target))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        check_same_shape(pred, target)
         if pred.ndim < 2:
             raise ValueError('pred must have the shape (N, *) with at least '
                              f'two axes, got {tuple(pred.shape)}')
+        if not is_label(pred, target):
+            check_same_shape(pred, target)
         return pred.shape[:1]
 
-    def prepare(self, pred: Tensor, *args: Any) -> Inputs:
-        """Mark the kept samples: a masked logit is 0, no empty prediction."""
-        inputs = super().prepare(pred, *args)
-        if self.batch:
-            inputs.extras = (pred.new_ones(pred.shape[:1]), )
+    def prepare(self,
+                pred: Tensor,
+                target: Tensor,
+                *args: Any,
+                ignore_index: int | None = None) -> Inputs:
+        """Mark what is kept: a masked logit is 0, no empty prediction."""
+        inputs = super().prepare(pred, target, *args)
+        if is_label(pred, target):
+            self.ignore(inputs, ignore_index)
+        elif self.batch:
+            ones = pred.new_ones(pred.shape[:1])
+            inputs.extras = (pad_right(ones, pred.ndim), )
         return inputs
+
+    def ignore(self, inputs: Inputs, at_call: int | None) -> None:
+        """Mark the pixels of the labels to ignore, and their classes."""
+        pred, labels = inputs.pred, inputs.target.long()
+        ignored = torch.zeros_like(labels, dtype=torch.bool)
+        kept = pred.new_ones(1, pred.shape[1], *[1] * (pred.ndim - 2))
+        for label in (self.ignore_index, at_call):
+            if label is not None:
+                ignored = ignored | (labels == label)
+                if pred.shape[1] > 1:
+                    every = torch.arange(pred.shape[1], device=pred.device)
+                    kept = kept * (every != label).reshape(kept.shape)
+        labels = foreground_first(pred, labels)
+        inputs.target = labels.masked_fill(ignored, 0)
+        ignored = ignored.unsqueeze(1)
+        inputs.pred = torch.where(ignored, pred.new_zeros(()), pred)
+        inputs.extras = (kept * ~ignored, )

@@ -40,16 +40,21 @@ ARGUMENTS = dict(
                     dict(ignore_index=1, avg_non_ignore=True)),
     avg_class_weight=(dict(class_weight=CLASS_WEIGHT),
                       dict(class_weight=CLASS_WEIGHT, avg_class_weight=True)))
+POS_WEIGHT = dict(pos_weight=CLASS_WEIGHT, use_sigmoid=True)
 
 CASES = [
     LossCase(
         loss=CrossEntropyLoss,
         inputs=labelled,
         element_shape=lambda batch: (batch, ),
-        arguments=dict(use_sigmoid=({}, dict(use_sigmoid=True)), **ARGUMENTS),
+        arguments=dict(
+            use_sigmoid=({}, dict(use_sigmoid=True)),
+            pos_weight=(dict(use_sigmoid=True), POS_WEIGHT),
+            **ARGUMENTS),
         stock_kwargs=[
             dict(use_sigmoid=False, loss_weight=1.0),
             dict(use_sigmoid=True, loss_weight=1.0),
+            dict(use_sigmoid=False, loss_weight=1.0, loss_name='loss_ce'),
             dict(use_mask=True, loss_weight=1.0),
             dict(ignore_index=255, loss_weight=0.2),
             dict(
@@ -75,6 +80,7 @@ CASES = [
             distribute=({}, dict(distribute='uniform')),
             use_sigmoid=({}, dict(use_sigmoid=True)),
             class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
+            pos_weight=(dict(use_sigmoid=True), POS_WEIGHT),
             ignore_index=({}, dict(ignore_index=1))),
         refused=dict(num_classes=CLASSES + 1),
         stock_kwargs=[
@@ -91,6 +97,8 @@ CASES = [
         kwargs=dict(num_classes=CLASSES - 1),
         arguments=dict(
             use_sigmoid=({}, dict(use_sigmoid=True, num_classes=CLASSES)),
+            pos_weight=(dict(use_sigmoid=True, num_classes=CLASSES),
+                        dict(num_classes=CLASSES, **POS_WEIGHT)),
             **ARGUMENTS),
         refused=dict(num_classes=CLASSES),
         stock_kwargs=[

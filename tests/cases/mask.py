@@ -1,4 +1,6 @@
 """Cases of the family mask."""
+import torch
+
 from mmlosses.losses import DiceLoss
 from mmlosses.testing import LossCase, Stock
 from .inputs import mask_inputs, mask_perfect
@@ -13,9 +15,19 @@ CASES = [
             activate=({}, dict(activate=False)),
             naive_dice=({}, dict(naive_dice=True)),
             eps=({}, dict(eps=1.0)),
-            batch=({}, dict(batch=True))),
+            batch=({}, dict(batch=True)),
+            ignore_index=({}, dict(ignore_index=0))),
+        show=dict(ignore_index=lambda loss: loss(
+            torch.zeros(1, 2, 3), torch.tensor([[0, 1, 1]]))),
         stock_kwargs=[
             dict(use_sigmoid=True, loss_weight=3.0),
+            dict(loss_name='loss_dice', loss_weight=1.0),
+            dict(
+                ignore_index=None,
+                naive_dice=True,
+                eps=1,
+                loss_name='loss_mask_dice',
+                loss_weight=5.0),
             dict(
                 use_sigmoid=True,
                 activate=False,
