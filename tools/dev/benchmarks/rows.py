@@ -298,12 +298,15 @@ def rows_of_cases() -> Iterator[Row]:
         if case.loss.__name__ not in {row.loss for row in ROWS} and case.stock:
             first = case.stock[0]
             scope = first.name.partition('.')[0]
+            options = dict(first.kwargs)
+            if 'use_target_weight' in options:
+                options['use_target_weight'] = False  # there is none
             yield default_row(
                 Case(case.loss, case.inputs, {
                     **case.kwargs,
                     **first.ours
                 }),
-                peers={scope: stock(first.name, **first.kwargs)})
+                peers={scope: stock(first.name, **options)})
 
 
 ROWS += list(rows_of_cases())
