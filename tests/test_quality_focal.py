@@ -165,6 +165,20 @@ def test_saturated_scores_have_a_finite_gradient(loss, logit):
     assert got.isfinite().all() and pred.grad.isfinite().all()
 
 
+@pytest.mark.parametrize('beta', [0, 0.5, 1, 2])
+def test_written_gradient_is_that_of_the_formula(beta):
+    """Also at saturated scores, and at a score equal to its quality."""
+    pred = torch.tensor([[0.0, 90.0], [-90.0, 0.0], [1e4, -1e4]])
+    pred.requires_grad_()
+    labels, quality = torch.tensor([0, 0, 2]), torch.tensor([0.5, 1.0, 0.3])
+    loss = QualityFocalLoss(beta=beta, reduction='none')
+    got, expected = [
+        loss(pred, target)
+        for target in ((labels, quality), one_hot(labels, quality, 2))
+    ]
+    assert_same_with_gradient(got, expected, pred)
+
+
 def test_quality_focal_refuses_other_targets():
     pred, labels, quality = torch.randn(3, 4), torch.arange(3), torch.rand(3)
     loss = QualityFocalLoss()
