@@ -38,6 +38,7 @@ from mmlosses.commands.swap import compare, judge
 PROJECTS = ('mmdet', 'mmpose')
 PAGE = CONFIGS / 'guides/stock_configs.md'
 SECONDS = 300  # for one comparison
+SIZES = (128, 256, 512)  # sides of fake pictures: the smallest that serves
 
 
 class Entry(NamedTuple):
@@ -135,9 +136,10 @@ def run_pair(entry: Entry, queue: Any) -> None:
     # Distillers name the configs of their teachers from there.
     os.chdir(folder(entry.project).parent)
     with quiet():
-        stock, ours = compare(entry.cfg, entry.swaps, 256)
-        if 'too small' in stock.why:
-            stock, ours = compare(entry.cfg, entry.swaps, 512)
+        for size in SIZES:
+            stock, ours = compare(entry.cfg, entry.swaps, size)
+            if stock.trains or 'too small' not in stock.why:
+                break
     queue.put(judge(stock, ours, entry.swaps))
 
 
