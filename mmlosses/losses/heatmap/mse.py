@@ -242,7 +242,7 @@ class CombinedTargetMSELoss(HeatmapLoss):
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
         if elements.shape[1] == 1:  # one for all keypoints
             return elements
-        return elements.repeat_interleave(3, dim=1)
+        return torch.stack([elements] * 3, dim=2).flatten(1, 2)
 
 
 def check_maps(pred: Tensor, target: Tensor) -> None:
