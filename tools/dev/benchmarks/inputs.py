@@ -23,6 +23,17 @@ def heatmap_pair(batch: int = 64) -> Arguments:
     return torch.randn(shape), torch.randn(shape)
 
 
+def keypoint_maps(batch: int = 64,
+                  maps: int = 1,
+                  height: int = 64,
+                  width: int = 48) -> Arguments:
+    """Probabilities and heatmaps of 17 keypoints, some not visible."""
+    pred, target = torch.rand(2, batch, 17 * maps, height, width)
+    target[:, ::3, height // 2, width // 2] = 1
+    weight = (torch.rand(batch, 17) > 0.2).float()
+    return leaf(0.98 * pred + 0.01), target, weight
+
+
 def box_pairs(batch: int = 20_000) -> Arguments:
     """Boxes that overlap their target."""
     low = 400 * torch.rand(batch, 2)
@@ -181,6 +192,15 @@ def corners(images: int = 2,
     mask = (torch.arange(128) < objects).expand(images, -1).contiguous()
     regr = [torch.rand(images, 128, 2) for _ in range(2)]
     return [heat0, heat1, *tags, *offsets], [target0, target1, mask, *regr]
+
+
+def likelihoods(images: int = 64,
+                keypoints: int = 17,
+                size: int = 192) -> Arguments:
+    """Distributions and densities over two axes; and weights."""
+    pred, target, weight = bins(images, keypoints, size)
+    pred = tuple([leaf(axis.detach().softmax(dim=-1)) for axis in pred])
+    return pred, target, weight
 
 
 def bins(images: int = 64, keypoints: int = 17, bins: int = 384) -> Arguments:

@@ -135,7 +135,35 @@ def numbers(loss: str, function: Function) -> Row:
         goal=1.3)
 
 
+def keypoint_maps(loss: str, maps: int = 1) -> Row:
+    """A loss of mmpose's heatmaps, with weights of the keypoints."""
+    size = HEATMAPS if maps == 1 else f'{HEATMAPS} x {maps}'
+    return Row(
+        loss,
+        inputs.keypoint_maps,
+        size,
+        dict(batch=2, height=4, width=3),
+        dict(
+            mmpose=stock(
+                f'mmpose.heatmap_loss.{loss}', use_target_weight=True)),
+        sizes=dict(maps=maps))
+
+
+def mean_of_mmpose(loss: Any, *args: Any) -> Function | None:
+    """The stock loss, with the mean that mmengine takes of it."""
+    peer = stock('mmpose', use_target_weight=True).build(loss)
+    return peer and (lambda *args: peer(*args).mean())
+
+
 ROWS = [
+    keypoint_maps('KeypointMSELoss'),
+    keypoint_maps('KeypointOHKMMSELoss'),
+    keypoint_maps('CombinedTargetMSELoss', 3),
+    keypoint_maps('AdaptiveWingLoss'),
+    keypoint_maps('FocalHeatmapLoss'),
+    Row('MLECCLoss', inputs.likelihoods, '64 x 17 x (192 + 256)',
+        dict(images=2, keypoints=3, size=12),
+        dict(mmpose=Late(mean_of_mmpose))),
     Row('KLDiscretLoss',
         inputs.bins,
         '64 x 17 x (384 + 512)',
