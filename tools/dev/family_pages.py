@@ -33,6 +33,7 @@ REQUIRED = {
     'in_channels': 128,
     'losses': [dict(type='mmlosses.L1Loss'),
                dict(type='mmlosses.GIoULoss')],
+    'joint_parents': [0, 0, 1, 2, 0, 4, 5],
     # Of FeaLoss.
     'name': 'loss_fea',
     'use_this': True,

@@ -9,6 +9,7 @@ import yaml  # type: ignore[import-untyped]
 
 from mmlosses.commands.list_losses import family_of
 from mmlosses.losses import FAMILIES, BaseLoss
+from mmlosses.registry import MODELS
 
 TASKS = {
     'PCK': 'Keypoint Detection',
@@ -71,10 +72,10 @@ def metafiles(losses: Iterable[Type[BaseLoss]], root: Path) -> Dict[str, str]:
 
 def collection_of(path: Path, losses: Iterable[Type[BaseLoss]]) -> str:
     """The title of the family whose loss a config names first."""
-    names = {loss.__name__: family_of(loss) for loss in losses}
     for name in named_in(path):
-        if name in names:
-            return FAMILIES[names[name]]
+        loss = MODELS.module_dict.get(name)  # also by a second name
+        if loss in losses:
+            return FAMILIES[family_of(loss)]
     raise ValueError(f'{path} has no loss of mmlosses')
 
 
