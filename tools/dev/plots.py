@@ -406,8 +406,7 @@ def teacher_bins(loss: Any, offset: Tensor, beta: float = 1.0) -> Tensor:
 def student(loss: Any, logit: Tensor) -> Tensor:
     """Two classes, of which the teacher prefers the first."""
     teacher = torch.full_like(logit, 4)
-    return loss(
-        pad(logit[:, None], (0, 1)), pad(teacher[:, None], (0, 1)))
+    return loss(pad(logit[:, None], (0, 1)), pad(teacher[:, None], (0, 1)))
 
 
 @inputs('error', 'student − teacher', line(-2, 2),
@@ -455,6 +454,63 @@ def likelihood(loss: Any, offset: Tensor, spread: float = 4.0) -> Tensor:
     scores = -((place - offset[:, None, None]) / spread)**2 / 2
     target = (-(place / 4).abs() / 2).exp().expand_as(scores)
     return loss((scores.softmax(dim=-1), ), (target, ))[:, 0]
+
+
+pixels = number._replace(label='error in pixels', at=line(-20, 20))
+
+
+@inputs('error', 'error along x', line(-2, 2))
+def residual(loss: Any, error: Tensor) -> Tensor:
+    """A keypoint whose flow is still the standard Gaussian."""
+    pred = torch.stack([error, 0 * error], dim=-1)[:, None]
+    state = {name: 0 * x for name, x in loss.double().state_dict().items()}
+    return functional_call(loss, state, (pred, 0 * pred, 0 * pred))[:, 0]
+
+
+@inputs('distance', 'distance / √area', line(0, 0.8), dict(sigmas=[0.079]))
+def similarity(loss: Any, distance: Tensor) -> Tensor:
+    """An object of area 1 with one keypoint."""
+    pred = torch.stack([distance, 0 * distance], dim=-1)[:, None]
+    return loss.double()(pred, 0 * pred)
+
+
+@inputs('error', 'distance to the target', line(0, 1))
+def joint(loss: Any, error: Tensor, frames: int = 1) -> Tensor:
+    """One of two joints off its target, in the last of some frames."""
+    target = torch.eye(3)[:2].to(error)
+    off = target + error[:, None, None] * torch.eye(3)[[2, 2]].to(error)
+    pred = torch.stack([off[:, 0], target[1].expand(len(off), 3)], dim=1)
+    target = target.expand_as(pred)
+    if frames == 1:
+        return loss(pred, target).mean(dim=-1)
+    film = torch.stack([target] * (frames - 1) + [pred], dim=1)
+    return loss(film, torch.stack([target] * frames, dim=1)).mean(dim=(1, 2))
+
+
+@inputs('length', 'length of a bone, target 1', line(0.2, 2),
+        dict(joint_parents=[0, 0]))
+def bone(loss: Any, length: Tensor) -> Tensor:
+    """Poses of one bone, each in a batch of its own."""
+    end = torch.eye(3)[:1].to(length)
+    pred = torch.stack([0 * end, end]) * length[:, None, None, None]
+    target = torch.stack([0 * end, end]).squeeze(1)[None]
+    poses = pred.squeeze(2)
+    return torch.cat([loss(x[None], target)[0] for x in poses])
+
+
+@inputs('offset', 'offset of the root, at depth 2', line(-3, 3),
+        dict(joint_parents=[0, 0]))
+def root(loss: Any, offset: Tensor) -> Tensor:
+    """A pose without labels that moves across the image."""
+    pose = torch.eye(3)[:2].to(offset).expand(len(offset), 2, 3)
+    place = torch.stack([offset, 0 * offset, 0 * offset + 2], dim=-1)
+    output = dict(
+        labeled_pose=pose, unlabeled_pose=pose, unlabeled_traj=place[:, None])
+    intrinsics = torch.tensor([[1.0, 1, 0, 0]]).to(offset)
+    target = dict(
+        unlabeled_target_2d=pose[..., :2] / 2,
+        intrinsics=intrinsics.expand(len(offset), 4))
+    return loss(output, target)['proj_loss']
 
 
 @inputs('log variance', 'log variance s', line(-5, 5, 101),
@@ -631,7 +687,10 @@ FAMILIES: Dict[str, Family] = {
     'regression': Family(
         number, [Curve('L1Loss'), Curve('MSELoss'), Curve('SmoothL1Loss')],
         [Panel(number, sweep('SmoothL1Loss', 'β = {}', 'beta',
-                             (0, 0.3, 1, 2)), 'smooth L1 by β')]),
+                             (0, 0.3, 1, 2)), 'smooth L1 by β'),
+         Panel(pixels, [Curve('WingLoss', 'wing'),
+                        Curve('SoftWingLoss', 'soft wing'),
+                        Curve('L1Loss')], 'wing losses')]),
     'angular': Family(angle, [
         Curve('AngularLoss', 'directions'),
         Curve('AngularLoss', 'lines', 1, times=2, period='half'),
@@ -664,11 +723,30 @@ FAMILIES: Dict[str, Family] = {
                'loss of a likelihood'),
          Panel(density, sweep('JSDiscretLoss', 'JS, σ = {}', 'spread',
                               (2, 4, 8, 16)), 'Jensen-Shannon divergence')]),
+    'keypoint_similarity': Family(
+        similarity, sweep('OKSLoss', '{}', 'mode',
+                          ('linear', 'square', 'log')),
+        [Panel(similarity, [
+            Curve('OKSLoss', 'eye, σ = 0.025', sigmas=[0.025]),
+            Curve('OKSLoss', 'shoulder, σ = 0.079', sigmas=[0.079]),
+            Curve('OKSLoss', 'hip, σ = 0.107', sigmas=[0.107]),
+        ], 'loss by keypoint')], options=dict(axes=dict(ylim=(-0.2, 8)))),
+    'pose_3d': Family(joint, [
+        Curve('MPJPELoss'),
+        Curve('MPJPEVelocityJointLoss', 'MPJPE, velocity / 20', frames=2,
+              lambda_3d_velocity=1.0),
+    ], [Panel(bone, [Curve('BoneLoss')]),
+        Panel(root, [Curve('SemiSupervisionLoss', 'projection')])]),
     'probabilistic': Family(
         mean, sweep('PROPELLoss', 'σ = {}', 'spread', (0.05, 0.1, 0.2, 0.4)),
         [Panel(deviation, sweep('KeypointPROPELLoss', 'error {}', 'error',
                                 (0, 0.1, 0.2, 0.4)),
-               minima=True, axes=dict(ylim=(-0.2, 6)))]),
+               minima=True, axes=dict(ylim=(-0.2, 6))),
+         Panel(residual, [
+             Curve('RLELoss', 'RLE, Laplacian'),
+             Curve('RLELoss', 'RLE, Gaussian', q_distribution='gaussian'),
+             Curve('RLELoss', 'RLE, flow alone', residual=False),
+         ], 'RLE with a new flow')]),
     'corners': Family(tags, [
         Curve('AssociativeEmbeddingLoss', 'pull'),
         *sweep('AssociativeEmbeddingLoss', 'push, margin {}', 'margin', (1, 2),
