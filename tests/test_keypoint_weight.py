@@ -59,6 +59,7 @@ SPECIAL = {
     losses.CombinedTargetMSELoss: heatmaps_with_offsets,
     losses.FocalHeatmapLoss: heatmaps,
     losses.GaussianFocalLoss: heatmaps,
+    losses.JSDiscretLoss: heatmaps,
     losses.KeypointMSELoss: heatmaps,
     losses.KeypointOHKMMSELoss: heatmaps,
     losses.KeypointPROPELLoss: gaussians,
@@ -66,8 +67,11 @@ SPECIAL = {
     losses.RLELoss: gaussians,
     losses.MLECCLoss: distributions,
 }
-ROWS = [(case.loss, SPECIAL.get(case.loss, coordinates)) for case in CASES
-        if issubclass(case.loss, KeypointLoss)]
+# The third argument of KDLoss is not the weight.
+ROWS = [
+    (case.loss, SPECIAL.get(case.loss, coordinates)) for case in CASES
+    if issubclass(case.loss, KeypointLoss) and case.loss is not losses.KDLoss
+]
 MEANS = {case.loss: case.mean for case in CASES}
 SELECTING = [case.loss for case in CASES if case.selects]
 ROWS.append((losses.MSELoss, heatmaps))

@@ -79,6 +79,10 @@ def couples_samples(loss):
         return 'counts the similar gradients of the batch'
     if isinstance(loss, losses.SeesawLoss):
         return 'counts the classes of the batch'
+    if isinstance(loss, (losses.TripletLoss, losses.InfoNCELoss)):
+        return 'compares the samples of the batch'
+    if isinstance(loss, losses.MarginL2Loss) and loss.neg_pos_ub > 0:
+        return 'negatives are mined among those of the whole batch'
     if isinstance(loss, (losses.BoneLoss, losses.SemiSupervisionLoss)):
         return 'compares the mean lengths of bones over the batch'
     return None
@@ -89,6 +93,10 @@ def mean_grows_with_batch(loss):
     if isinstance(loss,
                   (losses.AssociativeEmbeddingLoss, losses.CornerNetLoss)):
         return 'adds the pull and push of the images, as CornerNet does'
+    if isinstance(loss, losses.InfoNCELoss):
+        return "adds the features, as mmpose's CID expects"
+    if isinstance(loss, losses.TripletLoss) and not loss.hard_mining:
+        return 'the copy of a sample is one more positive'
     if not getattr(loss, 'size_average', True):
         return 'adds the samples, as mmpose 1.x does'
     if isinstance(loss, losses.BalancedBCELoss):
@@ -118,6 +126,9 @@ def target_has_no_gradient(loss):
     """Why the target gradient need not be finite."""
     if isinstance(loss, losses.BalancedBCELoss) and not loss.use_sigmoid:
         return "torch's own, log(1 - p) - log p, is infinite for p = 0 and 1"
+    if isinstance(loss,
+                  (losses.KDLoss, losses.KnowledgeDistillationKLDivLoss)):
+        return 'a teacher does not learn'
     return None
 
 

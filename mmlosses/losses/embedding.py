@@ -166,7 +166,7 @@ class MarginL2Loss(BaseLoss):
             above 0. QDTrack uses 0. Default: -1.
         neg_margin (float): Similarity up to which a negative has no loss, if
             above 0. QDTrack uses 0.1. Default: -1.
-        hard_mining (bool): If True, the negatives of highest loss are kept,
+        hard_mining (bool): If True, the most similar negatives are kept,
             otherwise random ones. Default: False.
         clamp_positives (bool): If True, a positive below its margin counts as
             0 and has no gradient, as in mmdet. If False, it is pulled from any
@@ -230,19 +230,20 @@ class MarginL2Loss(BaseLoss):
         if inputs.removed is not None:
             kept = kept & ~inputs.removed
         if self.neg_pos_ub > 0:
-            kept = self.mine(loss.detach(), inputs.target, kept)
+            kept = self.mine(inputs.pred.detach(), inputs.target, kept)
         inputs.denominator = kept.sum().clamp(min=1)
         return super().weigh(loss, inputs).masked_fill(~kept, 0)
 
-    def mine(self, loss: Tensor, target: Tensor, kept: Tensor) -> Tensor:
+    def mine(self, pred: Tensor, target: Tensor, kept: Tensor) -> Tensor:
         """Return a mask without the negatives beyond the bound."""
         number = (kept & (target == 1)).sum().reshape(1, 1)
         negative = kept & (target == 0)
-        cost = loss if self.hard_mining else torch.rand_like(loss)
+        # Among negatives beyond 1, where the loss is 1, the greatest.
+        cost = pred if self.hard_mining else torch.rand_like(pred)
         chosen = hardest(
             cost.reshape(1, -1), negative.reshape(1, -1),
             torch.floor(self.neg_pos_ub * number.double()))
-        return (kept & ~negative) | chosen.reshape(loss.shape)
+        return (kept & ~negative) | chosen.reshape(pred.shape)
 
 
 def info_nce_loss(features: Tensor,
@@ -328,8 +329,8 @@ class InfoNCELoss(BaseLoss):
         """Sum over the features, and tell the formula which to leave out."""
         inputs = super().prepare(*args)
         inputs.denominator = 1
-        inputs.extras = (torch.ones_like(inputs.pred[:, 0],
-                                         dtype=torch.bool), )
+        inputs.extras = (inputs.pred.new_ones(inputs.shape,
+                                              dtype=torch.bool), )
         return inputs
 
     def elementwise(self, pred: Tensor, target: Tensor, *kept:

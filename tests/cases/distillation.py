@@ -55,6 +55,7 @@ CASES = [
             T=({}, dict(T=1)), bin_reduction=({}, dict(bin_reduction='sum'))),
         stock_kwargs=[dict(loss_weight=0.25, T=10)],
         perfect=agree,
+        perfect_kwargs=dict(T=1),
         non_negative=True,
         stock=[
             Stock('mmdet.KnowledgeDistillationKLDivLoss'),

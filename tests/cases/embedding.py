@@ -34,14 +34,21 @@ def matched(batch):
     return target.clone(), target
 
 
+def kept(loss):
+    """The loss where one negative is kept for each positive."""
+    torch.manual_seed(0)
+    loss.neg_pos_ub = 1
+    return loss(*similarities(9))
+
+
 def keys(batch):
     """Features and their keys."""
-    return torch.randn(batch, 5), torch.randn(batch, 5)
+    return torch.randn(batch, 8), torch.randn(batch, 8)
 
 
 def distinct(batch):
     """Orthogonal features that are their own keys."""
-    return torch.eye(batch), torch.eye(batch)
+    return torch.eye(batch, 8), torch.eye(batch, 8)
 
 
 CASES = [
@@ -65,9 +72,9 @@ CASES = [
                         dict(hard_mining=True, neg_pos_ub=1)),
             pos_margin=({}, dict(pos_margin=0.2)),
             neg_margin=({}, dict(neg_margin=0.2)),
-            hard_mining=(dict(neg_pos_ub=1),
-                         dict(neg_pos_ub=1, hard_mining=True)),
+            hard_mining=({}, dict(hard_mining=True)),
             clamp_positives=({}, dict(clamp_positives=False))),
+        show=dict(hard_mining=kept),
         stock_kwargs=[QDTRACK],
         perfect=matched,
         non_negative=True,
