@@ -12,8 +12,8 @@ from torch._inductor import config as inductor
 
 from mmlosses.core.compiled import COMPILED
 from mmlosses.core.tensors import map_tensors
-from mmlosses.losses import (BaseLoss, CenterLoss, FocalLoss, L1Loss, MSELoss,
-                             SumLoss, WIoULoss)
+from mmlosses.losses import (BaseLoss, CenterLoss, EQLV2Loss, FocalLoss,
+                             L1Loss, MSELoss, SeesawLoss, SumLoss, WIoULoss)
 
 # The last batch of an epoch is smaller than the others.
 BATCHES = (3, 5, 2, 4)
@@ -134,7 +134,7 @@ def test_compiled_in_a_compiled_model(dynamo):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', [CenterLoss, WIoULoss])
+@pytest.mark.parametrize('kind', [CenterLoss, EQLV2Loss, SeesawLoss, WIoULoss])
 def test_compiled_formulas_replace_moving_buffers(kind, dynamo):
     """The backward pass may read the buffer of the forward pass."""
     case, = [case for case in CASES if case.loss is kind]

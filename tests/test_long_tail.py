@@ -115,6 +115,27 @@ def test_seesaw_without_background():
         loss(scores, labels.clamp(min=C))
 
 
+@pytest.mark.openmmlab
+def test_seesaw_without_background_matches_mmpretrain():
+    try:
+        from mmpretrain.models.losses import SeesawLoss as Stock
+    except (ImportError, AssertionError) as error:
+        pytest.skip(f'needs mmpretrain: {error}')
+    ours, stock = SeesawLoss(num_classes=C), Stock(num_classes=C)
+    for step in range(3):
+        scores, labels = scores_and_labels(step, 8, C)
+        results = []
+        for loss in (ours, stock):
+            got = loss(scores.float(), labels, torch.full((8, ), 0.5), 7)
+            results.append((got, *torch.autograd.grad(got, scores)))
+        for got, expected in zip(*results):
+            torch.testing.assert_close(got, expected)
+    fresh = SeesawLoss(num_classes=C)
+    fresh.load_state_dict(stock.state_dict())
+    assert fresh.cum_samples.tolist() == [15, 6, 3, 0, 0]
+    assert torch.equal(fresh.cum_samples, ours.cum_samples)
+
+
 def test_seesaw_has_no_factors_for_balanced_certain_classes():
     """All ratios are 1 or less: plain cross entropy."""
     labels = torch.arange(C)

@@ -137,8 +137,8 @@ class SeesawLoss(ClassificationLoss, StatisticsLoss):
                  q: float = 2.0,
                  num_classes: int = 1203,
                  eps: float = 1e-2,
-                 return_dict: bool = True,
                  *,
+                 return_dict: bool = True,
                  ignore_index: int | None = None,
                  **kwargs: Unpack[ClassificationArguments]) -> None:
         check_softmax(use_sigmoid)
@@ -247,6 +247,15 @@ class SeesawLoss(ClassificationLoss, StatisticsLoss):
             'acc_objectness': accuracy(objectness, background.long()),
             'acc_classes': accuracy(classes, labels, ~background)
         }
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str,
+                              *args: Any) -> None:
+        """Also load the counts of mmpretrain, without the background."""
+        name = f'{prefix}cum_samples'
+        counts = state_dict.get(name)
+        if counts is not None and counts.shape == (self.num_classes, ):
+            state_dict[name] = F.pad(counts, (0, 1))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def check_head(loss: Any, num_classes: int) -> int:
@@ -357,6 +366,7 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
 
     def __init__(self,
                  use_sigmoid: bool = True,
+                 *,
                  num_classes: int = 1203,
                  mu: float = 0.8,
                  alpha: float = 4.0,
