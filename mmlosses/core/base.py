@@ -39,6 +39,15 @@ INPUT_NAMES = {
     'gt_simcc': 'target'
 }
 
+# Why an argument of a config is unknown.
+REPLACED = ('where it is left over from the loss of the base config, put '
+            '_delete_=True into the dict and restate what should stay')
+LEFT_OVER = {
+    'bg_cls_weight':
+    'only DETRHead itself, none of its subclasses, puts it into the '
+    'class_weight of the loss: remove it'
+}
+
 
 class CommonArguments(TypedDict, total=False):
     """The arguments of every loss, passed on by ``**kwargs``."""
@@ -94,7 +103,16 @@ class LossType(type):
                 raise TypeError(f'{parameter.name} of {cls.__name__} must be '
                                 f'True or False, got {value!r}: pass it, and '
                                 'what follows, by name')
-        return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except TypeError as error:
+            words = "got an unexpected keyword argument '"
+            name = str(error).partition(words)[2].partition("'")[0]
+            if name not in kwargs or error.__cause__ is not None:
+                raise
+            hint = LEFT_OVER.get(name, REPLACED)
+            raise TypeError(
+                f"{cls.__name__} {words}{name}': {hint}") from error
 
 
 class BaseLoss(DropIn, nn.Module, metaclass=LossType):
