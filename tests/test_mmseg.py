@@ -311,3 +311,27 @@ def test_points_match_mmseg(settings):
         value = loss(pred, labels, ignore_index=255)
         results.append((value, *torch.autograd.grad(value, pred)))
     torch.testing.assert_close(*results)
+
+
+@needs_mmseg
+@pytest.mark.openmmlab
+@pytest.mark.slow
+@pytest.mark.parametrize('name, reason', [
+    ('fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py', ''),
+    ('unet/unet-s5-d16_fcn_4xb4-ce-1.0-dice-3.0-40k_drive-64x64.py',
+     'stock counts pixels to ignore'),
+])
+def test_swap_of_a_stock_config(name, reason, tmp_path, monkeypatch, capsys):
+    """Only what stock gets wrong differs, and the margin of the fake map."""
+    from mmlosses.commands import swap
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / 'small.py'
+    config.write_text(f"_base_ = 'mmseg::{name}'\n"
+                      'model = dict(data_preprocessor=dict(size=(64, 64)))\n')
+    with pytest.raises(SystemExit) as end:
+        swap.main([str(config), '--check', '--size', '64'])
+    text = capsys.readouterr().out
+    assert end.value.code == 0, text
+    assert text.rstrip().endswith(reason or 'agrees with stock')
+    same, = [x for x in text.splitlines() if x.startswith('decode.loss_ce')]
+    assert 'differs' not in same and "loss_name='loss_ce'" in text

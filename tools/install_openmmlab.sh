@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install the real OpenMMLab stack into the active Python environment:
 #   torch 2.14.1, torchvision 0.29.1, mmengine 0.10.7, mmcv 2.1.0 with compiled
-#   ops, mmdet 3.3.0, mmpose 1.3.2 and, for the ReID models of mmdet,
-#   mmpretrain 1.2.0. Tried on Linux x86-64 with Python 3.11.
+#   ops, mmdet 3.3.0, mmpose 1.3.2, mmsegmentation 1.2.2 and, for the ReID
+#   models of mmdet, mmpretrain 1.2.0. Tried on Linux x86-64 with Python 3.11.
 #
 #   bash tools/install_openmmlab.sh
 #
@@ -73,14 +73,15 @@ else
     say '3/4 xtcocotools is there'
 fi
 
-if ! have mmengine==0.10.7 mmdet==3.3.0 mmpose==1.3.2 mmpretrain==1.2.0; then
-    say '4/4 mmengine, mmdet, mmpose and mmpretrain'
+if ! have mmengine==0.10.7 mmdet==3.3.0 mmpose==1.3.2 mmpretrain==1.2.0 \
+    mmsegmentation==1.2.2 ftfy regex prettytable; then
+    say '4/4 mmengine, mmdet, mmpose, mmpretrain and mmsegmentation'
     install mmengine==0.10.7 pycocotools shapely six terminaltables tqdm \
-        scipy munkres json_tricks mmpretrain==1.2.0
+        scipy munkres json_tricks mmpretrain==1.2.0 ftfy regex prettytable
     # mmpose names chumpy, which no longer builds and is never imported.
-    install --no-deps mmdet==3.3.0 mmpose==1.3.2
+    install --no-deps mmdet==3.3.0 mmpose==1.3.2 mmsegmentation==1.2.2
 else
-    say '4/4 mmengine, mmdet, mmpose and mmpretrain are there'
+    say '4/4 mmengine, mmdet, mmpose, mmpretrain and mmsegmentation are there'
 fi
 
 say 'checking that it imports'
@@ -96,8 +97,10 @@ import mmengine
 import mmpose
 import mmpose.models
 import mmpretrain
+import mmseg
+import mmseg.models
 import torch
 
-for module in (torch, mmengine, mmcv, mmdet, mmpose, mmpretrain):
+for module in (torch, mmengine, mmcv, mmdet, mmpose, mmpretrain, mmseg):
     print(f'{module.__name__} {module.__version__}')
 PY

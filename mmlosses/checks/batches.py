@@ -31,12 +31,13 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
     A model of mmdet gets noise with boxes, masks and a semantic map: a tracker
     as pairs of frames, a semi-supervised detector as its three branches. A
     mmpose estimator gets noise with people, encoded by the pipeline of the
-    config; a pose lifter gets a film of random poses. Any other model gets the
-    first samples of its training data.
+    config; a pose lifter gets a film of random poses. A model of mmseg gets
+    noise with a label map. Any other model gets the first samples of its
+    training data.
 
     Args:
         cfg (Config): The whole config.
-        size (int): Image side for detectors, in pixels. 256 pixels give a
+        size (int): Image side for mmdet and mmseg, in pixels. 256 pixels give a
             location to each of 900 queries. Default: 256.
 
     Returns:
@@ -63,6 +64,8 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
         return pose_batch(cfg)
     if scope == 'mmpose' and 'PoseLifter' in names:
         return lifted_batch(cfg)
+    if scope == 'mmseg':
+        return segmentation_batch(cfg, size)
     return first_samples(cfg)
 
 
@@ -176,6 +179,46 @@ def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
         # Fast R-CNN has none of its own.
         sample.proposals = InstanceData(
             bboxes=torch.from_numpy(random_boxes(rng, 20, shape)))
+        samples.append(
+            dict(inputs=torch.from_numpy(picture), data_samples=sample))
+    return pseudo_collate(samples)
+
+
+def segmentation_batch(cfg: Config, size: int) -> Dict[str, list]:
+    """Noise with label maps, packed as mmseg's pipelines do.
+
+    They have squares of all classes, and a margin to ignore.
+    """
+    from mmseg.structures import SegDataSample
+    rng = np.random.RandomState(0)
+    classes = smallest_value(cfg.model, 'num_classes', 10)
+    ignored = 255
+    for node in (cfg.model.get('decode_head'), cfg.model):
+        if isinstance(node, dict) and 'ignore_index' in node:
+            ignored = node['ignore_index']
+            break
+    samples = []
+    for index in range(BATCH_SIZE):
+        shape = (size, size)
+        coarse = rng.randint(0, classes, (1, -(-size // 8), -(-size // 8)))
+        labels = coarse.repeat(8, 1).repeat(8, 2)[:, :size, :size]
+        edges = np.zeros_like(labels)
+        edges[:, ::8] = edges[:, :, ::8] = 1
+        margin = size // 16
+        labels[:, :margin] = labels[:, :, :margin] = ignored
+        sample = SegDataSample(
+            metainfo=dict(
+                img_path='<noise>',
+                img_shape=shape,
+                ori_shape=shape,
+                pad_shape=shape,
+                flip=False,
+                flip_direction=None))
+        maps = dict(gt_sem_seg=labels, gt_edge_map=edges)
+        for name, values in maps.items():
+            data = torch.from_numpy(values.astype(np.int64))
+            setattr(sample, name, PixelData(data=data))
+        picture = rng.randint(0, 256, (3, *shape)).astype(np.uint8)
         samples.append(
             dict(inputs=torch.from_numpy(picture), data_samples=sample))
     return pseudo_collate(samples)
