@@ -607,6 +607,25 @@ def test_distiller_reads_its_configs_from_where_it_runs(
     assert done.trains and done.rows, done.found
 
 
+def vis_head(loss):
+    """A head that applies a sigmoid if its loss has use_sigmoid=True."""
+    return dict(
+        _delete_=True,
+        type='VisPredictHead',
+        pose_cfg=dict(
+            type='HeatmapHead',
+            in_channels=512,
+            out_channels=17,
+            deconv_out_channels=(32, 32, 32),
+            loss=dict(type='mmlosses.MSELoss', use_target_weight=True),
+            decoder=dict(
+                type='MSRAHeatmap',
+                input_size=(192, 256),
+                heatmap_size=(48, 64),
+                sigma=2)),
+        loss=dict(type=loss, use_sigmoid=True))
+
+
 FOCAL = dict(_delete_=True, type='mmlosses.FocalLoss')
 BROKEN = [
     ('retinanet', {
@@ -681,22 +700,7 @@ BROKEN = [
         dict(_delete_=True, type='mmlosses.L1Loss')
     }, 'DynamicRoIHead changes the beta of a SmoothL1Loss and takes no other'),
     ('heatmap', {
-        'head':
-        dict(
-            _delete_=True,
-            type='VisPredictHead',
-            pose_cfg=dict(
-                type='HeatmapHead',
-                in_channels=512,
-                out_channels=17,
-                deconv_out_channels=(32, 32, 32),
-                loss=dict(type='mmlosses.MSELoss', use_target_weight=True),
-                decoder=dict(
-                    type='MSRAHeatmap',
-                    input_size=(192, 256),
-                    heatmap_size=(48, 64),
-                    sigma=2)),
-            loss=dict(type='mmlosses.BalancedBCELoss', use_sigmoid=True))
+        'head': vis_head('mmlosses.BalancedBCELoss')
     }, 'applies a sigmoid, and so does VisPredictHead'),
     ('heatmap', {
         'head.loss.type': 'mmlosses.KLDiscretLoss'
@@ -752,6 +756,9 @@ SUSPECT = [
     }),
     ('simcc', {
         'head.loss': dict(type='mmlosses.KLDiscretLoss', size_average=False)
+    }),
+    ('heatmap', {
+        'head': vis_head('mmlosses.BCELoss')
     }),
 ])
 def test_configs_without_suspicion(openmmlab, base, change, tmp_path):

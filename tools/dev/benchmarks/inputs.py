@@ -82,6 +82,12 @@ def detections(boxes: int = 20_000, classes: int = 80) -> Arguments:
     return pred, labels
 
 
+def rated_detections(boxes: int = 20_000, classes: int = 80) -> Arguments:
+    """Logits, and labels as :func:`detections` with a quality each."""
+    pred, labels = detections(boxes, classes)
+    return pred, (labels, torch.rand(boxes))
+
+
 def weighted_detections(boxes: int = 20_000, classes: int = 80) -> Arguments:
     """Logits and labels as :func:`detections`, with weights of 1."""
     return (*detections(boxes, classes), torch.ones(boxes))
