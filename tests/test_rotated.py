@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from mmlosses.core.kernels.rotated import iou_and_derivative, iou_of_pairs
 from mmlosses.core.polygons import convex_hull, overlap, signed_area
 from mmlosses.core.rotated import corners_of
 from mmlosses.losses import (BCConvexGIoULoss, ConvexGIoULoss,
@@ -123,6 +124,24 @@ def test_gradients():
         rotated_iou, (pred.requires_grad_(), target.requires_grad_()))
     giou = RotatedGIoULoss(reduction='none')
     assert torch.autograd.gradcheck(giou, (pred, target))
+
+
+def test_derivative_by_hand_is_that_of_the_formula():
+    """Also on top of each other, where it is the mean of both sides."""
+    pred, target = all_pairs()
+    pred[5, 2] = -1
+    pred.requires_grad_()
+    expected = iou_of_pairs(pred, target, 1e-6)
+    gradient, = torch.autograd.grad(expected.sum(), pred)
+    iou, derivative = iou_and_derivative(pred.detach(), target, 1e-6)
+    torch.testing.assert_close(iou, expected.detach())
+    # From outside, the formula's gradient is 0 on a common side.
+    outside = [100 + i for i in (3, 5, 15)]
+    assert not gradient[outside].any()
+    gradient[outside] = derivative[outside]
+    torch.testing.assert_close(derivative, gradient, rtol=1e-6, atol=1e-8)
+    # Toward the target, of the side 2, at the union 8: half of 2 / 8.
+    torch.testing.assert_close(derivative[103, 0].item(), 1 / 8)
 
 
 @pytest.mark.parametrize('scale', [1e-4, 1.0, 1e4])

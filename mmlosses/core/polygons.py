@@ -106,30 +106,39 @@ def anticlockwise(x: Tensor, y: Tensor) -> Points:
     return (torch.where(turn, x.flip(0), x), torch.where(turn, y.flip(0), y))
 
 
+def kept_by_lower_chain(x: Tensor, y: Tensor) -> Tensor:
+    """Which points, from left to right, are below those on both sides.
+
+    In equal points at a vertex, one is kept at least.
+    """
+    infinite = torch.full_like(x[0], float('inf'))
+    steepest, kept = -infinite.expand_as(x), []  # of those to the left
+    for point in range(len(x)):
+        step = (x[point + 1:] - x[point]).clamp(min=TINY)
+        slope = (y[point + 1:] - y[point]) / step
+        last = point + 1 == len(x)
+        flattest = infinite if last else slope.amin(dim=0)
+        kept.append(steepest[0] <= flattest)
+        steepest = torch.maximum(steepest[1:], slope)
+    return torch.stack(kept)
+
+
 def convex_hull(x: Tensor, y: Tensor) -> Points:
     r"""The hull (2 M, \*) of M points, anticlockwise; some vertices repeat.
 
-    Of the points from left to right, one belongs to the upper chain if no
-    slope to its left is below one to its right.
+    The lower chain has the points from left to right of which no slope to the
+    left is above one to the right; the upper one is the same upside down.
     """
     with torch.no_grad():
         order = torch.argsort(x, dim=0)
         along, up = x.gather(0, order), y.gather(0, order)
-        number = len(x)
-        # From each point, on axis 0, to each, on axis 1.
-        step = along.unsqueeze(0) - along.unsqueeze(1)
-        slope = (up.unsqueeze(0) - up.unsqueeze(1)) / step.clamp(min=TINY)
-        index = torch.arange(number, device=x.device)
-        before = index.unsqueeze(1) < index  # the pairs (from, to)
-        before = before.reshape(before.shape + (1, ) * (x.ndim - 1))
+        index = torch.arange(len(x), device=x.device)
         index = index.reshape((-1, ) + (1, ) * (x.ndim - 1))
-        chains = []
-        for sign in (-1, 1):  # the lower chain is the upper one, mirrored
-            infinite = torch.full_like(slope, float('inf'))
-            left = torch.where(before, sign * slope, infinite).amin(dim=0)
-            right = torch.where(before, sign * slope, -infinite).amax(dim=1)
-            kept = torch.where(left >= right, index, torch.zeros_like(order))
-            # Between its vertices, a chain stays at the one before.
-            chains.append(order.gather(0, kept.cummax(dim=0).values))
-        hull = torch.cat([chains[0], chains[1].flip(0)])
+        kept = kept_by_lower_chain(along, up), kept_by_lower_chain(along, -up)
+        # Between its vertices, a chain stays at the one before.
+        lower, upper = [
+            torch.where(each, index, torch.zeros_like(order)).cummax(dim=0)[0]
+            for each in kept
+        ]
+        hull = order.gather(0, torch.cat([lower, upper.flip(0)]))
     return x.gather(0, hull), y.gather(0, hull)

@@ -7,6 +7,8 @@ from typing_extensions import Unpack
 from mmlosses.core.base import CommonArguments
 from mmlosses.core.checks import check_choice
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.gradient import with_gradient
+from mmlosses.core.kernels.rotated import iou_and_derivative, iou_of_pairs
 from mmlosses.core.rotated import RotatedLoss, RotatedPair
 from mmlosses.registry import MODELS
 
@@ -16,7 +18,8 @@ def rotated_iou(pred: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
 
     Args: see :class:`RotatedIoULoss`.
     """
-    return RotatedPair(pred, target, eps).iou
+    return with_gradient(
+        iou_of_pairs, iou_and_derivative, pred, target, eps=eps)
 
 
 @MODELS.register_module()
@@ -67,8 +70,8 @@ class RotatedIoULoss(RotatedLoss):
         self.mode = 'linear' if linear else mode
         self.linear = linear
 
-    def rotated_loss(self, pair: RotatedPair) -> Tensor:
-        iou = pair.iou.clamp(min=self.eps)
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        iou = rotated_iou(pred, target, self.eps).clamp(min=self.eps)
         if self.mode == 'log':
             return -iou.log()
         return 1 - (iou if self.mode == 'linear' else iou**2)
