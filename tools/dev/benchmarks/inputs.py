@@ -209,6 +209,36 @@ def likelihoods(images: int = 64,
     return pred, target, weight
 
 
+def identities(samples: int = 256, channels: int = 128) -> Arguments:
+    """Features of four samples of each identity."""
+    labels = torch.arange(samples) // 4
+    return leaf(torch.randn(samples, channels)), labels
+
+
+def heatmap_distributions(images: int = 64,
+                          keypoints: int = 17,
+                          side: int = 64) -> Arguments:
+    """Heatmaps of sum 1, of random scores and of Gaussians; and weights."""
+    shape = images, keypoints, side, side
+    pred = torch.randn(shape).flatten(2).softmax(-1).reshape(shape)
+    place = torch.arange(side)
+    squares = (place - side * torch.rand(images, keypoints, 2, 1))**2
+    target = -(squares[:, :, 0, :, None] + squares[:, :, 1, None]) / 8
+    target = target.flatten(2).softmax(-1).reshape(shape)
+    return leaf(pred), target, torch.ones(images, keypoints)
+
+
+def student_and_teacher(images: int = 64,
+                        keypoints: int = 17,
+                        bins: int = 384) -> Arguments:
+    """Scores of bins of both, beta, and weights."""
+    student, teacher = [[
+        torch.randn(images, keypoints, size) for size in (bins, bins * 4 // 3)
+    ] for _ in range(2)]
+    return (tuple(map(leaf, student)), tuple(teacher), 10.0,
+            torch.ones(images, keypoints))
+
+
 def bins(images: int = 64, keypoints: int = 17, bins: int = 384) -> Arguments:
     """Gaussians over two axes, y with a third more bins; and weights."""
     pred, target = [], []
