@@ -65,7 +65,9 @@ def test_every_loss_has_a_page_and_a_config(loss):
     for name in ('curves', 'curves_dark', 'card', 'card_dark'):
         assert f'{name}.png' in page or 'card' in name
         assert (folder / f'{name}.png').is_file()
-    assert family_pages.used_in(loss), 'no config has it'
+    # Of a project that cannot be installed beside mmdet and mmpose.
+    shown = family_pages.shown_for(loss)
+    assert shown or family_pages.used_in(loss), 'no config has it'
 
 
 def test_families_have_hand_written_parts():

@@ -154,6 +154,19 @@ def used_in(loss: Type[BaseLoss]) -> List[Path]:
         if loss.__name__ in named_in(path))
 
 
+def shown_for(loss: Type[BaseLoss]) -> List[str]:
+    """The projects without configs here whose heads a page gives the loss."""
+    page = ROOT / 'configs' / family_of(loss) / 'README.md'
+    snippets = re.findall(r"^_base_ = '(\w+)::(.*?)^```", page.read_text(),
+                          re.MULTILINE | re.DOTALL)
+    return sorted({
+        project
+        for project, snippet in snippets
+        if f"'mmlosses.{loss.__name__}'" in snippet and not (ROOT / 'configs' /
+                                                             project).is_dir()
+    })
+
+
 def config_of(loss: Type[BaseLoss]) -> str:
     """A config with the arguments that the docstring of a loss names."""
     text = ''
@@ -194,7 +207,7 @@ def describe(loss: Type[BaseLoss], aliases: List[str]) -> str:
     links = ', '.join([
         f'[{path.parent.name}/{path.stem}](../{path.parent.name}/{path.name})'
         for path in used_in(loss)
-    ])
+    ] + [f'[{name}](#in-a-config)' for name in shown_for(loss)])
     parts.append(f'**Configs**: {links}')
     if info.source:
         parts.append('**Source.** ' + to_markdown(info.source))

@@ -24,6 +24,7 @@ from torch.func import functional_call
 from torch.nn.functional import pad
 
 from mmlosses.cli import did_you_mean, one_line_errors
+from mmlosses.core.rotated import corners_of
 from mmlosses.core.tensors import map_tensors
 from mmlosses.registry import MODELS
 
@@ -555,6 +556,31 @@ def box_aspect(loss: Any, octaves: Tensor) -> Tensor:
     return boxes(loss, 0 * octaves, 2**(octaves / 2), 2**(-octaves / 2))
 
 
+def rotated_boxes(loss: Any, offset: Tensor, angle: Tensor) -> Tensor:
+    """Boxes of 4 x 2 strides, or their corners and points between them."""
+    none = torch.zeros_like(offset)
+    pred = torch.stack([offset, none, none + 4, none + 2, angle], dim=-1)
+    target = torch.tensor([0, 0, 4, 2, 0.0]).to(offset).expand_as(pred)
+    if type(loss).info.expects == 'points':
+        pred, target = corners_of(pred), corners_of(target)
+        middle = (pred + pred.roll(2, -1)) / 2
+        pred = torch.cat([pred, middle, (middle[:, :2] + middle[:, 4:6]) / 2],
+                         dim=-1)
+    return loss(pred, target)
+
+
+@inputs('offset', 'offset / width', line(-1.5, 1.5))
+def rotated_offset(loss: Any, offset: Tensor) -> Tensor:
+    """A box that passes over its target, turned by half a radian."""
+    return rotated_boxes(loss, 4 * offset, 0 * offset + 0.5)
+
+
+@inputs('angle', 'angle in degrees', line(-180, 180))
+def rotated_angle(loss: Any, angle: Tensor) -> Tensor:
+    """The target, turned about its centre."""
+    return rotated_boxes(loss, 0 * angle, angle * math.pi / 180)
+
+
 @lru_cache(maxsize=None)
 def cases() -> Dict[str, Any]:
     """The row of each loss in tests/cases."""
@@ -628,6 +654,15 @@ FAMILIES: Dict[str, Family] = {
         Curve('AlphaIoULoss', 'alpha-IoU 3'),
     ], also=[box_scale, box_aspect],
         options=dict(axes=dict(ylim=(-0.1, 3.6)))),
+    'rotated': Family(rotated_offset, [
+        Curve('RotatedIoULoss', 'rotated IoU, linear', mode='linear'),
+        Curve('RotatedIoULoss', 'rotated IoU, square', mode='square'),
+        Curve('RotatedGIoULoss', 'rotated GIoU'),
+        Curve('ConvexGIoULoss', 'convex GIoU', 2),
+        Curve('BCConvexGIoULoss', 'BC convex GIoU'),
+        Curve('SpatialBorderLoss', 'spatial border'),
+        Curve('H2RBoxConsistencyLoss', 'H2RBox consistency'),
+    ], also=[rotated_angle]),
     'cross_entropy': Family(margin, [
         Curve('CrossEntropyLoss', 'no smoothing'),
         *sweep('LabelSmoothLoss', 'smoothing {}', 'smoothing', (0.1, 0.3)),
@@ -819,7 +854,11 @@ def families() -> Dict[str, Family]:
         folder = module.partition('.')[0]
         family = found.setdefault(folder, Family(of_case, []))
         default = family.inputs is of_case
-        kwargs = cases()[kind.__name__].kwargs if default else {}
+        needed = any([
+            each.default is each.empty
+            for each in inspect.signature(kind).parameters.values()
+        ])
+        kwargs = cases()[kind.__name__].kwargs if default or needed else {}
         family.curves.append(Curve(kind.__name__, **kwargs))
     return found
 

@@ -143,6 +143,7 @@ class BCConvexGIoULoss(ConvexGIoULoss):
     the coordinates of the mean of the points, and of their leftmost, topmost,
     rightmost and lowest one; the :math:`t_i` are those of the corners. So
     nearly square targets are learned from points, and long ones by overlap.
+    The loss jumps where another point becomes the outermost one.
 
     Shape:
         - pred, target, weight: as of :class:`ConvexGIoULoss`.
