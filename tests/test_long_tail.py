@@ -222,7 +222,10 @@ def test_equalization_by_the_equations():
         positive = [a + b for a, b in zip(positive, sums[0])]
         negative = [a + b for a, b in zip(negative, sums[1])]
         # Half of the head's calls know the number of samples.
-        got = loss(scores, labels, avg_factor=12.0 if step % 2 else None)
+        got = loss(
+            cls_score=scores,
+            label=labels,
+            avg_factor=12.0 if step % 2 else None)
         assert got.item() == pytest.approx(value / 12, rel=1e-6)
         grad, = torch.autograd.grad(got, scores)
         assert (12 * grad).flatten().tolist() == pytest.approx(grads, rel=1e-6)

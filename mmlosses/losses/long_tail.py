@@ -435,6 +435,11 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
     def moved(self, sums: Tensor) -> Tensor:
         return self.gradients + sums
 
+    def forward(self, cls_score: Tensor, label: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss, see :meth:`BaseLoss.forward`."""
+        return super().forward(cls_score, label, *args, **kwargs)
+
     def get_cls_channels(self, num_classes: int) -> int:
         """Return the number of scores of a head."""
         return check_head(self, num_classes) + 1
