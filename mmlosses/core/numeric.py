@@ -55,6 +55,16 @@ def logs_of_probability(prob: Tensor) -> Tuple[Tensor, Tensor]:
     There it would be 1e12: infinite in half precision and, times the 0 of the
     sigmoid before it, NaN. Values out of range count as 0 or 1.
     """
-    inside = (prob > 0) & (prob < 1)
-    prob = torch.where(inside, prob, prob.detach().clamp(0, 1))
+    prob = bounded_probability(prob)
     return (prob + EPS_LOG).log(), (1 - prob + EPS_LOG).log()
+
+
+def log_of_probability(prob: Tensor) -> Tensor:
+    """Return the first of :func:`logs_of_probability`."""
+    return (bounded_probability(prob) + EPS_LOG).log()
+
+
+def bounded_probability(prob: Tensor) -> Tensor:
+    """Return a probability, without gradient unless it is within (0, 1)."""
+    inside = (prob > 0) & (prob < 1)
+    return torch.where(inside, prob, prob.detach().clamp(0, 1))

@@ -14,7 +14,8 @@ from mmlosses.core.kernels.gaussian_focal import (peak_focal_and_derivative,
                                                   peak_focal_loss)
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.keypoints import HeatmapLoss, KeypointArguments
-from mmlosses.core.numeric import logs_of_probability, safe_power
+from mmlosses.core.numeric import (log_of_probability, logs_of_probability,
+                                   safe_power)
 from mmlosses.registry import MODELS
 from .mse import KeypointMSELoss
 
@@ -46,7 +47,13 @@ def gaussian_focal_loss(pred: Tensor,
         return with_gradient(peak_focal_loss, peak_focal_and_derivative, pred,
                              target, **options)
     if positives is None:
-        positives = (target == 1).to(pred.dtype)
+        # One logarithm and one power of each pixel, for either case.
+        peak, rest = target == 1, 1 - pred
+        share = torch.where(peak, torch.full_like(target, pos_weight),
+                            neg_weight * (1 - target).pow(gamma))
+        wrong = safe_power(torch.where(peak, rest, pred), alpha)
+        return share * wrong * -log_of_probability(
+            torch.where(peak, pred, rest))
     if use_sigmoid:
         log_prob, log_rest = F.logsigmoid(pred), F.logsigmoid(-pred)
         # Not 1 - sigmoid(pred), which rounds to 0.
