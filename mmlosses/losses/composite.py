@@ -480,7 +480,8 @@ class CombinedLoss(CompositeLoss, nn.ModuleDict):
     """
     info = LossInfo(
         purpose='several losses of one head, called by their names',
-        slots='``loss_module`` of AEHead, and heads of yours',
+        slots='``loss_module`` of AssociativeEmbeddingHead, and heads '
+        'of yours',
         expects='any',
         source="mmpose's ``loss_wrappers.py``.")
 
