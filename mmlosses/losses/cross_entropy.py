@@ -513,7 +513,7 @@ class BCELoss(KeypointLoss):
     Differs from upstream:
         - mmpose returns NaN where an element of weight 0 holds NaN, and for
           such probabilities raises an error.
-        - mmpose fails on integer targets.
+        - mmpose fails on integer targets of probabilities.
         - A probability of exactly 0 or 1 has gradient 0, instead of up to
           1e12.
     """
