@@ -429,7 +429,7 @@ class LabelSmoothLoss(ClassificationLoss):
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         """Also check the number of classes."""
         shape = super().element_shape(pred, target)
-        if self.num_classes not in (None, pred.shape[1]):
+        if self.num_classes not in (None, *pred.shape[1:2]):
             raise ValueError(f'pred must have num_classes={self.num_classes} '
                              'channels on axis 1, got the shape '
                              f'{tuple(pred.shape)}')
