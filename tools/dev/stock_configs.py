@@ -111,12 +111,12 @@ def build_all(entries: List[Entry]) -> Counter:
     known: Dict[str, str] = {}
     failed: Counter = Counter()
     for entry in entries:
-        losses = dict(
-            loss_configs(swapped(entry.cfg, entry.swaps).model, 'model'))
+        model = swapped(entry.cfg, entry.swaps).to_dict()['model']
+        losses = dict(loss_configs(model, 'model'))
         problems = []
         for swap in entry.swaps:
             text = (
-                problem(losses[swap.path].to_dict(), known)
+                problem(losses[swap.path], known)
                 if swap.ours else swap.reason)
             problems.append(text)
             if text:

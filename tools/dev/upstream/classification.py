@@ -381,7 +381,7 @@ def dice_perfect() -> Shown:
 def dice_probabilities() -> Shown:
     """It accepts ``use_sigmoid=False``, which is not implemented."""
     mask = torch.ones(1, 16)
-    kwargs = dict(use_sigmoid=False, naive_dice=True)
+    kwargs: Dict[str, Any] = dict(use_sigmoid=False, naive_dice=True)
     stock = outcome(lambda: mmdet.DiceLoss(**kwargs)(mask, mask))
     ours = mmlosses.DiceLoss(**kwargs)(mask, mask)
     right = 0.0

@@ -1,6 +1,7 @@
 """Embeddings."""
 from __future__ import annotations
 import math
+from typing import Any, Dict
 
 import torch
 from mmdet.models import losses as mmdet
@@ -97,7 +98,7 @@ def margin_l2_sum() -> Shown:
 def margin_l2_axes() -> Shown:
     """It indexes negatives by two axes, here of one."""
     pred, target = torch.tensor([0.5, 0.25, 0.75]), torch.tensor([1., 0., 0.])
-    kwargs = dict(neg_pos_ub=1, hard_mining=True)
+    kwargs: Dict[str, Any] = dict(neg_pos_ub=1, hard_mining=True)
     stock = outcome(lambda: mmdet.MarginL2Loss(**kwargs)
                     (pred.clone(), target.clone()))
     ours = mmlosses.MarginL2Loss(**kwargs)(pred, target)
