@@ -5,7 +5,8 @@ import random
 
 import pytest
 import torch
-from box_oracles import ORACLES, bounded_iou_loss
+from box_oracles import (ORACLES, TERMS, aspect, bounded_iou_loss, centre, iou,
+                         sides)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranks import needs_ranks, run_ranks
@@ -836,3 +837,59 @@ def test_extended_iou_of_boxes_apart():
     assert loss.item() == pytest.approx(1 + 2 / (1 + 1 + 2) - 0.05)
     gradient, = torch.autograd.grad(loss, pred)
     assert gradient[0, 0] + gradient[0, 2] > 0
+
+
+# --- the arguments of mmyolo ---
+
+
+def yolo_terms(mode, p, t):
+    """The aspect ratio of mmyolo's CIoU counts at every IoU."""
+    if mode != 'ciou':
+        return TERMS[mode](p, t, p)
+    v = aspect(p, t)
+    return [*TERMS['diou'](p, t, p), v * v / (1 - iou(p, t) + v)]
+
+
+def centred(box):
+    return [*centre(box), *sides(box)]
+
+
+@pytest.mark.parametrize('mode', ['iou', 'giou', 'siou', 'ciou'])
+@pytest.mark.parametrize('bbox_format', ['xyxy', 'xywh'])
+def test_modes_of_mmyolo(mode, bbox_format):
+    """Boxes by their centres, and the IoU beside the loss."""
+    torch.manual_seed(0)
+    low, size = torch.rand(2, 6, 2).double(), 1 + torch.rand(2, 6, 2).double()
+    pairs = torch.cat([low, low + size], dim=-1).tolist()
+    expected = [
+        1 - iou(p, t) + sum(yolo_terms(mode, p, t)) for p, t in zip(*pairs)
+    ]
+    if bbox_format == 'xywh':
+        pairs = [[centred(box) for box in boxes] for boxes in pairs]
+    pred, target = torch.tensor(pairs).double()
+    weight = torch.tensor([0, 1, 2, 0, 0.5, 1])
+    loss = IoULoss(
+        iou_mode=mode, bbox_format=bbox_format, eps=1e-9, loss_weight=2.0)
+    got, overlap = loss(pred, target, weight, avg_factor=3)
+    expected = torch.tensor(expected).double()
+    torch.testing.assert_close(overlap, 1 - expected)
+    torch.testing.assert_close(got, 2 * (weight * expected).sum() / 3)
+
+
+def test_defaults_of_mmyolo_with_its_arguments():
+    loss = IoULoss(iou_mode='giou')
+    assert loss.bbox_format == 'xywh' and loss.return_iou
+    assert IoULoss(return_iou=False).iou_mode == 'ciou'
+    plain = IoULoss()
+    assert plain.iou_mode is None and plain.bbox_format == 'xyxy'
+    with pytest.raises(ValueError, match='mode and iou_mode are two'):
+        IoULoss(mode='square', iou_mode='giou')
+
+
+def test_mmyolo_without_positives():
+    """Stock returns no pair then, which its head unpacks."""
+    pred = torch.rand(3, 4, requires_grad=True)
+    loss, overlap = IoULoss(iou_mode='ciou')(pred, torch.rand(3, 4),
+                                             torch.zeros(3))
+    assert loss == 0 and overlap.shape == (3, )
+    assert not torch.autograd.grad(loss, pred)[0].any()

@@ -37,8 +37,8 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
 
     Args:
         cfg (Config): The whole config.
-        size (int): Image side for mmdet and mmseg, in pixels. 256 pixels give a
-            location to each of 900 queries. Default: 256.
+        size (int): Image side for mmdet and mmseg, in pixels. 256 pixels give
+            a location to each of 900 queries. Default: 256.
 
     Returns:
         Any: A batch as a data loader yields it.

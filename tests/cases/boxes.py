@@ -51,20 +51,39 @@ def case(loss, arguments, **settings):
         })
 
 
+def only_loss(loss, *args, **kwargs):
+    """Leave out the IoU of each box."""
+    result = loss(*args, **kwargs)
+    return result[0] if isinstance(result, tuple) else result
+
+
 def moved_mean(loss):
     """The running mean after a step of training."""
     loss.train()(*boxes(5))
     return loss.mean_iou_loss
 
 
+# Ours, not the defaults of mmyolo.
+CORNERS = dict(bbox_format='xyxy', return_iou=False)
+GIOU = dict(iou_mode='giou', return_iou=False)
+
 CASES = [
     case(
         IoULoss,
         dict(
             mode=(dict(mode='log'), dict(mode='square')),
-            linear=({}, dict(linear=True))),
+            linear=({}, dict(linear=True)),
+            iou_mode=[
+                dict(iou_mode=mode, **CORNERS) for mode in ('giou', 'siou')
+            ],
+            bbox_format=(dict(bbox_format='xyxy',
+                              **GIOU), dict(bbox_format='xywh', **GIOU)),
+            return_iou=({}, dict(CORNERS, iou_mode='giou', return_iou=True))),
+        call=only_loss,
+        show=dict(return_iou=lambda loss: torch.tensor(1.0 * loss.return_iou)),
         stock_kwargs=[
             dict(loss_weight=1.0),
+            dict(iou_mode='giou', eps=1e-7, reduction='sum', **CORNERS),
             dict(mode='square', eps=1e-16, reduction='sum', loss_weight=5.0),
             dict(linear=True, loss_weight=10.0)
         ],

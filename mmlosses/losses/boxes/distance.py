@@ -43,8 +43,8 @@ class DIoULoss(BoxLoss):
         return diou_penalty(pair)
 
 
-def ciou_penalty(pair: BoxPair) -> Terms:
-    """The two penalties of :class:`CIoULoss`."""
+def ciou_penalty(pair: BoxPair, above: float = 0.5) -> Terms:
+    """The two penalties of :class:`CIoULoss`, the second above an IoU."""
     least = pair.least_length()
     angle, target_angle = [
         torch.atan(width / at_least(least, height))
@@ -53,7 +53,7 @@ def ciou_penalty(pair: BoxPair) -> Terms:
     aspect = (2 / math.pi * (target_angle - angle))**2
     v, iou = aspect.detach(), pair.iou.detach()
     # Without the bound, a perfect prediction gives 0 / 0.
-    alpha = (iou > 0.5) * v / (1 - iou + v).clamp(min=pair.eps)
+    alpha = (iou > above) * v / (1 - iou + v).clamp(min=pair.eps)
     return (*diou_penalty(pair), alpha * aspect)
 
 

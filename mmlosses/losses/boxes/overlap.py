@@ -1,17 +1,37 @@
 """Overlap alone, and with the empty share of the enclosing box."""
 from __future__ import annotations
-from typing import Any
+from typing import Any, Callable, Dict
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from mmlosses.core.base import Inputs
 from mmlosses.core.boxes import (BoxArguments, BoxLoss, BoxPair, Terms,
                                  at_least, product)
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.tensors import autocast_off, upcast
+from mmlosses.core.terms import add_terms
 from mmlosses.registry import MODELS
 from ..regression import smooth_l1_loss
+from .distance import ciou_penalty
+from .shape import siou_penalty
+
+
+def giou_penalty(pair: BoxPair) -> Terms:
+    """The penalty of :class:`GIoULoss`."""
+    area = at_least(pair.least_area, product(pair.enclosing()))
+    return 1 - pair.union / area,
+
+
+#: The penalties of mmyolo's modes; its alpha has no threshold.
+YOLO_PENALTIES: Dict[str, Callable[[BoxPair], Terms]] = {
+    'iou': lambda pair: (),
+    'giou': giou_penalty,
+    'siou': siou_penalty,
+    'ciou': lambda pair: ciou_penalty(pair, -1),
+}
 
 
 @MODELS.register_module()
@@ -31,9 +51,22 @@ class IoULoss(BoxLoss):
         linear (bool): mmdet's deprecated ``mode='linear'``. Default: False.
         eps (float): The least IoU, and the lower bound of the union, relative
             to the squared mean of the target's sides. Default: 1e-6.
+        iou_mode (str, optional): As mmyolo's ``IoULoss``, instead of ``mode``:
+            ``'iou'``, ``'giou'``, ``'siou'`` or ``'ciou'``, the losses of that
+            name; the aspect ratio of ``'ciou'`` counts at every IoU.
+            Default: None.
+        bbox_format (str): ``'xyxy'``, or ``'xywh'`` for boxes (centre x,
+            centre y, width, height). Default: ``'xyxy'``.
+        return_iou (bool): If True, a call also returns 1 minus the loss of
+            each box, before any weight. Default: False.
+
+    With one of the last three arguments, which only mmyolo has, the defaults
+    of the others are ``'ciou'``, ``'xywh'`` and True.
 
     Differs from upstream:
         - mmdet's casts the IoU back to half precision before the logarithm.
+        - mmyolo's returns no IoU if all weights are 0, and has no gradient
+          where the loss is above 2.
     """
     info = LossInfo(
         purpose='box regression where predictions overlap their targets',
@@ -47,23 +80,58 @@ class IoULoss(BoxLoss):
     def __init__(self,
                  mode: str = 'log',
                  linear: bool = False,
+                 *,
+                 iou_mode: str | None = None,
+                 bbox_format: str = 'xyxy',
+                 return_iou: bool = False,
                  **kwargs: Unpack[BoxArguments]) -> None:
         super().__init__(**kwargs)
         check_choice('mode', mode, ('log', 'linear', 'square'))
+        check_choice('iou_mode', iou_mode, (*YOLO_PENALTIES, None))
+        check_choice('bbox_format', bbox_format, ('xyxy', 'xywh'))
+        if iou_mode is not None and (linear or mode != 'log'):
+            raise ValueError('mode and iou_mode are two formulas, got both: '
+                             f'mode={mode!r}, iou_mode={iou_mode!r}')
         self.mode = 'linear' if linear else mode
-        self.linear = linear
+        self.linear, self.iou_mode = linear, iou_mode
+        self.bbox_format, self.return_iou = bbox_format, return_iou
+
+    @classmethod
+    def own_arguments(cls, args: Any, kwargs: Any) -> Any:
+        """Take the defaults of mmyolo with one of its arguments."""
+        theirs = dict(iou_mode='ciou', bbox_format='xywh', return_iou=True)
+        if theirs.keys() & kwargs.keys():
+            kwargs = {**theirs, **kwargs}
+        return super().own_arguments(args, kwargs)
+
+    def forward(self, pred: Tensor, target: Tensor, *args: Any,
+                **kwargs: Any) -> Any:
+        """Compute the loss, and with ``return_iou`` the IoU of each box."""
+        loss = super().forward(pred, target, *args, **kwargs)
+        if not self.return_iou:
+            return loss
+        with autocast_off(pred.device.type):
+            boxes = [self.corners(upcast(x)) for x in (pred, target)]
+            return loss, 1 - self.elementwise(*boxes)
+
+    def corners(self, boxes: Tensor) -> Tensor:
+        """Return boxes as (x1, y1, x2, y2)."""
+        if self.bbox_format == 'xyxy':
+            return boxes
+        centre, size = boxes.split(2, dim=-1)
+        return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+
+    def prepare(self, pred: Tensor, target: Tensor, *args: Any) -> Inputs:
+        self.element_shape(pred, target)
+        return super().prepare(self.corners(pred), self.corners(target), *args)
 
     def box_loss(self, pair: BoxPair) -> Tensor:
+        if self.iou_mode is not None:
+            return add_terms(1 - pair.iou, YOLO_PENALTIES[self.iou_mode](pair))
         iou = pair.iou.clamp(min=self.eps)
         if self.mode == 'log':
             return -iou.log()
         return 1 - (iou if self.mode == 'linear' else iou**2)
-
-
-def giou_penalty(pair: BoxPair) -> Terms:
-    """The penalty of :class:`GIoULoss`."""
-    area = at_least(pair.least_area, product(pair.enclosing()))
-    return 1 - pair.union / area,
 
 
 @MODELS.register_module()
