@@ -532,7 +532,8 @@ def boxes(loss: Any, offset: Tensor, width: Tensor, height: Tensor) -> Tensor:
     centre = 100 + offset[:, None] * sides
     half = torch.stack([width, height], dim=-1) * sides / 2
     pred = torch.cat([centre - half, centre + half], dim=-1)
-    return loss(pred, target.expand_as(pred))
+    value = loss(pred, target.expand_as(pred))
+    return value if value.ndim == 1 else value.sum(dim=-1)
 
 
 @inputs('offset', 'offset / size of target', line(0, 2))
@@ -830,7 +831,11 @@ FAMILIES: Dict[str, Family] = {
         Curve('L1Loss', 'L1 / 2', loss_weight=0.5),
         Curve('SumLoss', 'sum', losses=HALVES),
     ], [Panel(log_variance, sweep('SumLoss', 'L = {}', 'error', (0.1, 1, 10)),
-              minima=True, axes=dict(ylim=(-2, 8)))]),
+              minima=True, axes=dict(ylim=(-2, 8))),
+        Panel(of_case, [
+            Curve('MultipleLossWrapper', 'list of losses', losses=HALVES),
+            Curve('CombinedLoss', 'dict of losses', 1,
+                  losses=dict(zip(('one', 'other'), HALVES)))])]),
 }
 # yapf: enable
 
