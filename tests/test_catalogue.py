@@ -116,10 +116,13 @@ def test_list_of_all_losses(capsys):
     (['rtmpose'], {'KLDiscretLoss'}),
     (['ArcMarginProduct'], {'ArcFaceLoss'}),
     (['tiny'], {'NWDLoss'}),
-    (['far'], {'EIoULoss', 'MPDIoULoss', 'WIoULoss'}),
+    (['far'], {
+        'EIoULoss', 'ExtendedIoULoss', 'MPDIoULoss', 'RotatedGIoULoss',
+        'WIoULoss'
+    }),
     (['thin'], {'ShapeIoULoss'}),
     (['wrong'], {'LabelSmoothLoss', 'WIoULoss'}),
-    (['diou', '--family', 'boxes'], {'DIoULoss', 'MPDIoULoss'}),
+    (['mpdiou', '--family', 'boxes'], {'MPDIoULoss'}),
     (['keypointmse'], {'KeypointMSELoss'}),
     (['RLELoss'], {'RLELoss'}),
 ])
