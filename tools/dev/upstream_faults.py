@@ -2,8 +2,8 @@
 
     python tools/dev/upstream_faults.py [--out PAGE]
 
-The entries are in ``tools/dev/upstream``. It needs mmdet, mmpose, mmpretrain,
-torchvision, torchpropel and pytorch-metric-learning.
+The entries are in ``tools/dev/upstream``. It needs mmdet, mmpose, mmseg,
+mmpretrain, torchvision, torchpropel and pytorch-metric-learning.
 """
 from __future__ import annotations
 import argparse
@@ -31,8 +31,9 @@ PAGE = CONFIGS / 'differs_from_upstream.md'
 
 # The files of the entries, in the order of the page.
 FAMILIES = ('boxes', 'regression', 'mixtures', 'poses', 'heatmaps', 'simcc',
-            'classification', 'quality_focal', 'gradient_harmonizing',
-            'long_tail', 'metric', 'embedding', 'distillation')
+            'classification', 'segmentation', 'quality_focal',
+            'gradient_harmonizing', 'long_tail', 'metric', 'embedding',
+            'distillation')
 DISTRIBUTIONS = {'pytorch_metric_learning': 'pytorch-metric-learning'}
 
 HEAD = """\
