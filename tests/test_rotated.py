@@ -89,6 +89,25 @@ def test_iou_of_shapely(dtype, tolerance, origin):
     torch.testing.assert_close(got.double(), expected, rtol=0, atol=tolerance)
 
 
+def test_box_far_from_zero_has_the_iou_1_with_itself():
+    box = torch.tensor([[1005., 1004., 4., 2., 0.3]]).requires_grad_()
+    iou = rotated_iou(box, box.detach())
+    gradient, = torch.autograd.grad(iou.sum(), box)
+    assert iou == 1 and not gradient.any()
+
+
+@pytest.mark.openmmlab
+def test_mmcv_loses_corners_of_a_box_far_from_zero():
+    """The vertices of the overlap, before its compiled operator sorts them."""
+    mmcv = pytest.importorskip('mmcv.ops.diff_iou_rotated')
+    corners = mmcv.box2corners(torch.tensor([[[1005., 1004., 4., 2., 0.3]]]))
+    vertices, found = mmcv.build_vertices(
+        corners, corners, *mmcv.box_in_box(corners, corners),
+        *mmcv.box_intersection(corners, corners))
+    shared = geometry.MultiPoint(vertices[found].tolist()).convex_hull.area
+    assert shared / (16 - shared) == pytest.approx(1 / 3, abs=1e-4)
+
+
 def test_giou_of_shapely():
     pred, target = all_pairs()
     pred, target = pred[:-4], target[:-4]  # those with an area

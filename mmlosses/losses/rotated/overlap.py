@@ -43,6 +43,8 @@ class RotatedIoULoss(RotatedLoss):
     Differs from upstream:
         - mmrotate's needs the compiled ``diff_iou_rotated_2d`` of mmcv, which
           runs on a GPU only, and not in half precision.
+        - mmrotate's loses corners by rounding: a box 1000 pixels from 0 has
+          the IoU 0.33 with itself. Here only differences of the boxes count.
         - mmrotate's is NaN for two boxes of size 0.
         - mmrotate's synchronises with the host to look for a positive weight.
         - With ``reduction='none'`` and weights of 0, mmrotate's multiplies the
