@@ -74,6 +74,9 @@ class Check:
             Default: 256.
         steps (int): Number of steps to overfit the fake batch. With 1,
             no weight changes. Default: 1.
+        brief (bool): If True, only the step is run, without the gradient of
+            each loss, which takes a backward pass, and without warnings.
+            Default: False.
 
     Attributes:
         found (list[Finding]): Errors, warnings and notes.
@@ -85,10 +88,15 @@ class Check:
             them. If set before :meth:`run`, it then holds all initial weights.
     """
 
-    def __init__(self, cfg: Config, size: int = 256, steps: int = 1) -> None:
+    def __init__(self,
+                 cfg: Config,
+                 size: int = 256,
+                 steps: int = 1,
+                 brief: bool = False) -> None:
         self.cfg = cfg
         self.size = size
         self.steps = steps
+        self.brief = brief
         self.curve: List[float] = []
         self.found: List[Finding] = []
         self.rows: List[Tuple[str, str, int, float, float]] = []
@@ -162,6 +170,8 @@ class Check:
         try:
             total = self.forward(model, watch, batch)
             self.backward(model, watch, total)
+            if self.brief:
+                return
             self.found += find_traps(model, watch, self.cfg)
             self.found += odd_values(watch)
         finally:
@@ -281,6 +291,15 @@ class Check:
                 p.requires_grad for name, p in model.named_parameters()
                 if name.startswith('backbone.')):
             self.found.append(warning('no gradient reaches the backbone'))
+        if not self.brief:
+            self.trace(model, watch)
+        if not math.isfinite(self.terms.get('loss', 0)) and self.trains:
+            self.found.append(error(f'the total is {self.terms["loss"]}'))
+        if not math.isfinite(self.norm) and self.trains:
+            self.found.append(error(f'the gradient is {self.norm}'))
+
+    def trace(self, model: nn.Module, watch: LossWatch) -> None:
+        """Note value and gradient of each loss."""
         for path, loss in watch.losses.items():
             value = watch.value(path)
             norm = watch.gradient_norm(path, model)
@@ -304,10 +323,6 @@ class Check:
                 self.found.append(
                     warning(f'{watch.describe(path)} is computed, but is not '
                             'in the total'))
-        if not math.isfinite(self.terms.get('loss', 0)) and self.trains:
-            self.found.append(error(f'the total is {self.terms["loss"]}'))
-        if not math.isfinite(self.norm) and self.trains:
-            self.found.append(error(f'the gradient is {self.norm}'))
 
 
 def start_from(model: nn.Module, weights: Weights) -> Weights:

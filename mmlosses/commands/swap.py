@@ -106,10 +106,10 @@ def render_lazy(config: str, out: Path, swaps: Sequence[Swap]) -> str:
 def compare(cfg: Config, swaps: Sequence[Swap],
             size: int) -> Tuple[Check, Check]:
     """One step of stock and one of ours, of the same weights and batch."""
-    stock = Check(deepcopy(cfg), size)
+    stock = Check(deepcopy(cfg), size, brief=True)
     stock.weights = {}
     stock.run()
-    ours = Check(swapped(cfg, swaps), size)
+    ours = Check(swapped(cfg, swaps), size, brief=True)
     if stock.trains:
         ours.weights = stock.weights
         ours.run()
