@@ -30,8 +30,8 @@ from mmlosses.cli import one_line_errors
 PAGE = CONFIGS / 'differs_from_upstream.md'
 
 # The files of the entries, in the order of the page.
-FAMILIES = ('boxes', 'regression', 'mixtures', 'poses', 'heatmaps', 'simcc',
-            'classification', 'segmentation', 'quality_focal',
+FAMILIES = ('boxes', 'rotated', 'regression', 'mixtures', 'poses', 'heatmaps',
+            'simcc', 'classification', 'segmentation', 'quality_focal',
             'gradient_harmonizing', 'long_tail', 'metric', 'embedding',
             'distillation')
 DISTRIBUTIONS = {'pytorch_metric_learning': 'pytorch-metric-learning'}
