@@ -1,4 +1,4 @@
-"""The IoU of rotated boxes, with its derivative: 9 times as fast."""
+"""The IoU of rotated boxes, with its derivative: 5 times as fast."""
 from __future__ import annotations
 from typing import Tuple
 
