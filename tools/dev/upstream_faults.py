@@ -140,9 +140,13 @@ def where(fault: Fault) -> str:
     return f'{package} {public_version(package)}, `{name}` in `{file}`.'
 
 
+# Distributions with another name than their package.
+DISTRIBUTIONS = dict(mmseg='mmsegmentation')
+
+
 def public_version(package: str) -> str:
     """A version without a local part such as +cpu."""
-    return version(package).partition('+')[0]
+    return version(DISTRIBUTIONS.get(package, package)).partition('+')[0]
 
 
 def first_sentence(documented: Any) -> str:
