@@ -132,6 +132,8 @@ class FocalLoss(ClassificationLoss):
             'Dollár', 'Focal Loss for Dense Object Detection', 'ICCV', 2017,
             '1708.02002'))
 
+    _alpha: Tensor | None
+
     def __init__(self,
                  use_sigmoid: bool = True,
                  gamma: float = 2.0,
@@ -147,11 +149,13 @@ class FocalLoss(ClassificationLoss):
             raise TypeError('with a softmax, alpha must be one number for all '
                             f'classes, got {alpha!r}: class_weight takes one '
                             'for each')
-        for each in alpha if several else [alpha]:  # type: ignore[union-attr]
+        numbers: Any = alpha if several else [alpha]
+        for each in numbers:
             if several or alpha is not None:
                 check_number('alpha', each, most=1 if use_sigmoid else None)
         register_weights(self, 'alpha', alpha if several else None, 'class')
-        self.gamma, self.alpha, self.activated = gamma, alpha, activated
+        self.gamma, self.activated = gamma, activated
+        self.alpha: Any = alpha
 
     @classmethod
     def own_arguments(cls, args: Any, kwargs: Any) -> Any:
@@ -166,8 +170,7 @@ class FocalLoss(ClassificationLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         class_weight = self.weight_of_classes(pred, target)
-        several = self._alpha is not None
-        alpha = None if several else self.alpha
+        alpha = self.alpha if self._alpha is None else None
         settings = self.gamma, alpha, self.activated
         if not self.use_sigmoid:
             target = self.dense_target(pred, target)
@@ -180,8 +183,8 @@ class FocalLoss(ClassificationLoss):
         else:
             target = self.dense_target(pred, target)
             loss = sigmoid_focal_loss(pred, target, *settings)
-        if several:
-            share = self.weight_of_classes(pred, target, 'alpha')
+        share = self.weight_of_classes(pred, target, 'alpha')
+        if share is not None:
             target = self.dense_target(pred, target)
             loss = loss * (share * target + (1 - share) * (1 - target))
         return loss if class_weight is None else loss * class_weight
