@@ -9,7 +9,7 @@ from benchmarks import command, many_classes, report
 from benchmarks.measure import (LIMIT, OURS, Call, leaves_of, measure, ratio,
                                 saved_bytes)
 from benchmarks.row import default_row, find
-from benchmarks.rows import ROWS
+from benchmarks.rows import ROWS, WITHOUT_ROW
 from helpers import ROOT
 
 from mmlosses.registry import MODELS
@@ -23,7 +23,8 @@ def calls_of(row):
 def test_every_loss_has_a_row():
     MODELS.import_from_location()
     classes = {loss.__name__ for loss in MODELS.module_dict.values()}
-    assert classes == {row.loss for row in ROWS}
+    assert classes - set(WITHOUT_ROW) == {row.loss for row in ROWS}
+    assert set(WITHOUT_ROW) < classes
     assert len({row.name for row in ROWS}) == len(ROWS)
 
 

@@ -209,6 +209,24 @@ def likelihoods(images: int = 64,
     return pred, target, weight
 
 
+def feature_maps(images: int = 32, side: int = 32) -> Arguments:
+    """Maps of a student and of its teacher."""
+    shape = images, 256, side, side * 3 // 4
+    return leaf(torch.randn(shape)), torch.randn(shape)
+
+
+def instances(samples: int = 256, channels: int = 128) -> Arguments:
+    """Features of instances."""
+    return (leaf(torch.randn(samples, channels)), )
+
+
+def people(people: int = 1024, keypoints: int = 17) -> Arguments:
+    """Keypoints, their targets, weights and areas."""
+    target = torch.rand(people, keypoints, 2)
+    pred = leaf(target + 0.1 * torch.randn_like(target))
+    return pred, target, torch.ones(people, keypoints), torch.rand(people) + 1
+
+
 def identities(samples: int = 256, channels: int = 128) -> Arguments:
     """Features of four samples of each identity."""
     labels = torch.arange(samples) // 4

@@ -155,6 +155,33 @@ def mean_of_mmpose(loss: Any, *args: Any) -> Function | None:
     return peer and (lambda *args: peer(*args).mean())
 
 
+def twin(scope: str, **kwargs: Any) -> Late:
+    """A stock class of our name, with our parameters."""
+
+    def build(loss: Any, *args: Any) -> Function | None:
+        peer = stock(scope, **kwargs).build(loss)
+        if isinstance(peer, nn.Module):
+            peer.load_state_dict(loss.state_dict())
+        return peer
+
+    return Late(build)
+
+
+FEATURES = dict(
+    name='fea', use_this=True, student_channels=256, teacher_channels=256)
+
+#: Losses without a row, and why.
+WITHOUT_ROW = {
+    **dict.fromkeys([
+        'RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss', 'BCConvexGIoULoss', 'SpatialBorderLoss', 'SmoothFocalLoss', 'H2RBoxConsistencyLoss'
+    ], 'mmrotate cannot be installed beside mmdet 3.3'),
+    **dict.fromkeys(['CombinedLoss', 'MultipleLossWrapper'], 'it only calls other losses'),
+    'MarginL2Loss':
+    'mmdet writes to the prediction',
+    'SemiSupervisionLoss':
+    'no head calls it as it can be called',
+}
+
 ROWS = [
     keypoint_maps('KeypointMSELoss'),
     keypoint_maps('KeypointOHKMMSELoss'),
@@ -179,6 +206,15 @@ ROWS = [
     Row('KDLoss', inputs.student_and_teacher, '64 x 17 x (384 + 512)',
         dict(images=2, keypoints=3, bins=12),
         dict(mmpose=stock('mmpose', name='loss_logit', use_this=True))),
+    Row('FeaLoss', inputs.feature_maps, '32 x 256 x 32 x 24',
+        dict(images=2, side=3), dict(mmpose=twin('mmpose', **FEATURES)),
+        FEATURES),
+    Row('InfoNCELoss', inputs.instances, '256 x 128', dict(samples=4),
+        dict(mmpose=stock('mmpose.classification_loss.InfoNCELoss'))),
+    Row('OKSLoss', inputs.people, '1024 x 17', dict(people=3),
+        dict(mmpose=stock('mmpose'))),
+    Row('RLELoss', inputs.keypoint_gaussians, '1024 x 17 x 2', dict(images=2),
+        dict(mmpose=twin('mmpose'))),
     Row('TripletLoss', inputs.identities, '256 x 128, 64 identities',
         dict(samples=8, channels=4), dict(mmdet=stock('mmdet'))),
     Row('FocalLoss',
@@ -331,10 +367,15 @@ def rows_of_cases() -> Iterator[Row]:
     """The losses of tests/cases without a row above, beside their stock."""
     sys.path.append(str(ROOT / 'tests'))
     from cases import CASES
+
+    from mmlosses.testing import Stock
     sys.path.pop()
     for case in CASES:
-        if case.loss.__name__ not in {row.loss for row in ROWS} and case.stock:
-            first = case.stock[0]
+        name = case.loss.__name__
+        if name not in WITHOUT_ROW and name not in {row.loss for row in ROWS}:
+            # Of mmpose where the case has none, since its weights differ.
+            first = case.stock[0] if case.stock else Stock(
+                f'mmpose.{name}', case.kwargs)
             scope = first.name.partition('.')[0]
             options = dict(first.kwargs)
             if 'use_target_weight' in options:
