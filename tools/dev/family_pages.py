@@ -40,6 +40,13 @@ REQUIRED = {
     'student_channels': 768,
     'teacher_channels': 1024,
 }
+# Losses that take them by name.
+NAMED = {
+    'losses':
+    dict(
+        keypoint_loss=dict(type='mmlosses.KeypointMSELoss'),
+        tag_loss=dict(type='mmlosses.AssociativeEmbeddingLoss'))
+}
 
 Losses = Dict[Type[BaseLoss], List[str]]
 
@@ -173,7 +180,8 @@ def config_of(loss: Type[BaseLoss]) -> str:
     for name, parameter in inspect.signature(loss).parameters.items():
         default = parameter.default
         if default in (None, parameter.empty):
-            default = REQUIRED.get(name)
+            by_name = loss.__name__ == 'CombinedLoss'
+            default = (NAMED if by_name else REQUIRED).get(name)
         if default is not None and (name in REQUIRED
                                     or name in documented(loss)):
             text += f', {name}={default!r}'
