@@ -65,6 +65,8 @@ def test_every_family_has_a_folder(tool):
 def test_curves_are_finite_and_named(drawn):
     for figures in drawn.values():
         for axes in sum([figure.axes for figure in figures], []):
+            if not axes.axison:  # the row has no more panels
+                continue
             assert axes.get_title() and axes.get_xlabel()
             assert axes.get_lines()
             for line in axes.get_lines():
@@ -171,7 +173,7 @@ def test_both_backgrounds_are_written(tool, tmp_path):
 def test_committed_pictures_are_whole(tool, name):
     for family in tool.families():
         path = ROOT / 'configs' / family / name
-        assert 3_000 < path.stat().st_size < 85_000, path
+        assert 3_000 < path.stat().st_size < 90_000, path
         image = Image.open(path).convert('RGB')
         count, background = max(image.getcolors(2**16))
         assert background == BACKGROUNDS[name], path
@@ -193,7 +195,9 @@ def test_family_can_be_chosen(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, 'save', lambda figure, path, theme: None)
     run(tool, monkeypatch, '--family', 'cosine', 'focal', '--out', tmp_path)
     assert capsys.readouterr().out == (f'{tmp_path / "cosine"}: CCSLoss\n'
-                                       f'{tmp_path / "focal"}: FocalLoss\n')
+                                       f'{tmp_path / "focal"}: '
+                                       'FocalCustomLoss, FocalLoss, '
+                                       'SmoothFocalLoss\n')
 
 
 def test_unknown_family_is_one_line(tool, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Unpack
 
-from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
+from mmlosses.core.base import BaseLoss, Inputs
 from mmlosses.core.buffers import register_weights
 from mmlosses.core.checks import check_number
 from mmlosses.core.classification import (ClassificationArguments,
@@ -149,7 +149,8 @@ class FocalLoss(ClassificationLoss):
             raise TypeError('with a softmax, alpha must be one number for all '
                             f'classes, got {alpha!r}: class_weight takes one '
                             'for each')
-        numbers: Any = alpha if several else [alpha]
+        given: Any = alpha
+        numbers = given if several else [given]
         for each in numbers:
             if several or alpha is not None:
                 check_number('alpha', each, most=1 if use_sigmoid else None)
@@ -239,7 +240,7 @@ class SmoothFocalLoss(BaseLoss):
                  alpha: float = 0.25,
                  reduction: str = 'mean',
                  loss_weight: float = 1.0,
-                 **kwargs: Unpack[CommonArguments]) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(
             reduction=reduction, loss_weight=loss_weight, **kwargs)
         check_number('gamma', gamma, least=0)

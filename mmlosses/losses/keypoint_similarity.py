@@ -223,6 +223,7 @@ class OKSLoss(BaseLoss):
     def elementwise(self, pred: Tensor, target: Tensor, *extras:
                     Tensor) -> Tensor:
         shares, areas = (*extras, None)[:2]
+        assert shares is not None  # prepare makes them
         sigmas = None if self.sigmas is None else self.sigmas.to(pred.dtype)
         return oks_loss(pred, target, shares, areas, sigmas, self.mode,
                         self.eps)

@@ -249,7 +249,8 @@ class MPJPEVelocityJointLoss(PointLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor, *extras:
                     Tensor) -> Tensor:
-        return joint_velocity_loss(pred, target, *extras, self.lambda_scale,
+        valid, = extras
+        return joint_velocity_loss(pred, target, valid, self.lambda_scale,
                                    self.lambda_3d_velocity)
 
 

@@ -4,9 +4,8 @@ from typing import Any, Dict, Sequence
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Unpack
 
-from mmlosses.core.base import BaseLoss, CommonArguments
+from mmlosses.core.base import BaseLoss
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.rotated import shape_of_boxes
 from mmlosses.registry import MODELS
@@ -66,7 +65,7 @@ class H2RBoxConsistencyLoss(BaseLoss):
                  angle_loss_cfg: Config | None = None,
                  reduction: str = 'mean',
                  loss_weight: float = 1.0,
-                 **kwargs: Unpack[CommonArguments]) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(
             reduction=reduction, loss_weight=loss_weight, **kwargs)
         self.center_loss_cfg = center_loss_cfg

@@ -1,10 +1,9 @@
 """Overlap of rotated boxes, alone and with their convex hull."""
 from __future__ import annotations
+from typing import Any
 
 from torch import Tensor
-from typing_extensions import Unpack
 
-from mmlosses.core.base import CommonArguments
 from mmlosses.core.checks import check_choice
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gradient import with_gradient
@@ -65,7 +64,7 @@ class RotatedIoULoss(RotatedLoss):
                  reduction: str = 'mean',
                  loss_weight: float = 1.0,
                  mode: str = 'log',
-                 **kwargs: Unpack[CommonArguments]) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(
             eps, reduction=reduction, loss_weight=loss_weight, **kwargs)
         check_choice('mode', mode, ('log', 'linear', 'square'))

@@ -170,17 +170,18 @@ def twin(scope: str, **kwargs: Any) -> Late:
 FEATURES = dict(
     name='fea', use_this=True, student_channels=256, teacher_channels=256)
 
+# Of mmrotate, which cannot be installed beside mmdet 3.3.
+WITHOUT_PEER = ('RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss',
+                'BCConvexGIoULoss', 'SpatialBorderLoss', 'SmoothFocalLoss',
+                'H2RBoxConsistencyLoss')
+
 #: Losses without a row, and why.
-WITHOUT_ROW = {
-    **dict.fromkeys([
-        'RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss', 'BCConvexGIoULoss', 'SpatialBorderLoss', 'SmoothFocalLoss', 'H2RBoxConsistencyLoss'
-    ], 'mmrotate cannot be installed beside mmdet 3.3'),
-    **dict.fromkeys(['CombinedLoss', 'MultipleLossWrapper'], 'it only calls other losses'),
-    'MarginL2Loss':
-    'mmdet writes to the prediction',
-    'SemiSupervisionLoss':
-    'no head calls it as it can be called',
-}
+WITHOUT_ROW = dict.fromkeys(WITHOUT_PEER, 'mmrotate is not installed here')
+WITHOUT_ROW.update(
+    CombinedLoss='it only calls other losses',
+    MultipleLossWrapper='it only calls other losses',
+    MarginL2Loss='mmdet writes to the prediction',
+    SemiSupervisionLoss='no head of mmpose gives it what it needs')
 
 ROWS = [
     keypoint_maps('KeypointMSELoss'),
