@@ -216,7 +216,8 @@ def describe(loss: Type[BaseLoss], aliases: List[str]) -> str:
         f'[{path.parent.name}/{path.stem}](../{path.parent.name}/{path.name})'
         for path in used_in(loss)
     ] + [f'[{name}](#in-a-config)' for name in shown_for(loss)])
-    parts.append(f'**Configs**: {links}')
+    if links:
+        parts.append(f'**Configs**: {links}')
     if info.source:
         parts.append('**Source.** ' + to_markdown(info.source))
     if info.paper is not None:
