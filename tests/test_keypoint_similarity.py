@@ -5,7 +5,8 @@ import pytest
 import torch
 from cases.keypoint_similarity import METAINFO
 
-from mmlosses.losses import COCO_SIGMAS, OKSLoss
+from mmlosses.losses import OKSLoss
+from mmlosses.losses.keypoint_similarity import COCO_SIGMAS
 
 COCO = 'configs/_base_/datasets/coco.py'
 

@@ -43,7 +43,7 @@ from .heatmap.focal import (FocalHeatmapLoss, GaussianFocalLoss,
 from .heatmap.mse import (CombinedTargetMSELoss, KeypointMSELoss,
                           KeypointOHKMMSELoss, combined_target_mse_loss,
                           hard_keypoint_mse_loss)
-from .keypoint_similarity import COCO_SIGMAS, OKSLoss, oks_loss
+from .keypoint_similarity import OKSLoss, oks_loss
 from .long_tail import (EQLV2Loss, SeesawLoss, equalized_weights,
                         seesaw_cross_entropy)
 from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ArcMarginProduct, Modified,
@@ -104,8 +104,8 @@ __all__ = [
     'AssociativeEmbeddingLoss', 'BCConvexGIoULoss', 'BCELoss',
     'BalanceCrossEntropyLoss', 'BalancedBCELoss', 'BalancedL1Loss', 'BaseLoss',
     'BoneLoss', 'BoundedIoULoss', 'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss',
-    'COCO_SIGMAS', 'CenterLoss', 'CenterSoftmaxLoss', 'ClassificationLoss',
-    'CombinedLoss', 'CombinedTargetMSELoss', 'ConvexGIoULoss', 'CornerNetLoss',
+    'CenterLoss', 'CenterSoftmaxLoss', 'ClassificationLoss', 'CombinedLoss',
+    'CombinedTargetMSELoss', 'ConvexGIoULoss', 'CornerNetLoss',
     'CrossEntropyCustomLoss', 'CrossEntropyLoss', 'DIoULoss', 'DiceLoss',
     'DistributionFocalLoss', 'EIoULoss', 'EQLV2Loss', 'ExtendedIoULoss',
     'FeaLoss', 'FocalCustomLoss', 'FocalHeatmapLoss', 'FocalLoss', 'GHMC',
