@@ -168,7 +168,8 @@ class KDLoss(KeypointLoss):
                 *args: Any,
                 **kwargs: Any) -> Tensor:
         """Compute the loss; the fourth argument is the weight."""
-        return super().forward(pred, pred_t, *args, beta=beta, **kwargs)
+        kwargs['beta'] = beta
+        return super().forward(pred, pred_t, *args, **kwargs)
 
     def element_shape(self, pred: Tuple[Tensor, ...],
                       target: Tuple[Tensor, ...]) -> Sequence[int]:

@@ -177,8 +177,8 @@ class OKSLoss(BaseLoss):
                 *args: Any,
                 **kwargs: Any) -> Tensor:
         """Compute the loss; ``areas`` precedes the usual arguments."""
-        return super().forward(
-            pred, target, weight, *args, areas=areas, **kwargs)
+        kwargs['areas'] = areas
+        return super().forward(pred, target, weight, *args, **kwargs)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         check_same_shape(pred, target)
