@@ -335,7 +335,11 @@ train_dataloader = dict(dataset={dataset!r})
         "'mmlosses.SIoULoss'. Known of mmdet's: distance cost of the wrong "
         'sign; gradient pushes boxes apart; '
     ]),
-    (dict(type='FocalCustomLoss', num_classes=2), []),
+    (dict(type='FocalCustomLoss', num_classes=2), [
+        "note: 'FocalCustomLoss' is mmdet's; mmlosses has its own: "
+        "'mmlosses.FocalCustomLoss'. Known of mmdet's: activated has no effect"
+    ]),
+    (dict(type='ResNet', depth=18), []),
     (dict(type='mmdet.SIoULoss'), []),
     (dict(type='mmlosses.SIoULoss'), []),
     (dict(type='KeypointMSELoss'), [
