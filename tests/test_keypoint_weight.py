@@ -96,9 +96,8 @@ def test_matches_loop_over_keypoints(loss, inputs, reduction, given):
     for k, factor in enumerate(factors):
         elements[:, k] = elements[:, k] * factor
     mean = MEANS[loss](elements)
-    if loss is losses.FocalHeatmapLoss:
-        # The peaks of the keypoints that count.
-        mean = elements.sum() / 4
+    if loss in (losses.FocalHeatmapLoss, losses.KeypointOHKMMSELoss):
+        mean = elements.sum() / 6  # peaks, or keypoints
     expected = dict(none=elements, sum=elements.sum(), mean=mean)[reduction]
     torch.testing.assert_close(got, expected)
 

@@ -135,6 +135,7 @@ def run_pair(entry: Entry, queue: Any) -> None:
     torch.set_num_threads(1)
     # Distillers name the configs of their teachers from there.
     os.chdir(folder(entry.project).parent)
+    init_default_scope(entry.cfg.get('default_scope', entry.project))
     with quiet():
         for size in SIZES:
             stock, ours = compare(entry.cfg, entry.swaps, size)
