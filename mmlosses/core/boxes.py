@@ -57,7 +57,8 @@ class BoxPair:
         intersection = product(overlap) / 4
         areas = product(size) + product(target_size)
         width, height = target_size.unbind()
-        self.target_sides = width + height
+        # A guard: the gradient of a target is not that of a denominator of 0.
+        self.target_sides = (width + height).detach()
         self.least_area = eps / 4 * self.target_sides**2 + TINY
         self.union = at_least(self.least_area, areas - intersection)
         self.iou = intersection / self.union
