@@ -101,7 +101,10 @@ class KeypointMSELoss(HeatmapLoss):
         """Remove the empty channels if asked for."""
         inputs = super().prepare(*args, **options)
         if self.skip_empty_channel:
-            empty = (inputs.target == 0).flatten(2).all(dim=2)
+            empty = inputs.target == 0
+            if inputs.removed is not None:
+                empty = empty | inputs.removed
+            empty = empty.flatten(2).all(dim=2)
             inputs.remove(pad_right(empty, inputs.target.ndim))
         return inputs
 

@@ -72,7 +72,7 @@ class RotatedIoULoss(RotatedLoss):
         self.linear = linear
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        iou = rotated_iou(pred, target, self.eps).clamp(min=self.eps)
+        iou = rotated_iou(pred, target, self.eps).clamp(min=min(self.eps, 1))
         if self.mode == 'log':
             return -iou.log()
         return 1 - (iou if self.mode == 'linear' else iou**2)
