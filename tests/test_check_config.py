@@ -328,8 +328,8 @@ train_dataloader = dict(dataset={dataset!r})
         assert verdict == 'could not be judged'
 
 
-@pytest.mark.openmmlab
-@pytest.mark.parametrize('loss, expected', [
+# The config of a loss in mmdet, and what is said of its name.
+NAMED = [
     (dict(type='SIoULoss'), [
         "note: 'SIoULoss' is mmdet's; mmlosses has its own: "
         "'mmlosses.SIoULoss'. Known of mmdet's: distance cost of the wrong "
@@ -340,6 +340,14 @@ train_dataloader = dict(dataset={dataset!r})
         "'mmlosses.FocalCustomLoss'. Known of mmdet's: activated has no effect"
     ]),
     (dict(type='ResNet', depth=18), []),
+    # Arguments that only another project has.
+    (dict(type='mmlosses.LabelSmoothLoss', label_smooth_val=0.1), []),
+    (dict(type='mmlosses.L2Loss', neg_pos_ub=3), []),
+    (dict(type='mmlosses.KDLoss', weight=0.1), []),
+    (dict(type='mmlosses.KDLoss', weight=0.1, loss_weight=0.1), [
+        'error: model.head.loss: loss_weight and weight are two names of one '
+        'argument of KDLoss, got both'
+    ]),
     (dict(type='mmdet.SIoULoss'), []),
     (dict(type='mmlosses.SIoULoss'), []),
     (dict(type='KeypointMSELoss'), [
@@ -350,7 +358,11 @@ train_dataloader = dict(dataset={dataset!r})
         'error: model.head.loss: mmlosses.BCELos is not a registered model; '
         'did you mean mmlosses.BCELoss?'
     ]),
-])
+]
+
+
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('loss, expected', NAMED)
 def test_whose_loss_a_name_is(openmmlab, loss, expected):
     check_config.init_default_scope('mmdet')
     cfg = Config(dict(default_scope='mmdet', model=dict(head=dict(loss=loss))))

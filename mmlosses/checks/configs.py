@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmlosses.cli import did_you_mean, module_exports, registered
+from mmlosses.core.base import LossType
 from mmlosses.losses import CombinedLoss, MultipleLossWrapper
 from .findings import Finding, class_name, error, note, type_name, warning
 from .names import CONFIGS, faults
@@ -129,7 +130,11 @@ def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
             return [error(f'{path}: {unregistered(kind)}')]
     else:
         cls = kind
-    given = set(loss) - {'type', '_scope_'} - TAKEN_BY_HEADS
+    given = {
+        key: value
+        for key, value in loss.items()
+        if key not in {'type', '_scope_', *TAKEN_BY_HEADS}
+    }
     if '_delete_' in given:
         return [
             error(f'{path}: _delete_ is left over, since the base config has '
@@ -141,7 +146,16 @@ def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
         return []
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return []
-    unknown = sorted(given - set(parameters))
+    known = set(parameters)
+    if isinstance(cls, LossType):
+        for other in cls.namesakes:  # type: ignore[attr-defined]
+            known.update(inspect.signature(other).parameters)
+        try:
+            _, given = cls.own_arguments(  # type: ignore[attr-defined]
+                (), given)
+        except (TypeError, ValueError) as cause:
+            return [error(f'{path}: {cause}')]
+    unknown = sorted(given.keys() - known)
     if not unknown:
         return []
     return [
