@@ -12,9 +12,10 @@ from torch import nn
 
 from mmlosses.core.statistics import statistics_losses
 from mmlosses.core.tensors import map_tensors
-from mmlosses.losses import (AssociativeEmbeddingLoss, BalancedBCELoss,
-                             CenterLoss, CenterSoftmaxLoss, CornerNetLoss,
-                             WIoULoss)
+from mmlosses.losses import (GHMC, GHMR, AssociativeEmbeddingLoss,
+                             BalancedBCELoss, CenterLoss, CenterSoftmaxLoss,
+                             CornerNetLoss, SeesawLoss, SemiSupervisionLoss,
+                             TripletLoss, WIoULoss)
 
 pytestmark = [needs_ranks, pytest.mark.slow]
 
@@ -149,12 +150,14 @@ def corner_terms(*names):
     return call
 
 
+# What compares samples of a batch, or counts them before use.
+PER_BATCH = (GHMC, GHMR, SeesawLoss, SemiSupervisionLoss, TripletLoss)
 # Losses not listed here have a denominator or a top-k per batch, which differs
 # between ranks.
 MEANS = {
     **{
         case.loss.__name__: case
-        for case in CASES if case.mean is torch.Tensor.mean
+        for case in CASES if case.mean is torch.Tensor.mean and case.loss not in PER_BATCH
     },
     'CenterLoss, learnt':
     variant(CenterLoss, kwargs=dict(learn_centers=True)),
