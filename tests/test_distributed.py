@@ -152,12 +152,13 @@ def corner_terms(*names):
 
 # What compares samples of a batch, or counts them before use.
 PER_BATCH = (GHMC, GHMR, SeesawLoss, SemiSupervisionLoss, TripletLoss)
+COMPARED = [case for case in CASES if case.loss not in PER_BATCH]
 # Losses not listed here have a denominator or a top-k per batch, which differs
 # between ranks.
 MEANS = {
     **{
         case.loss.__name__: case
-        for case in CASES if case.mean is torch.Tensor.mean and case.loss not in PER_BATCH
+        for case in COMPARED if case.mean is torch.Tensor.mean
     },
     'CenterLoss, learnt':
     variant(CenterLoss, kwargs=dict(learn_centers=True)),
