@@ -26,7 +26,7 @@ from arguments import parse_names
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
-from pages import CONFIGS, write_block
+from pages import CONFIGS, ROOT, write_block
 
 from mmlosses.checks.batches import types_of
 from mmlosses.checks.configs import loss_configs
@@ -176,6 +176,8 @@ def compare_all(project: str, entries: List[Entry], record: Path) -> None:
 
 def plain(text: str) -> str:
     """A verdict for a table: without paths of this machine."""
+    text = re.sub('^could not be judged: stock (could not be judged: )?', '',
+                  text)
     text = re.sub(r'(/[\w.-]+)+/', '', text)
     return text.replace('|', r'\|').replace('\n', ' ')
 
@@ -188,8 +190,9 @@ def main() -> None:
     parser.add_argument('project', nargs='*', help=f'of {PROJECTS}')
     parser.add_argument('--check', action='store_true')
     parser.add_argument(
-        '--record', type=Path, default=CONFIGS / 'guides/stock_configs.json')
+        '--record', type=Path, default=ROOT / 'build/stock_configs.json')
     args = parse_names(parser, 'project', PROJECTS)
+    args.record.parent.mkdir(exist_ok=True)
     projects = args.project or PROJECTS
     counts = {}
     for project in projects:
