@@ -54,10 +54,7 @@ def find_config(path: str) -> str:
     project, stock, name = path.partition('::')
     if not stock:
         return path
-    spec = find_spec(project)
-    if spec is None or spec.origin is None:
-        raise ValueError(f'{path}: there is no package {project} here')
-    folder = Path(spec.origin).parent / '.mim/configs'
+    folder = config_folder(project)
     found = folder / (name if name.endswith('.py') else f'{name}.py')
     if not found.is_file():
         names = [
@@ -67,6 +64,18 @@ def find_config(path: str) -> str:
         raise ValueError(f'{project} has no config {name}' +
                          did_you_mean(name, names))
     return str(found)
+
+
+def config_folder(project: str) -> Path:
+    """The folder of the stock configs of an installed project.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    spec = find_spec(project)
+    if spec is None or spec.origin is None:
+        raise ValueError(f'there is no package {project} here')
+    return Path(spec.origin).parent / '.mim/configs'
 
 
 def stock_config(path: str) -> str:

@@ -108,8 +108,7 @@ def loss_configs(node: Any,
             if ours and bare and find_class(f'mmlosses.{kind}'):
                 node = {'_scope_': 'mmlosses', **node}
             yield path, node
-            cls = find_class(kind) if isinstance(kind, str) else kind
-            ours = cls in (CombinedLoss, MultipleLossWrapper)
+            ours = class_of(node) in (CombinedLoss, MultipleLossWrapper)
         for key, value in node.items():
             # Assigners have matching costs named like losses.
             if key not in ('train_cfg', 'test_cfg'):
@@ -123,13 +122,9 @@ def loss_configs(node: Any,
 
 def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
     """Check that a loss is registered and takes its arguments."""
-    kind = loss['type']
-    if isinstance(kind, str):
-        cls = find_class(kind, loss.get('_scope_'))
-        if cls is None:
-            return [error(f'{path}: {unregistered(kind)}')]
-    else:
-        cls = kind
+    cls = class_of(loss)
+    if cls is None:
+        return [error(f'{path}: {unregistered(loss["type"])}')]
     given = {
         key: value
         for key, value in loss.items()
@@ -165,6 +160,14 @@ def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:
               'base config, put _delete_=True into the dict and restate '
               'what should stay, such as use_sigmoid and loss_weight')
     ]
+
+
+def class_of(config: Dict[str, Any]) -> Callable | None:
+    """The class that a config names or holds, None if it is unknown."""
+    kind = config['type']
+    if isinstance(kind, str):
+        return find_class(kind, config.get('_scope_'))
+    return kind
 
 
 def find_class(name: str, scope: str | None = None) -> Callable | None:

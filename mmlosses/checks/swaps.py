@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from mmengine.config import Config
 
-from .configs import find_class, loss_configs
+from .configs import class_of, find_class, loss_configs
 from .findings import class_name
 
 #: Stock losses with another name here.
@@ -62,12 +62,9 @@ def find_swaps(cfg: Config, only: str = '*') -> List[Swap]:
     """
     found = []
     for path, loss in loss_configs(cfg.model, 'model'):
-        kind = loss['type']
-        cls = (
-            find_class(kind, loss.get('_scope_'))
-            if isinstance(kind, str) else kind)
+        cls = class_of(loss)
         if cls is None:
-            found.append(Swap(path, str(kind), reason='not registered'))
+            found.append(Swap(path, loss['type'], reason='not registered'))
             continue
         name = class_name(cls)
         if fnmatch(path, only) or fnmatch(name, only):

@@ -21,12 +21,17 @@ def corners(across: Points, down: Points) -> Points:
     return x, y
 
 
+def turned_corners(size: Tensor, angle: Tensor) -> Points:
+    """The corners of a box about 0, with its size (2, *), that is turned."""
+    width, height = (size / 2).unbind()
+    cos, sin = angle.cos(), angle.sin()
+    return corners((width * cos, width * sin), (-height * sin, height * cos))
+
+
 def corners_of(boxes: Tensor) -> Tensor:
     r"""The corners (\*, 8), x, y, x, y, of rotated boxes (\*, 5)."""
     (x0, y0), size, (angle, ) = coordinates_first(boxes).split([2, 2, 1])
-    width, height = (size / 2).unbind()
-    cos, sin = angle.cos(), angle.sin()
-    x, y = corners((width * cos, width * sin), (-height * sin, height * cos))
+    x, y = turned_corners(size, angle)
     return torch.stack([x + x0, y + y0], dim=1).flatten(0, 1).movedim(0, -1)
 
 
@@ -52,10 +57,7 @@ class RotatedPair:
         dx, dy = (centre - target_centre).unbind()
         cos, sin = turn[0].cos(), turn[0].sin()
         self.offset = dx * cos + dy * sin, dy * cos - dx * sin
-        width, height = (size / 2).unbind()
-        cos, sin = (angle - turn)[0].cos(), (angle - turn)[0].sin()
-        x, y = corners((width * cos, width * sin),
-                       (-height * sin, height * cos))
+        x, y = turned_corners(size, (angle - turn)[0])
         self.x, self.y = x + self.offset[0], y + self.offset[1]
         self.half = target_size / 2
         self.least_area = eps / 4 * target_size.sum(dim=0)**2 + TINY

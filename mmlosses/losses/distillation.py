@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (check_choice, check_number, check_same_shape,
                                   check_size)
+from mmlosses.core.classification import SampleLoss
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.core.tensors import map_tensors
@@ -29,7 +30,7 @@ def distillation_kl_loss(pred: Tensor, soft_label: Tensor, dim: int) -> Tensor:
 
 
 @MODELS.register_module()
-class KnowledgeDistillationKLDivLoss(BaseLoss):
+class KnowledgeDistillationKLDivLoss(SampleLoss):
     r"""KL divergence of a student's logits from its teacher's.
 
     .. math::
@@ -88,14 +89,9 @@ class KnowledgeDistillationKLDivLoss(BaseLoss):
         return super().forward(pred, soft_label, *args, **kwargs)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        if pred.ndim < 2:
-            raise ValueError('pred must have the classes on axis 1, got the '
-                             f'shape {tuple(pred.shape)}')
+        samples = self.samples(pred)
         check_same_shape(pred, target)
-        return pred.shape[:1] + pred.shape[2:]
-
-    def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
-        return elements.unsqueeze(1)
+        return samples
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         loss = distillation_kl_loss(pred / self.T, target / self.T, 1)

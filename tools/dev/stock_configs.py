@@ -17,7 +17,6 @@ import multiprocessing
 import os
 import re
 from collections import Counter
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Tuple
 
@@ -31,7 +30,7 @@ from pages import CONFIGS, ROOT, write_block
 from mmlosses.checks.batches import types_of
 from mmlosses.checks.configs import loss_configs
 from mmlosses.checks.swaps import Swap, find_swaps, swapped
-from mmlosses.cli import explain, write_whole
+from mmlosses.cli import config_folder, explain, write_whole
 from mmlosses.commands.check_config import quiet
 from mmlosses.commands.swap import compare, judge
 
@@ -57,20 +56,12 @@ class Entry(NamedTuple):
                     for x in self.swaps}))
 
 
-def folder(project: str) -> Path:
-    """Where the wheel of a project has its configs."""
-    spec = find_spec(project)
-    if spec is None or spec.origin is None:
-        raise SystemExit(f'{project} is not installed')
-    return Path(spec.origin).parent / '.mim/configs'
-
-
 def read(project: str) -> List[Entry]:
     """Every config of a project that has a model with a loss."""
     importlib.import_module(f'{project}.models')
     init_default_scope(project)
     entries = []
-    for path in sorted(folder(project).glob('**/*.py')):
+    for path in sorted(config_folder(project).glob('**/*.py')):
         if '_base_' in path.parts:
             continue
         try:
@@ -134,7 +125,7 @@ def run_pair(entry: Entry, queue: Any) -> None:
     """Compare a step of stock and of ours, in a process of its own."""
     torch.set_num_threads(1)
     # Distillers name the configs of their teachers from there.
-    os.chdir(folder(entry.project).parent)
+    os.chdir(config_folder(entry.project).parent)
     init_default_scope(entry.cfg.get('default_scope', entry.project))
     with quiet():
         for size in SIZES:
@@ -166,7 +157,7 @@ def compare_all(project: str, entries: List[Entry], record: Path) -> None:
         kinds.setdefault(entry.kind, entry)
     for entry in kinds.values():
         done = json.loads(record.read_text()) if record.exists() else {}
-        name = f'{project}::{entry.path.relative_to(folder(project))}'
+        name = f'{project}::{entry.path.relative_to(config_folder(project))}'
         if name in done:
             continue
         done[name] = compared(entry)
