@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from cases.inputs import CLASS_WEIGHT
 from class_samples import REDUCTIONS, assert_same_with_gradient, close, scores
 
-from mmlosses.losses import FocalCustomLoss, FocalLoss, SmoothFocalLoss
+from mmlosses.losses import (AsymmetricLoss, FocalCustomLoss, FocalLoss,
+                             SmoothFocalLoss)
 
 
 @pytest.fixture(autouse=True)
@@ -284,3 +285,97 @@ def test_smooth_focal_of_certain_bins():
     loss = SmoothFocalLoss(gamma=0.5)(pred, torch.tensor([[1., 0.]]))
     loss.backward()
     assert loss == 0 and torch.equal(pred.grad, torch.zeros(1, 2))
+
+
+def asymmetric(prob, target, gamma_pos, gamma_neg, clip):
+    """One class: the equations of the paper, weighted by a soft target."""
+    shifted = max(prob - clip, 0)
+    right = prob * target + (1 - shifted) * (1 - target)
+    exponent = gamma_pos * target + gamma_neg * (1 - target)
+    return -(1 - right)**exponent * math.log(right)
+
+
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+@pytest.mark.parametrize('gamma_pos, gamma_neg, clip', [
+    (0.0, 4.0, 0.05),
+    (1.0, 2.5, 0.2),
+    (0.5, 0.7, 0.0),
+])
+def test_asymmetric_by_loops(use_sigmoid, gamma_pos, gamma_neg, clip):
+    pred = scores(5, 3)
+    hard, soft = (torch.rand(5, 3) > 0.5).double(), torch.rand(5, 3).double()
+    loss = AsymmetricLoss(
+        gamma_pos, gamma_neg, clip, 'none', use_sigmoid=use_sigmoid)
+    for target in (hard, soft):
+        got = loss(pred, target)
+        for n in range(5):
+            powers = [math.exp(x) for x in pred[n].tolist()]
+            for c, power in enumerate(powers):
+                rest = 1 if use_sigmoid else sum(powers) - power
+                expected = asymmetric(power / (power + rest), target[n,
+                                                                     c].item(),
+                                      gamma_pos, gamma_neg, clip)
+                assert got[n, c].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_asymmetric_of_confident_scores():
+    """The bound eps in every precision, or none."""
+    pred = torch.tensor([[-30.0, 30.0]])
+    target = torch.tensor([[1.0, 0.0]])
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        loss = AsymmetricLoss(reduction='none', clip=None)
+        for value in loss(pred.to(dtype), target)[0].tolist():
+            assert value == pytest.approx(-math.log(1e-8))
+    free = AsymmetricLoss(reduction='none', clip=None, eps=0.0)
+    close(free(pred, target), torch.tensor([[30.0, 30.0]]))
+    assert free(20 * pred, target).isfinite().all()
+
+
+@pytest.mark.parametrize('gammas', [(0.0, 4.0), (0.5, 0.5), (0.0, 0.0)])
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+def test_asymmetric_gradient_is_finite(gammas, use_sigmoid):
+    """Of decided classes, and of negatives below the margin."""
+    pred = torch.tensor([[0.0, -200.0, 200.0, -4.0]], requires_grad=True)
+    for target in (torch.eye(4)[:1], torch.eye(4)[2:3], torch.ones(1, 4)):
+        loss = AsymmetricLoss(*gammas, use_sigmoid=use_sigmoid)(pred, target)
+        grad, = torch.autograd.grad(loss, pred)
+        assert loss.isfinite() and grad.isfinite().all()
+
+
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+def test_asymmetric_of_labels(use_sigmoid):
+    """One label each, also as a column; C is no class."""
+    pred, labels = scores(4, 3), torch.tensor([0, 2, 3, 1])
+    loss = AsymmetricLoss(use_sigmoid=use_sigmoid)
+    expected = loss(pred, F.one_hot(labels, 4)[:, :3])
+    close(loss(pred, labels), expected)
+    close(loss(pred, labels.unsqueeze(1)), expected)
+
+
+def test_asymmetric_softmax_keeps_an_ignored_class():
+    """It is no element, but its logit is in the softmax of the others."""
+    pred = scores(2, 3)
+    target = torch.tensor([[1, 0, 255], [255, 255, 255]])
+    loss = AsymmetricLoss(
+        use_sigmoid=False, ignore_index=255, reduction='none')
+    got = loss(pred, target)
+    expected = loss(pred, target.where(target != 255, 0))
+    close(got[0, :2], expected[0, :2])
+    assert not got[0, 2] and not got[1].any()
+    broken = pred.detach().clone()
+    broken[1] = math.nan
+    broken.requires_grad_()
+    grads = torch.autograd.grad(loss(broken, target).sum(), broken)[0]
+    close(grads, torch.autograd.grad(got.sum(), pred)[0])
+    assert grads[0].all() and not grads[1].any()
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(clip=1.0),
+    dict(gamma_neg=-1.0),
+    dict(eps=1.0),
+])
+def test_asymmetric_refuses(kwargs):
+    name, = kwargs
+    with pytest.raises(ValueError, match=name):
+        AsymmetricLoss(**kwargs)

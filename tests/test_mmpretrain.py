@@ -145,3 +145,68 @@ def test_one_class_weight_for_all(use_sigmoid):
         for weight in (0.5, [0.5, 0.5, 0.5])
     ]
     torch.testing.assert_close(one, several)
+
+
+def multi_label_step(scope, gt, **loss):
+    """What a head for several labels logs, and the gradient of its layer."""
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    head = MODELS.build(
+        dict(
+            type='MultiLabelLinearClsHead',
+            num_classes=6,
+            in_channels=8,
+            loss=dict(loss, type=f"{scope}.{loss['type']}")))
+    samples = []
+    for each in gt:
+        sample = DataSample()
+        samples.append(
+            sample.set_gt_score(each) if each.is_floating_point() else sample.
+            set_gt_label(each))
+    logged = head.loss((torch.randn(len(gt), 8), ), samples)
+    logged['loss'].backward()
+    return logged['loss'], head.fc.weight.grad
+
+
+@pytest.mark.parametrize('loss', [
+    dict(type='AsymmetricLoss'),
+    dict(
+        type='AsymmetricLoss',
+        gamma_pos=1.0,
+        gamma_neg=2.0,
+        clip=0.1,
+        loss_weight=2.0),
+    dict(type='AsymmetricLoss', use_sigmoid=False, clip=None),
+    dict(type='FocalLoss'),
+    dict(type='FocalLoss', gamma=1.0, alpha=0.6, loss_weight=2.0),
+    dict(type='CrossEntropyLoss', use_sigmoid=True),
+])
+def test_a_head_for_several_labels_trains_as_with_stock(loss):
+    """From lists of labels, and from scores of all classes."""
+    labels = [torch.tensor([0, 5]), torch.tensor([3]), torch.tensor([1, 2, 4])]
+    for gt in (labels, torch.rand(3, 6)):
+        ours, stock = [
+            multi_label_step(scope, gt, **loss)
+            for scope in ('mmlosses', 'mmpretrain')
+        ]
+        torch.testing.assert_close(ours, stock)
+        assert ours[1].any()
+
+
+@pytest.mark.parametrize('kind', ['FocalLoss', 'AsymmetricLoss'])
+def test_labels_and_weights_of_mmpretrain(kind):
+    """Labels (N,) or (N, 1), weights of samples."""
+    torch.manual_seed(0)
+    pred = torch.randn(5, 4, requires_grad=True)
+    labels = torch.tensor([0, 3, 1, 2, 2])
+    losses = [
+        MODELS.build(dict(type=f'{scope}.{kind}', loss_weight=2.0))
+        for scope in ('mmlosses', 'mmpretrain')
+    ]
+    for target in (labels, labels.unsqueeze(1), torch.rand(5, 4)):
+        for call in (dict(), dict(avg_factor=5), dict(weight=torch.rand(5)),
+                     dict(reduction_override='none')):
+            values = [loss(pred, target, **call) for loss in losses]
+            torch.testing.assert_close(*values)
+            torch.testing.assert_close(
+                *[torch.autograd.grad(value.sum(), pred) for value in values])

@@ -107,6 +107,8 @@ class ClassificationLoss(BaseLoss):
                 *,
                 ignore_index: int | None = None) -> Inputs:
         """Also remove elements of ``ignore_index``, if given, or the own."""
+        if is_column(pred, target):
+            target = target.squeeze(1)
         if self.binary and weight is not None:
             weight = self.weight_of_samples(pred, target, weight)
         inputs = super().prepare(pred, target, weight, avg_factor)
@@ -202,6 +204,13 @@ class ClassificationLoss(BaseLoss):
 def is_label(pred: Tensor, target: Tensor) -> bool:
     r"""Return True if a target holds labels (N, \*) for a pred (N, C, \*)."""
     return (target.shape == pred.shape[:1] + pred.shape[2:]
+            and target.dtype in INTEGERS)
+
+
+def is_column(pred: Tensor, target: Tensor) -> bool:
+    """Return True if a target holds labels (N, 1), as mmpretrain has them."""
+    return (isinstance(target, Tensor) and pred.ndim == target.ndim == 2
+            and target.shape[1] == 1 < pred.shape[1]
             and target.dtype in INTEGERS)
 
 

@@ -1,4 +1,4 @@
-"""Focal loss by sigmoid and by softmax."""
+"""Focal loss by sigmoid and by softmax, and its asymmetric form."""
 from __future__ import annotations
 import math
 from typing import Any, Sequence
@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, Inputs
 from mmlosses.core.buffers import register_weights
-from mmlosses.core.checks import check_number
+from mmlosses.core.checks import check_number, check_numbers
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss, CustomClassLoss)
 from mmlosses.core.info import LossInfo, Paper
@@ -81,6 +81,42 @@ def softmax_focal_loss(pred: Tensor,
     return loss.sum(dim=1)
 
 
+def asymmetric_loss(pred: Tensor,
+                    target: Tensor,
+                    gamma_pos: float = 0.0,
+                    gamma_neg: float = 4.0,
+                    clip: float | None = 0.05,
+                    eps: float = 1e-8,
+                    use_sigmoid: bool = True,
+                    dim: int = -1) -> Tensor:
+    r"""Asymmetric loss of each class, for hard or soft targets.
+
+    .. math::
+        -(1 - p_t)^{\gamma_{pos} t + \gamma_{neg} (1 - t)}
+        \log \max(p_t, \epsilon), \qquad
+        p_t = p t + \min(1 - p + m, 1) (1 - t)
+
+    Args: see :class:`AsymmetricLoss`; ``target`` is as ``pred``, from 0 to 1,
+    and ``dim`` the axis of the softmax.
+    """
+    if use_sigmoid:
+        # Not 1 - sigmoid(pred), which rounds to 0.
+        prob, rest = torch.sigmoid(pred), torch.sigmoid(-pred)
+    else:
+        log_prob = F.log_softmax(pred, dim=dim)
+        prob, rest = log_prob.exp(), -torch.expm1(log_prob)
+    margin, negative = clip or 0.0, 1 - target
+    right = prob * target + (rest + margin).clamp(max=1) * negative
+    wrong = rest * target + (prob - margin).clamp(min=0) * negative
+    least = max(eps, torch.finfo(pred.dtype).tiny)
+    # The logarithm of a number near 1 is that of its distance from 1.
+    entropy = -torch.where(right < max(least, 0.5),
+                           right.clamp(min=least).log(),
+                           torch.log1p(-wrong.clamp(max=0.5)))
+    return entropy * safe_power(wrong,
+                                gamma_pos * target + gamma_neg * negative)
+
+
 @MODELS.register_module()
 class FocalLoss(ClassificationLoss):
     r"""Focal loss: cross entropy that down-weights easy examples.
@@ -119,13 +155,16 @@ class FocalLoss(ClassificationLoss):
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
         - A row of weight 0 may hold NaN, or a label out of range.
         - On the CPU, mmseg fails for labels: it takes one column of them.
+        - mmpretrain takes the target (N, 1) of a single class for a label: a
+          negative for a positive.
         - With ``activated``, probabilities of exactly 0 and 1 cost 27.6
           instead of 100.
         - The gradient is finite for every ``gamma``, also below 1.
     """
     info = LossInfo(
         purpose='classification with many easy negatives, sigmoid or softmax',
-        slots='``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR',
+        slots='``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR; '
+        "``loss`` of mmpretrain's heads for several labels",
         expects='scores',
         paper=Paper(
             'Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr '
@@ -278,3 +317,109 @@ class FocalCustomLoss(CustomClassLoss, FocalLoss):
         expects='scores',
         paper=FocalLoss.info.paper,
         source="Head interface: mmdet's configs for V3Det.")
+
+
+@MODELS.register_module()
+class AsymmetricLoss(ClassificationLoss):
+    r"""Focal loss of several labels: easy negatives count less than positives.
+
+    .. math::
+        L = -w_c \left(t (1 - p)^{\gamma_{pos}} \log p
+        + (1 - t) \, p_m^{\gamma_{neg}} \log(1 - p_m)\right), \qquad
+        p_m = \max(p - m, 0)
+
+    with the probability p of a class, its hard target t, the margin m and the
+    class weight :math:`w_c`. :func:`asymmetric_loss` gives the formula, also
+    for soft targets.
+
+    Args:
+        gamma_pos (float): Exponent of positives. Default: 0.0.
+        gamma_neg (float): Exponent of negatives. Default: 4.0.
+        clip (float, optional): Margin m: negatives of a lower probability
+            have the loss and gradient 0. ``None`` or 0: no margin.
+            Default: 0.05.
+        reduction (str): See :class:`BaseLoss`. Default: ``'mean'``.
+        loss_weight (float): See :class:`BaseLoss`. Default: 1.0.
+        use_sigmoid (bool): If False, p is the softmax over the classes. Each
+            of them is an element all the same. Default: True.
+        eps (float): Least argument of the logarithm; a lower probability has
+            no gradient. 0 is no bound. Default: 1e-8.
+        class_weight (list[float] | Tensor, optional): Weight of each class,
+            for its positives and negatives. Default: None.
+        ignore_index (int, optional): See :class:`ClassificationLoss`.
+
+    The defaults are those of the paper, which sums over the classes and
+    samples. mmpretrain's heads pass the number of samples as ``avg_factor``.
+
+    Shape:
+        - pred: (N, C), or any shape with a sigmoid.
+        - target: 0, 1 or soft, as pred; or one integer label (N,), where C is
+          no class.
+        - weight: (N,) or as pred.
+        - returns: 0-dim, or the shape of pred for ``'none'``.
+
+    Differs from upstream:
+        - In mmpretrain, half precision rounds ``eps`` to 0, and a positive
+          without probability is infinite.
+        - mmpretrain has a NaN gradient for exponents below 1, where a class is
+          decided or a negative is below the margin.
+        - mmpretrain takes the target (N, 1) of a single class for a label: a
+          negative for a positive.
+        - mmpretrain checks labels on the host, which synchronises, and has no
+          ``class_weight`` or ``ignore_index``.
+    """
+    info = LossInfo(
+        purpose='several labels for each image, most of them negative',
+        slots="``loss`` of mmpretrain's heads for several labels",
+        expects='scores',
+        paper=Paper(
+            'Tal Ridnik, Emanuel Ben-Baruch, Nadav Zamir, Asaf Noy, Itamar '
+            'Friedman, Matan Protter, Lihi Zelnik-Manor',
+            'Asymmetric Loss For Multi-Label Classification', 'ICCV', 2021,
+            '2009.14119'))
+
+    def __init__(self,
+                 gamma_pos: float = 0.0,
+                 gamma_neg: float = 4.0,
+                 clip: float | None = 0.05,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0,
+                 use_sigmoid: bool = True,
+                 eps: float = 1e-8,
+                 *,
+                 ignore_index: int | None = None,
+                 **kwargs: Any) -> None:
+        super().__init__(
+            use_sigmoid,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            loss_weight=loss_weight,
+            **kwargs)
+        check_numbers(dict(gamma_pos=gamma_pos, gamma_neg=gamma_neg), least=0)
+        if clip is not None:
+            check_number('clip', clip, least=0, below=1)
+        check_number('eps', eps, least=0, below=1)
+        self.gamma_pos, self.gamma_neg = gamma_pos, gamma_neg
+        self.clip, self.eps = clip, eps
+
+    @property
+    def binary(self) -> bool:
+        """Each class is an element, with a softmax too."""
+        return True
+
+    def mask_removed(self, inputs: Inputs) -> None:
+        """Keep the logits of a softmax, unless all classes are removed."""
+        pred, removed = inputs.pred, inputs.removed
+        super().mask_removed(inputs)
+        if not self.use_sigmoid and removed is not None:
+            whole = removed.expand(pred.shape).all(
+                dim=self.class_axis(pred, inputs.target), keepdim=True)
+            inputs.pred = pred.masked_fill(whole, 0)
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        loss = asymmetric_loss(pred, self.dense_target(pred, target),
+                               self.gamma_pos, self.gamma_neg, self.clip,
+                               self.eps, self.use_sigmoid,
+                               self.class_axis(pred, target))
+        class_weight = self.weight_of_classes(pred, target)
+        return loss if class_weight is None else loss * class_weight

@@ -1,7 +1,8 @@
 """Cases of the family focal."""
 import torch
 
-from mmlosses.losses import FocalCustomLoss, FocalLoss, SmoothFocalLoss
+from mmlosses.losses import (AsymmetricLoss, FocalCustomLoss, FocalLoss,
+                             SmoothFocalLoss)
 from mmlosses.testing import LossCase, Stock
 from .inputs import CLASS_WEIGHT, CLASSES, certain, labelled
 
@@ -10,6 +11,18 @@ def certain_of_each(batch):
     """Scores that leave no doubt about any class."""
     pred, target = certain(batch)
     return pred - 100, target
+
+
+def tagged(batch):
+    """Scores of 4 classes, of which some are right."""
+    return torch.randn(batch, CLASSES), (torch.rand(batch, CLASSES)
+                                         > 0.6).float()
+
+
+def certain_tags(batch):
+    """Scores that leave no doubt about any of several classes."""
+    _, target = tagged(batch)
+    return 200 * target - 100, target
 
 
 def soft_bins(batch):
@@ -67,6 +80,31 @@ CASES = [
             Stock('mmdet.FocalCustomLoss',
                   dict(num_classes=CLASSES, gamma=1.5, alpha=0.6),
                   dict(gamma=1.5, alpha=0.6))
+        ]),
+    LossCase(
+        loss=AsymmetricLoss,
+        inputs=tagged,
+        element_shape=lambda batch: (batch, CLASSES),
+        arguments=dict(
+            gamma_pos=({}, dict(gamma_pos=0.5)),
+            gamma_neg=({}, dict(gamma_neg=0.5)),
+            clip=({}, dict(clip=None)),
+            eps=({}, dict(eps=0.5)),
+            use_sigmoid=({}, dict(use_sigmoid=False)),
+            class_weight=({}, dict(class_weight=CLASS_WEIGHT)),
+            ignore_index=({}, dict(ignore_index=1))),
+        stock_kwargs=[
+            dict(gamma_pos=1.0, gamma_neg=4.0, clip=0.05, use_sigmoid=True),
+            dict(gamma_pos=0.0, gamma_neg=4.0, clip=0.05, loss_weight=1.0),
+        ],
+        perfect=certain_tags,
+        non_negative=True,
+        joined_axis=True,
+        stock=[
+            Stock('mmpretrain.AsymmetricLoss', kwargs, kwargs, weight_ndim=1)
+            for kwargs in (dict(), dict(use_sigmoid=False),
+                           dict(gamma_pos=1.0, gamma_neg=2.5, clip=None),
+                           dict(eps=0.3))
         ]),
     LossCase(
         loss=SmoothFocalLoss,

@@ -688,6 +688,8 @@ FAMILIES: Dict[str, Family] = {
             Curve('FocalLoss', 'negative', target=0.0),
             Curve('FocalCustomLoss', 'V3Det, negative', 1, target=0.0,
                   num_classes=1),
+            Curve('AsymmetricLoss', 'asymmetric, positive'),
+            Curve('AsymmetricLoss', 'asymmetric, negative', target=0.0),
         ], 'loss, γ = 2, α = 0.25')]),
     'quality_focal': Family(quality, [
         *sweep('QualityFocalLoss', 'QFL, quality {}', 'target', (1, 0.6, 0)),

@@ -166,6 +166,68 @@ def mmpretrain_ruled_out() -> Shown:
     return stock, ours, right
 
 
+@shows('AsymmetricLoss', mmpretrain.AsymmetricLoss,
+       'infinite for a missed class in float16',
+       'the argument of the logarithm is at least eps: -log(1e-8)')
+def asymmetric_half() -> Shown:
+    """Half precision rounds its bound to 0."""
+    pred = torch.full((1, 2), -30.0, dtype=torch.float16)
+    target = torch.ones(1, 2)
+    stock = mmpretrain.AsymmetricLoss()(pred, target)
+    ours = mmlosses.AsymmetricLoss()(pred, target)
+    right = -math.log(1e-8)
+    return stock, ours, right
+
+
+@shows('AsymmetricLoss', mmpretrain.AsymmetricLoss,
+       'NaN gradient for gamma_neg below 1',
+       'a negative below the margin is dropped: 0',
+       ['test_focal.py::test_asymmetric_gradient_is_finite'])
+def asymmetric_margin() -> Shown:
+    """Below the margin it multiplies an infinite derivative by 0."""
+    pred, target = torch.full((1, 2), -10.0), torch.zeros(1, 2)
+    stock = gradient(
+        lambda x: mmpretrain.AsymmetricLoss(gamma_neg=0.5)(x, target), pred)
+    ours = gradient(
+        lambda x: mmlosses.AsymmetricLoss(gamma_neg=0.5)(x, target), pred)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('AsymmetricLoss', mmpretrain.AsymmetricLoss,
+       'labels synchronise with the host', 'a loss needs no value there')
+def asymmetric_syncs() -> Shown:
+    """It asks for the largest label."""
+    pred, labels = torch.zeros(2, 3), torch.tensor([0, 2])
+    stock = syncs(mmpretrain.AsymmetricLoss(), pred, labels)
+    ours = syncs(mmlosses.AsymmetricLoss(), pred, labels)
+    right = 'no sync'
+    return stock, ours, right
+
+
+@shows('FocalLoss', mmpretrain.FocalLoss, 'one class: negatives are positives',
+       'alpha = 0.25: 0.75 * p**2 * -log(1 - p) of a negative at p = 1/2')
+def one_class() -> Shown:
+    """It takes a column (N, 1) of targets for labels, and 0 is class 0."""
+    pred, target = torch.zeros(1, 1), torch.zeros(1, 1)
+    stock = mmpretrain.FocalLoss()(pred, target)
+    ours = mmlosses.FocalLoss()(pred, target)
+    right = 0.75 * 0.5**2 * math.log(2)
+    return stock, ours, right
+
+
+@shows('AsymmetricLoss', mmpretrain.AsymmetricLoss,
+       'one class: negatives are positives',
+       '-p**4 * log(1 - p) of a negative at p = 1/2')
+def asymmetric_one_class() -> Shown:
+    """It takes a column (N, 1) of targets for labels, and 0 is class 0."""
+    pred, target = torch.zeros(1, 1), torch.zeros(1, 1)
+    stock = mmpretrain.AsymmetricLoss(clip=None)(pred, target)
+    ours = mmlosses.AsymmetricLoss(clip=None)(pred, target)
+    right = 0.5**4 * math.log(2)
+    return stock, ours, right
+
+
 @formula_of('tutorials')
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor,
                            smoothing: float) -> Tensor:
