@@ -1,4 +1,5 @@
 """Helpers of several test files."""
+import functools
 from pathlib import Path
 
 import mmengine
@@ -14,12 +15,23 @@ needs_dotted_paths = pytest.mark.skipif(
     reason='mmengine finds a class by its dotted path since 0.8.0')
 
 
-def needs_dynamo(loss=None):
-    """Skip where this torch cannot compile this loss."""
+@functools.lru_cache(maxsize=None)
+def compiler_fault():
+    """Why torch cannot compile here, or ''.
+
+    It tries once only, since tests count what is compiled.
+    """
     try:
         torch.compile(lambda x: x + 1, backend='eager')(torch.zeros(1))
     except RuntimeError as error:
-        pytest.skip(f'no torch.compile here: {error}')
+        return str(error)
+    return ''
+
+
+def needs_dynamo(loss=None):
+    """Skip where this torch cannot compile this loss."""
+    if compiler_fault():
+        pytest.skip(f'no torch.compile here: {compiler_fault()}')
     if loss is None:
         return
     if hasattr(loss, '__getitem__'):

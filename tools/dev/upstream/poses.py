@@ -185,7 +185,12 @@ def semi_resume() -> Shown:
        'errors of 2 deviations of 1/2, a flow that is a Gaussian: equation',
        ['test_rle.py::test_masked_before_the_flow'])
 def rle_nan() -> Shown:
-    """A keypoint of weight 0 passes through the flow."""
+    """A keypoint of weight 0 passes through the flow.
+
+    Once torch has compiled anything, its distributions check nothing, and the
+    loss is NaN.
+    """
+    torch.distributions.Distribution.set_default_validate_args(True)
     pred, sigma = torch.zeros(2, 1, 2, 2)
     target = torch.tensor([[[1., 1.], [math.nan, 1.]]])
     weight = torch.tensor([[[1.], [0.]]])
