@@ -179,7 +179,7 @@ def test_what_heads_ask_seesaw():
     loss = SeesawLoss(num_classes=C)
     assert loss.custom_cls_channels and loss.custom_activation
     assert loss.get_cls_channels(C) == C + 2
-    with pytest.raises(ValueError, match='num_classes=80, .*num_classes=4'):
+    with pytest.raises(ValueError, match='num_classes=4, its head 80'):
         loss.get_cls_channels(80)
     probs, right = loss.get_activation(scores), [0, 0]
     for row, label, got in zip(scores.tolist(), labels.tolist(),

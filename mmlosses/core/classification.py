@@ -223,6 +223,14 @@ def foreground_first(pred: Tensor, labels: Tensor) -> Tensor:
     return labels ^ 1 if one_map else labels
 
 
+def check_head(loss: Any, num_classes: int) -> int:
+    """Return the number of classes, which head and loss must agree on."""
+    if num_classes != loss.num_classes:
+        raise ValueError(f'the loss has num_classes={loss.num_classes}, its '
+                         f'head {num_classes}')
+    return num_classes
+
+
 class CustomClassLoss(ClassificationLoss):
     """A classification loss that tells mmdet's heads about their classes.
 
@@ -241,10 +249,7 @@ class CustomClassLoss(ClassificationLoss):
 
     def get_cls_channels(self, num_classes: int) -> int:
         """Return the channels of a head: a softmax has a background."""
-        if num_classes != self.num_classes:
-            raise ValueError(f'the loss has num_classes={self.num_classes}, '
-                             f'its head {num_classes}')
-        return num_classes + (not self.use_sigmoid)
+        return check_head(self, num_classes) + (not self.use_sigmoid)
 
     def get_activation(self, cls_score: Tensor) -> Tensor:
         """Return the scores of the predictions (N, channels)."""

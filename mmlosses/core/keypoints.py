@@ -105,7 +105,7 @@ class HeatmapLoss(KeypointLoss):
         return super().prepare(pred, target, weight, avg_factor)
 
 
-class SampleLoss(KeypointLoss):
+class SampleSumLoss(KeypointLoss):
     """A loss whose ``'mean'`` divides by the number of samples only.
 
     It sums over the numbers of a sample, as some losses of mmpose do.

@@ -13,7 +13,7 @@ from mmlosses.core.checks import (check_index, check_label_range, check_number,
                                   check_numbers, check_sigmoid, check_size,
                                   check_softmax)
 from mmlosses.core.classification import (ClassificationArguments,
-                                          ClassificationLoss)
+                                          ClassificationLoss, check_head)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.reduction import reduce_loss
 from mmlosses.core.statistics import StatisticsLoss
@@ -256,14 +256,6 @@ class SeesawLoss(ClassificationLoss, StatisticsLoss):
         if counts is not None and counts.shape == (self.num_classes, ):
             state_dict[name] = F.pad(counts, (0, 1))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def check_head(loss: Any, num_classes: int) -> int:
-    """Return the number of classes, which head and loss must agree on."""
-    if num_classes != loss.num_classes:
-        raise ValueError(f'the head has num_classes={num_classes}, but its '
-                         f'loss num_classes={loss.num_classes}')
-    return num_classes
 
 
 def gradient_ratio(gradients: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_number, check_numbers
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import (HeatmapLoss, KeypointArguments,
-                                     KeypointLoss, SampleLoss)
+                                     KeypointLoss, SampleSumLoss)
 from mmlosses.registry import MODELS
 from .embedding import MarginL2Loss
 
@@ -233,7 +233,7 @@ class BalancedL1Loss(KeypointLoss):
 
 
 @MODELS.register_module()
-class WingLoss(SampleLoss):
+class WingLoss(SampleSumLoss):
     r"""Wing loss for facial landmarks: a logarithm near the target, then L1.
 
     .. math::
@@ -285,7 +285,7 @@ class WingLoss(SampleLoss):
 
 
 @MODELS.register_module()
-class SoftWingLoss(SampleLoss):
+class SoftWingLoss(SampleSumLoss):
     r"""Wing loss that is L1 near the target, and a logarithm beyond.
 
     .. math::
