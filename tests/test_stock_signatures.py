@@ -115,6 +115,20 @@ def test_constructor_arguments_by_position(stock):
                 assert vars(built)[name] == value, name
 
 
+@every_stock_loss
+def test_page_of_names_has_every_other_argument(stock):
+    """Those that ours takes although its signature has not got them."""
+    ours = namesake(stock)
+    others = {x for kind in ours.namesakes for x in arguments(kind)}
+    known = arguments(ours) | others | ours.synonyms.keys()
+    for name in {x.name for x in parameters(stock.__init__)} - known:
+        assert name in ours.published
+
+
+def arguments(cls):
+    return inspect.signature(cls).parameters.keys()
+
+
 def call_of(stock, case):
     """The call with all arguments of a stock loss: theirs, and ours."""
     pred, target = case.sample()

@@ -164,6 +164,10 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
     #: Names of constructor arguments in published code, and ours.
     synonyms: ClassVar[Dict[str, str]] = {}
 
+    #: Further arguments there that :meth:`own_arguments` reads, and what they
+    #: do here.
+    published: ClassVar[Dict[str, str]] = {}
+
     #: Losses that another project has under the same name. An argument that
     #: only one of them takes selects it, so the loss may be of its class.
     namesakes: ClassVar[Sequence[Type[BaseLoss]]] = ()

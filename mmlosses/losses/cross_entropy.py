@@ -190,6 +190,11 @@ class CrossEntropyLoss(ClassificationLoss):
         expects='scores',
         source='The losses of the same name of torch (softmax) and mmdet '
         '(calls and arguments).')
+    published = {
+        'use_soft':
+        "mmpretrain's meaning of ``class_weight``; the shape of a target says "
+        'whether it holds labels'
+    }
     masks_after_formula = True
 
     def __init__(self,
@@ -379,6 +384,14 @@ class LabelSmoothLoss(ClassificationLoss):
             'Rethinking the Inception Architecture for Computer Vision',
             'CVPR', 2016, '1512.00567'),
         source='It distributes uniformly.')
+    published = {
+        'label_smooth_val':
+        "``smoothing``, with ``distribute='classes'`` and mmpretrain's meaning "
+        'of ``class_weight``',
+        'mode':
+        "beside it: ``'classy_vision'`` divides the smoothing by 1 + itself, "
+        "``'multi_label'`` is a sigmoid with twice the smoothing"
+    }
     masks_after_formula = True
 
     def __init__(self,

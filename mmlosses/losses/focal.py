@@ -170,6 +170,7 @@ class FocalLoss(ClassificationLoss):
             'Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr '
             'Dollár', 'Focal Loss for Dense Object Detection', 'ICCV', 2017,
             '1708.02002'))
+    published = {'loss_name': "mmseg's default of 0.5 for ``alpha``"}
 
     _alpha: Tensor | None
 

@@ -110,6 +110,7 @@ class BalancedBCELoss(BaseLoss):
         'Girshick. Training Region-based Object Detectors with Online '
         'Hard Example Mining. CVPR 2016, `arXiv:1604.03540 '
         '<https://arxiv.org/abs/1604.03540>`_.')
+    published = {'eps': 'probabilities: ``use_sigmoid=False``'}
 
     def __init__(self,
                  use_sigmoid: bool = True,

@@ -344,6 +344,7 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
             'Jingru Tan, Xin Lu, Gang Zhang, Changqing Yin, Quanquan Li',
             'Equalization Loss v2: A New Gradient Balance Approach for '
             'Long-Tailed Object Detection', 'CVPR', 2021, '2012.08548'))
+    published = dict.fromkeys(('use_distributed', 'vis_grad'), 'no effect')
     pred_name = 'cls_score'
     # Read by the heads of mmdet.
     custom_cls_channels = custom_activation = custom_accuracy = True
@@ -352,7 +353,7 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
     @classmethod
     def own_arguments(cls, args: Any, kwargs: Any) -> Any:
         """Drop the arguments of mmdet that have no effect."""
-        for name in ('use_distributed', 'vis_grad'):
+        for name in cls.published:
             kwargs.pop(name, None)
         return super().own_arguments(args, kwargs)
 

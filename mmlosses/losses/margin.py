@@ -211,13 +211,14 @@ class ArcFaceLoss(NormFaceLoss):
         's': 'scale',
         'm': 'margin'
     }
+    published = {'easy_margin': "``boundary='easy'``"}
 
     @classmethod
     def own_arguments(cls, args: Any, kwargs: Any) -> Any:
         """Arguments in the order of published code, if one has its name."""
-        published = (*cls.synonyms, 'easy_margin')
-        if not kwargs.keys().isdisjoint(published):
-            args, kwargs = (), {**dict(zip(published, args)), **kwargs}
+        names = (*cls.synonyms, *cls.published)
+        if not kwargs.keys().isdisjoint(names):
+            args, kwargs = (), {**dict(zip(names, args)), **kwargs}
             if kwargs.pop('easy_margin', False):
                 kwargs.setdefault('boundary', 'easy')
         return super().own_arguments(args, kwargs)

@@ -264,6 +264,32 @@ def table(losses: Losses) -> str:
     return '\n'.join(text)
 
 
+def names_of(losses: Losses) -> str:
+    """The arguments that losses of other projects have under one name."""
+    text = ['| loss | argument | here |', '| --- | --- | --- |']
+    for loss in losses:
+        own = vars(loss)  # not those of a base, which has a row
+        here = {
+            name: f'`{ours}`'
+            for name, ours in own.get('synonyms', {}).items()
+        }
+        here.update(own.get('published', {}))
+        for other in loss.namesakes:
+            theirs = inspect.signature(other).parameters
+            known = inspect.signature(loss).parameters
+            for name in theirs.keys() - known.keys():
+                here[name] = f'the loss is a `{other.__name__}`'
+        meanings: Dict[str, List[str]] = {}
+        for name, meaning in here.items():
+            meanings.setdefault(unlinked(meaning), []).append(f'`{name}`')
+        for meaning, names in sorted(meanings.items()):
+            text.append(
+                row_of([
+                    f'`{loss.__name__}`', ', '.join(sorted(names)), meaning
+                ]))
+    return '\n'.join(text)
+
+
 def unlinked(text: str) -> str:
     """The same for another folder, where no link would lead to the code."""
     return re.sub(r':class:`(\w+)`', r'`\1`', text).replace('``', '`')
@@ -295,6 +321,7 @@ def blocks(losses: Losses) -> Iterator[Tuple[str, str, str]]:
             describe(loss, aliases) for loss, aliases in losses.items()
             if family_of(loss) == family)
     yield 'README.md', 'families', cards()
+    yield 'configs/guides/from_stock.md', 'names', names_of(losses)
     yield 'configs/losses.md', 'catalogue', table(losses)
     yield 'configs/losses.md', 'common arguments', to_markdown(
         as_list(sections_of(BaseLoss)[1]['Args']))

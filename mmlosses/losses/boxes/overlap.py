@@ -76,6 +76,10 @@ class IoULoss(BoxLoss):
             'Jiahui Yu, Yuning Jiang, Zhangyang Wang, Zhimin Cao, Thomas '
             'Huang', 'UnitBox: An Advanced Object Detection Network', 'ACM MM',
             2016, '1608.01471'))
+    published = dict.fromkeys(
+        ('iou_mode', 'bbox_format', 'return_iou'),
+        "the defaults of mmyolo: ``iou_mode='ciou'``, ``bbox_format='xywh'``, "
+        '``return_iou=True``')
 
     def __init__(self,
                  mode: str = 'log',

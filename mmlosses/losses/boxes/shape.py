@@ -54,6 +54,7 @@ class EIoULoss(BoxLoss):
             'Tieniu Tan',
             'Focal and Efficient IOU Loss for Accurate Bounding Box '
             'Regression', 'Neurocomputing', 2022, '2101.08158'))
+    published = {'smooth_point': 'refused: it is of ``ExtendedIoULoss``'}
 
     @classmethod
     def own_arguments(cls, args: Any, kwargs: Dict[str, Any]) -> Any:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 Arguments = Tuple[Any, ...]
 
+# The parent of each joint of Human3.6M.
+PARENTS = [0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15]
+
 
 def leaf(tensors: Any) -> Any:
     """Let a prediction require a gradient."""
@@ -231,6 +234,32 @@ def identities(samples: int = 256, channels: int = 128) -> Arguments:
     """Features of four samples of each identity."""
     labels = torch.arange(samples) // 4
     return leaf(torch.randn(samples, channels)), labels
+
+
+def similarities(samples: int = 256, others: int = 1024) -> Arguments:
+    """Cosines of pairs, of which one in a hundred is positive."""
+    target = (torch.rand(samples, others) < 0.01).long()
+    return leaf(2 * torch.rand(samples, others) - 1), target
+
+
+def two_pairs(batch: int = 64) -> Arguments:
+    """Two predictions and their targets."""
+    pairs = [heatmap_pair(batch) for _ in range(2)]
+    return [leaf(pred) for pred, _ in pairs], [target for _, target in pairs]
+
+
+def unlabelled_poses(samples: int = 4096) -> Arguments:
+    """Poses with and without labels, two metres away, and pixels."""
+    poses, labelled = torch.randn(2, samples, len(PARENTS), 3) / 4
+    root = torch.tensor([0.0, 0.0, 2.0]).expand(samples, 1, 3)
+    intrinsics = torch.tensor([2.3, 2.3, 0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0])
+    image = torch.rand(samples, len(PARENTS), 2)
+    return dict(
+        labeled_pose=labelled,
+        unlabeled_pose=leaf(poses),
+        unlabeled_traj=leaf(root)), dict(
+            unlabeled_target_2d=image,
+            intrinsics=intrinsics.repeat(samples, 1))
 
 
 def heatmap_distributions(images: int = 64,

@@ -36,8 +36,8 @@ class Call:
         assert self.function is not None, 'its package is missing'
         loss = self.function(*self.args)
         if isinstance(loss, dict):
-            loss = tuple(loss.values())
-        return sum(loss) if isinstance(loss, tuple) else loss
+            loss = list(loss.values())
+        return sum(loss) if isinstance(loss, (list, tuple)) else loss
 
     def step(self, leaves: Sequence[Tensor]) -> None:
         """Run forward and backward once."""
@@ -55,6 +55,8 @@ class Call:
                 found.append(item)
             elif isinstance(item, (tuple, list)):
                 pending += item
+            elif isinstance(item, dict):
+                pending += item.values()
             elif isinstance(item, functools.partial):
                 pending += [item.func, *item.args, *item.keywords.values()]
             elif isinstance(item, nn.Module):

@@ -167,6 +167,30 @@ def twin(scope: str, **kwargs: Any) -> Late:
     return Late(build)
 
 
+def copying(loss: Any, *args: Any) -> Function | None:
+    """The stock loss, on copies of what it writes to."""
+    cls = find(f'mmdet.models.losses.{type(loss).__name__}')
+    peer = cls and cls(neg_pos_ub=3, neg_margin=0.1, hard_mining=True)
+    return peer and (
+        lambda pred, target: peer(pred.clone(), target.clone()))
+
+
+def both_losses(loss: Any, *args: Any) -> Function | None:
+    """The stock wrapper with the stock losses."""
+    cls = find('mmpose.models.losses.MultipleLossWrapper')
+    return cls and cls(
+        [dict(type='mmpose.L1Loss'),
+         dict(type='mmpose.MSELoss')])
+
+
+def semi_supervision(loss: Any, *args: Any) -> Function | None:
+    """The stock loss, with the axes that it otherwise adds in place."""
+    cls = find('mmpose.models.losses.SemiSupervisionLoss')
+    peer = cls and cls(loss.joint_parents)
+    return peer and (lambda output, target: peer(
+        output, dict(target, intrinsics=target['intrinsics'].clone())))
+
+
 FEATURES = dict(
     name='fea', use_this=True, student_channels=256, teacher_channels=256)
 
@@ -177,11 +201,7 @@ WITHOUT_PEER = ('RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss',
 
 #: Losses without a row, and why.
 WITHOUT_ROW = dict.fromkeys(WITHOUT_PEER, 'mmrotate is not installed here')
-WITHOUT_ROW.update(
-    CombinedLoss='it only calls other losses',
-    MultipleLossWrapper='it only calls other losses',
-    MarginL2Loss='mmdet writes to the prediction',
-    SemiSupervisionLoss='no head of mmpose gives it what it needs')
+WITHOUT_ROW.update(CombinedLoss='only its parts are called')
 
 ROWS = [
     keypoint_maps('KeypointMSELoss'),
@@ -348,6 +368,18 @@ ROWS = [
         dict(mmdet=stock('mmdet.GHMR'))),
     long_tail('SeesawLoss', 2),
     long_tail('EQLV2Loss', 1),
+    Row('MarginL2Loss', inputs.similarities, '256 x 1024',
+        dict(samples=4, others=9), dict(mmdet=Late(copying)),
+        dict(neg_pos_ub=3, neg_margin=0.1, hard_mining=True)),
+    Row('MultipleLossWrapper', inputs.two_pairs, f'{HEATMAPS}, L1 and MSE',
+        dict(batch=2), dict(mmpose=Late(both_losses)),
+        dict(losses=[
+            dict(type='mmlosses.L1Loss'),
+            dict(type='mmlosses.MSELoss')
+        ])),
+    Row('SemiSupervisionLoss', inputs.unlabelled_poses, '4096 x 17 x 3',
+        dict(samples=3), dict(mmpose=Late(semi_supervision)),
+        dict(joint_parents=inputs.PARENTS)),
     Row('CCSLoss', inputs.embeddings, '20,000 x 256', FEW,
         dict(torch=formulas.plain_ccs)),
     Row('QualityFocalLoss', inputs.rated_detections,
