@@ -32,10 +32,10 @@ def test_every_loss_is_in_the_catalogue():
 def test_metadata(loss):
     info = vars(loss)['info']  # its own, not inherited
     assert info.purpose and info.slots
-    assert info.expects in ('boxes', 'pixel boxes', 'rotated boxes', 'points',
-                            'scores', 'logits', 'probabilities', 'numbers',
-                            'vectors', 'features', 'scaled cosines', 'tags',
-                            'bins', 'mixture', 'any')
+    assert info.expects in ('boxes', 'pixel boxes', 'rotated boxes',
+                            '3D boxes', 'points', 'scores', 'logits',
+                            'probabilities', 'numbers', 'vectors', 'features',
+                            'scaled cosines', 'tags', 'bins', 'mixture', 'any')
     assert info.paper or info.source
     if info.paper is not None:
         assert 1980 < info.paper.year < 2100 and info.paper.title

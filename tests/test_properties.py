@@ -85,6 +85,8 @@ def couples_samples(loss):
         return 'negatives are mined among those of the whole batch'
     if isinstance(loss, (losses.BoneLoss, losses.SemiSupervisionLoss)):
         return 'compares the mean lengths of bones over the batch'
+    if isinstance(loss, losses.MultiBinLoss):
+        return 'divides by the bins that the angles of the batch are in'
     return None
 
 

@@ -20,12 +20,16 @@ SETTINGS: Dict[str, Dict[str, Any]] = {
 
 #: Arguments that stock stores and never reads.
 UNUSED = {
+    'mmdet3d.MultiBinLoss': ('reduction', ),
     'mmpose.FocalHeatmapLoss': ('use_target_weight', ),
     'mmpose.KeypointMSELoss': ('use_target_weight', )
 }
 
 #: Why a number differs, although each argument is the same.
-REASONS: Dict[str, str] = {'mmseg.DiceLoss': 'stock counts pixels to ignore'}
+REASONS: Dict[str, str] = {
+    'mmdet3d.MultiBinLoss': 'stock trains the first bin only',
+    'mmseg.DiceLoss': 'stock counts pixels to ignore',
+}
 
 #: Heads that compare the type of a loss with a string.
 BY_NAME = {

@@ -24,9 +24,9 @@ class LossInfo(NamedTuple):
         purpose (str): The use of the loss, in one line.
         slots (str): Where stock configs use it.
         expects (str): Kind of the prediction: ``'boxes'`` (decoded xyxy),
-            ``'pixel boxes'``, ``'rotated boxes'``, ``'points'``,
-            ``'scores'`` (logits of classes), ``'logits'``, ``'probabilities'``
-            (unless ``use_sigmoid=True``), ``'numbers'``,
+            ``'pixel boxes'``, ``'rotated boxes'``, ``'3D boxes'``,
+            ``'points'``, ``'scores'`` (logits of classes), ``'logits'``,
+            ``'probabilities'`` (unless ``use_sigmoid=True``), ``'numbers'``,
             ``'vectors'`` (cos, sin), ``'features'``, ``'scaled cosines'``,
             ``'tags'``, ``'bins'``, ``'mixture'`` or ``'any'``.
         paper (Paper, optional): The paper to cite.

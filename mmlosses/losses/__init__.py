@@ -16,6 +16,11 @@ from .boxes.nwd import NWDLoss
 from .boxes.overlap import ExtendedIoULoss, GIoULoss, IoULoss
 from .boxes.shape import EIoULoss, ShapeIoULoss, SIoULoss
 from .boxes.wise_iou import WIoULoss, wise_iou_loss
+from .boxes_3d.chamfer import ChamferDistance, chamfer_distance
+from .boxes_3d.multibin import MultiBinLoss, multibin_loss
+from .boxes_3d.overlap import (AxisAlignedIoULoss, RotatedIoU3DLoss,
+                               axis_aligned_iou, rotated_iou_3d)
+from .boxes_3d.weight_bank import PAConvRegularizationLoss, kernel_correlation
 from .center import CenterLoss, CenterSoftmaxLoss, center_loss, centerloss
 from .composite import CombinedLoss, MultipleLossWrapper, SumLoss
 from .corners.associative_embedding import (AssociativeEmbeddingLoss,
@@ -76,6 +81,7 @@ from .simcc import (JSDiscretLoss, KLDiscretLoss, MLECCLoss, js_discret_loss,
 FAMILIES = {
     'boxes': 'Boxes',
     'rotated': 'Rotated boxes',
+    'boxes_3d': 'Boxes and points in 3D',
     'cross_entropy': 'Cross entropy',
     'focal': 'Focal loss',
     'quality_focal': 'Quality focal loss',
@@ -102,10 +108,11 @@ FAMILIES = {
 __all__ = [
     'AELoss', 'AdaptiveWingLoss', 'AlphaIoULoss', 'AngleDistanceLoss',
     'AngularLoss', 'ArcFaceLogitLoss', 'ArcFaceLoss', 'ArcMarginProduct',
-    'AssociativeEmbeddingLoss', 'AsymmetricLoss', 'BCConvexGIoULoss',
-    'BCELoss', 'BalanceCrossEntropyLoss', 'BalancedBCELoss', 'BalancedL1Loss',
-    'BaseLoss', 'BoneLoss', 'BoundedIoULoss', 'BoxLoss', 'BoxPair', 'CCSLoss',
-    'CIoULoss', 'CenterLoss', 'CenterSoftmaxLoss', 'ClassificationLoss',
+    'AssociativeEmbeddingLoss', 'AsymmetricLoss', 'AxisAlignedIoULoss',
+    'BCConvexGIoULoss', 'BCELoss', 'BalanceCrossEntropyLoss',
+    'BalancedBCELoss', 'BalancedL1Loss', 'BaseLoss', 'BoneLoss',
+    'BoundedIoULoss', 'BoxLoss', 'BoxPair', 'CCSLoss', 'CIoULoss',
+    'CenterLoss', 'CenterSoftmaxLoss', 'ChamferDistance', 'ClassificationLoss',
     'CombinedLoss', 'CombinedTargetMSELoss', 'ConvexGIoULoss', 'CornerNetLoss',
     'CrossEntropyCustomLoss', 'CrossEntropyLoss', 'DIoULoss', 'DiceLoss',
     'DistributionFocalLoss', 'EIoULoss', 'EQLV2Loss', 'ExtendedIoULoss',
@@ -117,27 +124,30 @@ __all__ = [
     'KnowledgeDistillationKLDivLoss', 'L1Loss', 'L2Loss', 'LabelSmoothLoss',
     'LossInfo', 'MLECCLoss', 'MPDIoULoss', 'MPJPELoss',
     'MPJPEVelocityJointLoss', 'MSELoss', 'MarginL2Loss', 'Modified',
-    'ModifiedSoftmaxLoss', 'MultiPosCrossEntropyLoss', 'MultipleLossWrapper',
-    'NWDLoss', 'NormFace', 'NormFaceLoss', 'OKSLoss', 'PROPEL', 'PROPELLoss',
-    'Paper', 'QualityFocalLoss', 'RLELoss', 'RealNVP', 'RotatedGIoULoss',
-    'RotatedIoULoss', 'SIoULoss', 'SeesawLoss', 'SemiSupervisionLoss',
-    'ShapeIoULoss', 'SmoothFocalLoss', 'SmoothL1Loss',
+    'ModifiedSoftmaxLoss', 'MultiBinLoss', 'MultiPosCrossEntropyLoss',
+    'MultipleLossWrapper', 'NWDLoss', 'NormFace', 'NormFaceLoss', 'OKSLoss',
+    'PAConvRegularizationLoss', 'PROPEL', 'PROPELLoss', 'Paper',
+    'QualityFocalLoss', 'RLELoss', 'RealNVP', 'RotatedGIoULoss',
+    'RotatedIoU3DLoss', 'RotatedIoULoss', 'SIoULoss', 'SeesawLoss',
+    'SemiSupervisionLoss', 'ShapeIoULoss', 'SmoothFocalLoss', 'SmoothL1Loss',
     'SoftWeightSmoothL1Loss', 'SoftWingLoss', 'SpatialBorderLoss', 'SumLoss',
     'TripletLoss', 'VariFocalLoss', 'VarifocalLoss', 'WIoULoss', 'WingLoss',
     'adaptive_wing_loss', 'angle_distance_loss', 'angular_loss',
     'angular_margin', 'arcface_logits', 'associative_embedding_loss',
-    'asymmetric_loss', 'authentic_smooth_l1', 'bc_convex_giou_loss',
-    'binary_cross_entropy', 'box_pair', 'ccs_loss', 'center_loss',
-    'centerloss', 'combined_target_mse_loss', 'convex_giou_loss',
-    'corner_heatmap_loss', 'corner_offset_loss', 'cosine_logits', 'dice_loss',
-    'distillation_kl_loss', 'distribution_focal_loss', 'equalized_weights',
-    'g_function', 'gaussian_focal_loss', 'getloss', 'h_function',
-    'hard_keypoint_mse_loss', 'harmonizing_weight', 'info_nce_loss',
-    'js_discret_loss', 'kl_discret_loss', 'l1_loss', 'mle_cc_loss',
-    'mpjpe_loss', 'mse_loss', 'multi_positive_cross_entropy', 'neg_loss',
-    'oks_loss', 'propel_loss', 'quality_focal_loss', 'rle_loss', 'rotated_iou',
-    'seesaw_cross_entropy', 'sigmoid_focal_loss', 'smooth_l1_loss',
-    'smooth_labels', 'soft_cross_entropy', 'soft_wing_loss',
-    'softmax_focal_loss', 'spatial_border_loss', 'triplet_loss',
-    'unpack_prediction', 'varifocal_loss', 'wing_loss', 'wise_iou_loss'
+    'asymmetric_loss', 'authentic_smooth_l1', 'axis_aligned_iou',
+    'bc_convex_giou_loss', 'binary_cross_entropy', 'box_pair', 'ccs_loss',
+    'center_loss', 'centerloss', 'chamfer_distance',
+    'combined_target_mse_loss', 'convex_giou_loss', 'corner_heatmap_loss',
+    'corner_offset_loss', 'cosine_logits', 'dice_loss', 'distillation_kl_loss',
+    'distribution_focal_loss', 'equalized_weights', 'g_function',
+    'gaussian_focal_loss', 'getloss', 'h_function', 'hard_keypoint_mse_loss',
+    'harmonizing_weight', 'info_nce_loss', 'js_discret_loss',
+    'kernel_correlation', 'kl_discret_loss', 'l1_loss', 'mle_cc_loss',
+    'mpjpe_loss', 'mse_loss', 'multi_positive_cross_entropy', 'multibin_loss',
+    'neg_loss', 'oks_loss', 'propel_loss', 'quality_focal_loss', 'rle_loss',
+    'rotated_iou', 'rotated_iou_3d', 'seesaw_cross_entropy',
+    'sigmoid_focal_loss', 'smooth_l1_loss', 'smooth_labels',
+    'soft_cross_entropy', 'soft_wing_loss', 'softmax_focal_loss',
+    'spatial_border_loss', 'triplet_loss', 'unpack_prediction',
+    'varifocal_loss', 'wing_loss', 'wise_iou_loss'
 ]

@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import torch
@@ -582,6 +583,59 @@ def rotated_angle(loss: Any, angle: Tensor) -> Tensor:
     return rotated_boxes(loss, 0 * angle, angle * math.pi / 180)
 
 
+def boxes_3d(loss: Any, offset: Tensor, yaw: Tensor) -> Tensor:
+    """Boxes of 4 x 2 x 2, as corners or centre, sizes and yaw."""
+    none = torch.zeros_like(offset)
+    size = torch.tensor([4, 2, 2.0]).to(offset).expand(len(offset), 3)
+    pred = torch.stack([offset, none, none], dim=-1)
+    if loss.coordinates[-1] != 'yaw':
+        corner = size / 2
+        return loss(
+            torch.cat([pred - corner, pred + corner], dim=-1),
+            torch.cat([-corner, corner], dim=-1))
+    pred, target = [
+        torch.cat([centre, size, angle.unsqueeze(-1)], dim=-1)
+        for centre, angle in ((pred, yaw), (0 * pred, none))
+    ]
+    return loss(pred, target)
+
+
+@inputs('offset', 'offset / length', line(-1.5, 1.5))
+def offset_3d(loss: Any, offset: Tensor, yaw: float = 0.0) -> Tensor:
+    """A box that passes over its target, turned by the yaw."""
+    return boxes_3d(loss, 4 * offset, 0 * offset + yaw)
+
+
+@inputs('offset', 'error of the offset in degrees', line(-180, 180))
+def bin_offset(loss: Any, error: Tensor) -> Tensor:
+    """One bin, of which the scores are sure."""
+    error = error * math.pi / 180
+    sure = torch.tensor([0, 50.0]).to(error).expand(len(error), 2)
+    pred = torch.cat([sure, error.sin()[:, None], error.cos()[:, None]], 1)
+    target = torch.tensor([1, 0.0]).to(error).expand(len(error), 2)
+    return loss(pred, target)
+
+
+@inputs('x', 'x of a point', line(-3, 3))
+def point(loss: Any, x: Tensor) -> Tensor:
+    """A point that passes over two others, at -1 and 1."""
+    source = torch.stack([x, 0 * x], dim=-1).unsqueeze(1)
+    target = torch.tensor([[-1, 0], [1, 0.0]]).to(x).expand(len(x), 2, 2)
+    one, other = loss(source, target)
+    return one.flatten(1).sum(1) + other.flatten(1).sum(1)
+
+
+@inputs('angle', 'angle between two kernels', line(0, 180))
+def kernels(loss: Any, angle: Tensor) -> Tensor:
+    """Two kernels in the plane."""
+    turned = angle * math.pi / 180
+    bank = torch.stack(
+        [1 + 0 * turned,
+         turned.cos(), 0 * turned,
+         turned.sin()], dim=-1).unflatten(-1, (2, 2))
+    return loss([SimpleNamespace(weight_bank=x, num_kernels=2) for x in bank])
+
+
 @lru_cache(maxsize=None)
 def cases() -> Dict[str, Any]:
     """The row of each loss in tests/cases."""
@@ -664,6 +718,14 @@ FAMILIES: Dict[str, Family] = {
         Curve('SpatialBorderLoss', 'spatial border'),
         Curve('H2RBoxConsistencyLoss', 'H2RBox consistency'),
     ], also=[rotated_angle]),
+    'boxes_3d': Family(offset_3d, [
+        Curve('AxisAlignedIoULoss', 'axis-aligned'),
+        *sweep('RotatedIoU3DLoss', 'rotated, yaw {}', 'yaw', (0.5, 1)),
+    ], [Panel(bin_offset, [Curve('MultiBinLoss')], 'MultiBin in its bin'),
+        Panel(point, sweep('ChamferDistance', '{}', 'mode',
+                           ('l2', 'l1', 'smooth_l1')), 'Chamfer distance'),
+        Panel(kernels, [Curve('PAConvRegularizationLoss')],
+              'regularization of PAConv')]),
     'cross_entropy': Family(margin, [
         Curve('CrossEntropyLoss', 'no smoothing'),
         *sweep('LabelSmoothLoss', 'smoothing {}', 'smoothing', (0.1, 0.3)),

@@ -1,4 +1,4 @@
-"""The IoU of rotated boxes, with its derivative: 5 times as fast."""
+"""Overlap and IoU of rotated boxes, with derivatives: 5 times as fast."""
 from __future__ import annotations
 from typing import Tuple
 
@@ -31,16 +31,29 @@ def kept_part(position: Tensor, step: Tensor, other_step: Tensor,
     return first, last, torch.where(is_along, along, torch.ones_like(along))
 
 
-def iou_and_derivative(pred: Tensor, target: Tensor,
-                       eps: float) -> Tuple[Tensor, Tensor]:
-    r"""The same IoU, and its derivative by the prediction.
+def overlap_of_pairs(pred: Tensor, target: Tensor) -> Tensor:
+    """The area that each pair shares."""
+    return RotatedPair(pred, target, 0).intersection
+
+
+def overlap_and_derivative(pred: Tensor,
+                           target: Tensor) -> Tuple[Tensor, Tensor]:
+    """The same area, and its derivative by the prediction."""
+    pair = RotatedPair(pred, target, 0)
+    derivative = derivative_of_overlap(pair, pred, target)
+    derivative[2:4] *= (pred[..., 2:4] >= 0).movedim(-1, 0)
+    return pair.intersection, derivative.movedim(0, -1)
+
+
+def derivative_of_overlap(pair: RotatedPair, pred: Tensor,
+                          target: Tensor) -> Tensor:
+    r"""The derivative (5, \*) of the overlap by a prediction with sides >= 0.
 
     The overlap changes by how far the edges of the prediction within the
     target move outwards. An edge from a to b, kept from the share s to e,
     moves by :math:`(1 - t) \, da + t \, db` at t: the mean of it is that of
     a vertex at each end, with the integrals of 1 - t and of t as weights.
     """
-    pair = RotatedPair(pred, target, eps)
     x, y = pair.x, pair.y
     step, rise = following(x) - x, following(y) - y
     width, height = pair.half.unbind()
@@ -68,15 +81,21 @@ def iou_and_derivative(pred: Tensor, target: Tensor,
     wider = right_x * cos + right_y * sin
     higher = top_y * cos - top_x * sin
     cos, sin = back.cos(), back.sin()
-    overlap = torch.stack([
+    return torch.stack([
         move_x * cos - move_y * sin, move_x * sin + move_y * cos, wider,
         higher, turn
     ])
 
+
+def iou_and_derivative(pred: Tensor, target: Tensor,
+                       eps: float) -> Tuple[Tensor, Tensor]:
+    """The IoU of each pair, and its derivative by the prediction."""
+    pair = RotatedPair(pred, target, eps)
+    overlap = derivative_of_overlap(pair, pred, target)
     w, h = pred[..., 2].clamp(min=0), pred[..., 3].clamp(min=0)
     none = torch.zeros_like(w)
     areas = torch.stack([none, none, h, w, none])
-    free = product(torch.stack([w, h])) + 4 * width * height
+    free = product(torch.stack([w, h])) + 4 * product(pair.half)
     free = (free - pair.intersection >= pair.least_area).to(pred.dtype)
     share = pair.intersection / pair.union
     derivative = (overlap - share * free * (areas - overlap)) / pair.union

@@ -44,6 +44,21 @@ def box_pairs(batch: int = 20_000) -> Arguments:
     return target + 6 * torch.randn(batch, 4), target
 
 
+def box_pairs_3d(batch: int = 20_000) -> Arguments:
+    """Boxes in 3D that overlap their target."""
+    low = 20 * torch.rand(batch, 3)
+    target = torch.cat([low, low + 2 + 4 * torch.rand(batch, 3)], -1)
+    return leaf(target + 0.3 * torch.randn(batch, 6)), target
+
+
+def point_sets(samples: int = 8,
+               sources: int = 1024,
+               targets: int = 256) -> Arguments:
+    """Two sets of points in 3D."""
+    return (leaf(torch.randn(samples, sources,
+                             3)), torch.randn(samples, targets, 3))
+
+
 def angles(images: int = 16, height: int = 128, width: int = 128) -> Arguments:
     """Unit vectors up to 80 degrees apart, where the tutorial is right."""
     angle = 2 * math.pi * torch.rand(images, height, width)

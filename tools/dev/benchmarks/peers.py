@@ -34,6 +34,21 @@ def tutorial_propel(mean: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
     return -(torch.log(2 * both) - torch.log(alone)).mean()
 
 
+def plain_axis_aligned_iou(pred: Tensor, target: Tensor) -> Tensor:
+    """1 - IoU of boxes in 3D."""
+    low = torch.maximum(pred[:, :3], target[:, :3])
+    high = torch.minimum(pred[:, 3:], target[:, 3:])
+    shared = (high - low).clamp(min=0).prod(dim=1)
+    volumes = [(x[:, 3:] - x[:, :3]).prod(dim=1) for x in (pred, target)]
+    return (1 - shared / (volumes[0] + volumes[1] - shared)).mean()
+
+
+def plain_chamfer(source: Tensor, target: Tensor) -> Tensor:
+    """Both terms, from all squared distances at once."""
+    distance = (source.unsqueeze(2) - target.unsqueeze(1)).square().sum(dim=3)
+    return distance.amin(dim=2).mean() + distance.amin(dim=1).mean()
+
+
 def torch_label_smooth(pred: Tensor, labels: Tensor) -> Tensor:
     """Label smoothing of torch, which shares with the label itself."""
     share = 0.1 * pred.shape[1] / (pred.shape[1] - 1)

@@ -202,6 +202,14 @@ WITHOUT_PEER = ('RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss',
 #: Losses without a row, and why.
 WITHOUT_ROW = dict.fromkeys(WITHOUT_PEER, 'mmrotate is not installed here')
 WITHOUT_ROW.update(CombinedLoss='only its parts are called')
+WITHOUT_ROW.update(
+    RotatedIoU3DLoss='mmdet3d is not installed here',
+    MultiBinLoss='mmdet3d is not installed here',
+    PAConvRegularizationLoss='it has no prediction',
+    CombinedLoss='it only calls other losses',
+    MultipleLossWrapper='it only calls other losses',
+    MarginL2Loss='mmdet writes to the prediction',
+    SemiSupervisionLoss='no head of mmpose gives it what it needs')
 
 ROWS = [
     keypoint_maps('KeypointMSELoss'),
@@ -230,6 +238,13 @@ ROWS = [
     Row('FeaLoss', inputs.feature_maps, '32 x 256 x 32 x 24',
         dict(images=2, side=3), dict(mmpose=twin('mmpose', **FEATURES)),
         FEATURES),
+    Row('ChamferDistance',
+        inputs.point_sets,
+        '8 x 1024 and 8 x 256 points',
+        dict(samples=2, sources=5, targets=4), {PLAIN: formulas.plain_chamfer},
+        call=lambda loss: lambda *args: sum(loss(*args)),
+        goal=1.0,
+        grows=dict(targets=(16, 64, 256, 1024))),
     Row('InfoNCELoss', inputs.instances, '256 x 128', dict(samples=4),
         dict(mmpose=stock('mmpose.classification_loss.InfoNCELoss'))),
     Row('OKSLoss', inputs.people, '1024 x 17', dict(people=3),
@@ -274,6 +289,11 @@ ROWS = [
     boxes('NWDLoss', formulas.plain_nwd),
     boxes('ShapeIoULoss', formulas.plain_shape_iou),
     boxes('WIoULoss', formulas.plain_wiou),
+    Row('AxisAlignedIoULoss',
+        inputs.box_pairs_3d,
+        '20,000 boxes',
+        dict(batch=7), {PLAIN: formulas.plain_axis_aligned_iou},
+        goal=0.8),
     Row('DiceLoss',
         inputs.object_masks,
         '64 x 112 x 112',
