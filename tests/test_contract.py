@@ -3,7 +3,7 @@ import dataclasses
 import inspect
 
 import pytest
-from cases import CASES
+from cases import CASES, REPRESENTATIVES
 from helpers import needs_dynamo
 
 from mmlosses import losses
@@ -19,17 +19,6 @@ def test_every_registered_loss_has_a_case():
     assert [case.loss for case in CASES] == REGISTERED
 
 
-def base_of(loss):
-    """The class of the machinery that a loss is made of."""
-    return next(x for x in loss.__mro__ if x.__module__.startswith(BASES))
-
-
-BASES = 'mmlosses.core.'
-# One for each base.
-REPRESENTATIVES = {
-    base_of(case.loss): case.loss
-    for case in reversed(CASES)
-}.values()
 CHECKS = [
     pytest.param(
         case,
