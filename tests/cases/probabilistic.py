@@ -1,7 +1,8 @@
 """Cases of the family probabilistic."""
 import torch
 
-from mmlosses.losses import KeypointPROPELLoss, PROPELLoss, RLELoss
+from mmlosses.losses import (KeypointPROPELLoss, PROPELLoss, RLELoss,
+                             UncertainL1Loss, UncertainSmoothL1Loss)
 from mmlosses.testing import LossCase
 from .inputs import KEYPOINT_WEIGHT
 
@@ -42,6 +43,24 @@ def call_rle(loss, pred, target, *args, **kwargs):
     return loss(*pred, target, *args, **kwargs)
 
 
+def depths(batch):
+    """Errors on either side of 1, and log deviations above 0, since half
+    precision has no gradient of an error by one that is far below 0."""
+    pred, sigma = 2 * torch.randn(batch, 4), torch.rand(batch, 4)
+    return (pred, sigma), 2 * torch.randn(batch, 4)
+
+
+def call_uncertain(loss, pred, target, *args, **kwargs):
+    """The call of mmdet3d's PGDHead."""
+    position, sigma = pred
+    return loss(position, target, sigma, *args, **kwargs)
+
+
+def per_number(batch):
+    """One element is one number."""
+    return (batch, 4)
+
+
 CASES = [
     LossCase(
         loss=PROPELLoss,
@@ -79,4 +98,18 @@ CASES = [
             for coupling in range(6) for layer in (0, 2, 4)
             for kind in ('weight', 'bias')
         ]),
+    LossCase(
+        loss=UncertainL1Loss,
+        inputs=depths,
+        element_shape=per_number,
+        arguments=dict(alpha=({}, dict(alpha=0.5))),
+        stock_kwargs=[dict(alpha=1.0, loss_weight=1.0)],
+        call=call_uncertain),
+    LossCase(
+        loss=UncertainSmoothL1Loss,
+        inputs=depths,
+        element_shape=per_number,
+        arguments=dict(alpha=({}, dict(alpha=0.5)), beta=({}, dict(beta=3.0))),
+        stock_kwargs=[dict(alpha=1.0, beta=3.0, loss_weight=1.0)],
+        call=call_uncertain),
 ]

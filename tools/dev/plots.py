@@ -299,6 +299,13 @@ def deviation(loss: Any, sigma: Tensor, error: float) -> Tensor:
     return loss(mean, sigma, 0 * mean)[:, 0]
 
 
+@inputs('sigma', 'predicted log deviation', line(-4, 4))
+def log_deviation(loss: Any, sigma: Tensor, error: float) -> Tensor:
+    """A number with a fixed error."""
+    pred = torch.full_like(sigma, error)
+    return loss(pred, torch.zeros_like(pred), sigma)
+
+
 # Logits of an image: 50 of positives, 4,950 of negatives, both Gaussian.
 POSITIVES, NEGATIVES = [
     torch.distributions.Normal(mean, 1.5).icdf(
@@ -846,7 +853,11 @@ FAMILIES: Dict[str, Family] = {
              Curve('RLELoss', 'RLE, Laplacian'),
              Curve('RLELoss', 'RLE, Gaussian', q_distribution='gaussian'),
              Curve('RLELoss', 'RLE, flow alone', residual=False),
-         ], 'RLE with a new flow')]),
+         ], 'RLE with a new flow'),
+         Panel(log_deviation, [
+             *sweep('UncertainL1Loss', 'L1, error {}', 'error', (0.1, 1, 10)),
+             Curve('UncertainSmoothL1Loss', 'smooth L1, error 1', error=1),
+         ], 'uncertain L1', minima=True, axes=dict(ylim=(-4, 12)))]),
     'corners': Family(tags, [
         Curve('AssociativeEmbeddingLoss', 'pull'),
         *sweep('AssociativeEmbeddingLoss', 'push, margin {}', 'margin', (1, 2),

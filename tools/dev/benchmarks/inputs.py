@@ -51,6 +51,12 @@ def box_pairs_3d(batch: int = 20_000) -> Arguments:
     return leaf(target + 0.3 * torch.randn(batch, 6)), target
 
 
+def uncertain_numbers(count: int = 100_000) -> Arguments:
+    """Numbers with log deviations."""
+    pred, target, sigma = torch.randn(3, count)
+    return leaf(pred), target, leaf(sigma)
+
+
 def point_sets(samples: int = 8,
                sources: int = 1024,
                targets: int = 256) -> Arguments:

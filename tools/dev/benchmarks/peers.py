@@ -43,6 +43,18 @@ def plain_axis_aligned_iou(pred: Tensor, target: Tensor) -> Tensor:
     return (1 - shared / (volumes[0] + volumes[1] - shared)).mean()
 
 
+def plain_uncertain_l1(pred: Tensor, target: Tensor, sigma: Tensor) -> Tensor:
+    """L1, attenuated by a deviation."""
+    return ((pred - target).abs() * (-sigma).exp() + sigma).mean()
+
+
+def plain_uncertain_smooth_l1(pred: Tensor, target: Tensor,
+                              sigma: Tensor) -> Tensor:
+    """Smooth L1, attenuated by a deviation."""
+    error = F.smooth_l1_loss(pred, target, reduction='none')
+    return (error * (-sigma).exp() + sigma).mean()
+
+
 def plain_chamfer(source: Tensor, target: Tensor) -> Tensor:
     """Both terms, from all squared distances at once."""
     distance = (source.unsqueeze(2) - target.unsqueeze(1)).square().sum(dim=3)

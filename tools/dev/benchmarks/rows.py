@@ -171,8 +171,7 @@ def copying(loss: Any, *args: Any) -> Function | None:
     """The stock loss, on copies of what it writes to."""
     cls = find(f'mmdet.models.losses.{type(loss).__name__}')
     peer = cls and cls(neg_pos_ub=3, neg_margin=0.1, hard_mining=True)
-    return peer and (
-        lambda pred, target: peer(pred.clone(), target.clone()))
+    return peer and (lambda pred, target: peer(pred.clone(), target.clone()))
 
 
 def both_losses(loss: Any, *args: Any) -> Function | None:
@@ -251,6 +250,13 @@ ROWS = [
         dict(mmpose=stock('mmpose'))),
     Row('RLELoss', inputs.keypoint_gaussians, '1024 x 17 x 2', dict(images=2),
         dict(mmpose=twin('mmpose'))),
+    *[
+        Row(name, inputs.uncertain_numbers, '100,000 numbers', dict(count=9),
+            {PLAIN: formula})
+        for name, formula in (('UncertainL1Loss', formulas.plain_uncertain_l1),
+                              ('UncertainSmoothL1Loss',
+                               formulas.plain_uncertain_smooth_l1))
+    ],
     Row('TripletLoss', inputs.identities, '256 x 128, 64 identities',
         dict(samples=8, channels=4), dict(mmdet=stock('mmdet'))),
     Row('FocalLoss',
@@ -391,7 +397,8 @@ ROWS = [
     Row('MarginL2Loss', inputs.similarities, '256 x 1024',
         dict(samples=4, others=9), dict(mmdet=Late(copying)),
         dict(neg_pos_ub=3, neg_margin=0.1, hard_mining=True)),
-    Row('MultipleLossWrapper', inputs.two_pairs, f'{HEATMAPS}, L1 and MSE',
+    Row(
+        'MultipleLossWrapper', inputs.two_pairs, f'{HEATMAPS}, L1 and MSE',
         dict(batch=2), dict(mmpose=Late(both_losses)),
         dict(losses=[
             dict(type='mmlosses.L1Loss'),
