@@ -119,8 +119,8 @@ def test_list_of_all_losses(capsys):
     (['ArcMarginProduct'], {'ArcFaceLoss'}),
     (['tiny'], {'NWDLoss'}),
     (['far'], {
-        'EIoULoss', 'ExtendedIoULoss', 'MPDIoULoss', 'RotatedGIoULoss',
-        'WIoULoss'
+        'EIoULoss', 'ExtendedIoULoss', 'GDLoss', 'MPDIoULoss',
+        'RotatedGIoULoss', 'WIoULoss'
     }),
     (['thin'], {'ShapeIoULoss'}),
     (['wrong'], {'LabelSmoothLoss', 'WIoULoss'}),

@@ -29,6 +29,7 @@ UNUSED = {
 REASONS: Dict[str, str] = {
     'mmdet3d.MultiBinLoss': 'stock trains the first bin only',
     'mmseg.DiceLoss': 'stock counts pixels to ignore',
+    'mmrotate.GDLoss_v1': 'stock adds the means of levels',
 }
 
 #: Heads that compare the type of a loss with a string.

@@ -112,22 +112,27 @@ def sigmoid_in_box_head(slot: Slot) -> Iterator[Finding]:
 
 def boxes_not_decoded(slot: Slot) -> Iterator[Finding]:
     """Box losses need a head that decodes its predictions."""
-    if expects(slot.loss) not in ('boxes', 'pixel boxes'):
+    rotated = expects(slot.loss) == 'rotated boxes'
+    if not rotated and expects(slot.loss) not in ('boxes', 'pixel boxes'):
         return
     for call in slot.calls:
         target, weight = tensors(call, 'target', 'weight')
-        if (target is None or target.ndim != 2 or target.shape[-1] != 4
-                or not len(target)):
+        if (target is None or target.ndim != 2
+                or target.shape[-1] != 4 + rotated or not len(target)):
             continue
         if weight is not None and len(weight) == len(target):
             target = target[weight.reshape(len(target), -1).amax(1) > 0]
+        sides = target[:, 2:4] - (0 if rotated else target[:, :2])
         # No ground-truth box of the batch is degenerate.
-        if (target[:, 2:] <= target[:, :2]).any():
+        if (sides <= 0).any():
             decoded = getattr(slot.head, 'reg_decoded_bbox', None)
+            form, wrong = (('(x, y, width, height, angle)',
+                            'a side <= 0') if rotated else
+                           ('(x1, y1, x2, y2)', 'x2 <= x1'))
             yield error(
-                f'{slot.text} needs boxes (x1, y1, x2, y2), but '
-                f'{class_name(slot.head)} gives it targets with x2 <= x1, '
-                'such as ' + str([round(x, 3) for x in target[0].tolist()]) +
+                f'{slot.text} needs boxes {form}, but {class_name(slot.head)} '
+                f'gives it targets with {wrong}, such as ' +
+                str([round(x, 3) for x in target[0].tolist()]) +
                 (': write reg_decoded_bbox=True into the head' if decoded is
                  False else ''))
             return

@@ -1,6 +1,6 @@
 """Rotated boxes: the geometry of two, and the base class of their losses."""
 from __future__ import annotations
-from typing import Any, Sequence
+from typing import Any, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -35,6 +35,22 @@ def corners_of(boxes: Tensor) -> Tensor:
     return torch.stack([x + x0, y + y0], dim=1).flatten(0, 1).movedim(0, -1)
 
 
+def turned_offset(pred: Tensor,
+                  target: Tensor) -> Tuple[Points, Tensor, Tensor, Tensor]:
+    r"""Predicted boxes (\*, 5) in the frames of their targets.
+
+    Returns the offset of the centre, the size (2, \*) and the angle of the
+    prediction, and the size of the target.
+    """
+    centre, size, angle = coordinates_first(pred).split([2, 2, 1])
+    target_centre, target_size, turn = coordinates_first(target).split(
+        [2, 2, 1])
+    dx, dy = (centre - target_centre).unbind()
+    cos, sin = turn[0].cos(), turn[0].sin()
+    offset = dx * cos + dy * sin, dy * cos - dx * sin
+    return offset, size, (angle - turn)[0], target_size
+
+
 class RotatedPair:
     r"""Predicted boxes (\*, 5) and their targets, in the targets' frames.
 
@@ -50,14 +66,9 @@ class RotatedPair:
     """
 
     def __init__(self, pred: Tensor, target: Tensor, eps: float) -> None:
-        centre, size, angle = coordinates_first(pred).split([2, 2, 1])
-        target_centre, target_size, turn = coordinates_first(target).split(
-            [2, 2, 1])
+        self.offset, size, turn, target_size = turned_offset(pred, target)
         size, target_size = size.clamp(min=0), target_size.clamp(min=0)
-        dx, dy = (centre - target_centre).unbind()
-        cos, sin = turn[0].cos(), turn[0].sin()
-        self.offset = dx * cos + dy * sin, dy * cos - dx * sin
-        x, y = turned_corners(size, (angle - turn)[0])
+        x, y = turned_corners(size, turn)
         self.x, self.y = x + self.offset[0], y + self.offset[1]
         self.half = target_size / 2
         self.least_area = eps / 4 * target_size.sum(dim=0)**2 + TINY
@@ -79,16 +90,32 @@ class RotatedPair:
 class RotatedLoss(BaseLoss):
     r"""Base of the losses of rotated boxes (\*, 5).
 
-    Args:
-        eps (float): Lower bound of denominators, relative to the squared mean
-            of the target's sides. Default: 1e-6.
-
     Shape:
         - pred, target: (N, 5), centre x and y, width, height and angle in
           radians. The convention of the angle (``'oc'``, ``'le90'``,
           ``'le135'``) does not matter, only the box.
         - weight: (N,), or (N, 5), which is averaged.
         - returns: 0-dim, or (N,) for ``'none'``.
+    """
+
+    def element_shape(self, pred: Any, target: Any) -> Sequence[int]:
+        """Check the coordinates and return the shape without them."""
+        return shape_of_boxes(pred, target)
+
+    def element_weight(self, weight: Tensor | None, shape: Sequence[int],
+                       dtype: torch.dtype) -> Tensor | None:
+        """Average weights that are given for each coordinate."""
+        if isinstance(weight, Tensor) and weight.shape == (*shape, 5):
+            weight = weight.to(dtype).mean(dim=-1)
+        return super().element_weight(weight, shape, dtype)
+
+
+class RotatedOverlapLoss(RotatedLoss):
+    r"""Base of the losses of the exact overlap of rotated boxes.
+
+    Args:
+        eps (float): Lower bound of denominators, relative to the squared mean
+            of the target's sides. Default: 1e-6.
     """
 
     def __init__(self,
@@ -104,17 +131,6 @@ class RotatedLoss(BaseLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return self.rotated_loss(RotatedPair(pred, target, self.eps))
-
-    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
-        """Check the coordinates and return the shape without them."""
-        return shape_of_boxes(pred, target)
-
-    def element_weight(self, weight: Tensor | None, shape: Sequence[int],
-                       dtype: torch.dtype) -> Tensor | None:
-        """Average weights that are given for each coordinate."""
-        if isinstance(weight, Tensor) and weight.shape == (*shape, 5):
-            weight = weight.to(dtype).mean(dim=-1)
-        return super().element_weight(weight, shape, dtype)
 
 
 def shape_of_boxes(pred: Any, target: Any) -> Sequence[int]:

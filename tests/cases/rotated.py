@@ -2,9 +2,10 @@
 import torch
 
 from mmlosses.core.rotated import corners_of
-from mmlosses.losses import (BCConvexGIoULoss, ConvexGIoULoss,
-                             H2RBoxConsistencyLoss, RotatedGIoULoss,
-                             RotatedIoULoss, SpatialBorderLoss)
+from mmlosses.losses import (BCConvexGIoULoss, ConvexGIoULoss, GDLoss,
+                             GDLoss_v1, H2RBoxConsistencyLoss, KFLoss,
+                             ProbIoULoss, RotatedGIoULoss, RotatedIoULoss,
+                             SpatialBorderLoss)
 from mmlosses.testing import LossCase
 
 
@@ -43,6 +44,31 @@ def points_inside(batch):
     return torch.cat([*inner, boxes[:, :2]], dim=1), corners_of(boxes)
 
 
+def deltas_and_boxes(batch):
+    """Deltas, and the boxes that they stand for, of both."""
+    pred, target = boxes(batch)
+    return (torch.randn(batch, 5), pred), (torch.randn(batch, 5), target)
+
+
+def call_kalman(loss,
+                pred,
+                target,
+                weight=None,
+                avg_factor=None,
+                reduction_override=None,
+                **kwargs):
+    """The head's own call, with the boxes by keyword."""
+    return loss(
+        pred[0],
+        target[0],
+        weight,
+        avg_factor=avg_factor,
+        pred_decode=pred[1],
+        targets_decode=target[1],
+        reduction_override=reduction_override,
+        **kwargs)
+
+
 def per_box(batch):
     """One element is one box."""
     return (batch, )
@@ -68,6 +94,64 @@ CASES = [
         inputs=boxes,
         element_shape=per_box,
         arguments=dict(eps=({}, dict(eps=10.0))),
+        non_negative=True),
+    LossCase(
+        loss=GDLoss,
+        inputs=boxes,
+        element_shape=per_box,
+        kwargs=dict(loss_type='kld'),
+        arguments=dict(
+            loss_type=({}, dict(loss_type='gwd')),
+            representation=({}, dict(representation='xy_stddev_pearson')),
+            fun=(dict(fun='none'), dict(fun='sqrt')),
+            tau=({}, dict(tau=2.0)),
+            alpha=({}, dict(alpha=0.5)),
+            sqrt=({}, dict(sqrt=False)),
+            normalize=(dict(loss_type='gwd'),
+                       dict(loss_type='gwd', normalize=False))),
+        perfect=the_same,
+        non_negative=True,
+        stock_kwargs=[
+            dict(loss_type='gwd', loss_weight=5.0),
+            dict(
+                loss_type='kld',
+                fun='log1p',
+                tau=1,
+                sqrt=False,
+                loss_weight=5.5),
+        ]),
+    LossCase(
+        loss=GDLoss_v1,
+        inputs=boxes,
+        element_shape=per_box,
+        kwargs=dict(loss_type='gwd'),
+        arguments=dict(
+            loss_type=({}, dict(loss_type='bcd')),
+            fun=(dict(fun='log1p'), dict(fun='')),
+            tau=({}, dict(tau=2.0))),
+        perfect=the_same,
+        non_negative=True,
+        stock_kwargs=[
+            dict(loss_type='kld', fun='log1p', tau=1, loss_weight=1.0)
+        ]),
+    LossCase(
+        loss=KFLoss,
+        inputs=deltas_and_boxes,
+        element_shape=per_box,
+        arguments=dict(
+            fun=({}, dict(fun='exp')),
+            beta=({}, dict(beta=2.0)),
+            eps=(dict(fun='ln'), dict(fun='ln', eps=0.1))),
+        non_negative=True,
+        call=call_kalman,
+        stock_kwargs=[dict(loss_weight=5.0),
+                      dict(fun='ln', loss_weight=5.0)]),
+    LossCase(
+        loss=ProbIoULoss,
+        inputs=boxes,
+        element_shape=per_box,
+        arguments=dict(mode=({}, dict(mode='l2'))),
+        perfect=the_same,
         non_negative=True),
     LossCase(
         loss=H2RBoxConsistencyLoss,

@@ -34,6 +34,7 @@ REQUIRED = {
     'losses': [dict(type='mmlosses.L1Loss'),
                dict(type='mmlosses.GIoULoss')],
     'joint_parents': [0, 0, 1, 2, 0, 4, 5],
+    'loss_type': 'kld',
     # Of FeaLoss.
     'name': 'loss_fea',
     'use_this': True,
@@ -284,9 +285,8 @@ def names_of(losses: Losses) -> str:
             meanings.setdefault(unlinked(meaning), []).append(f'`{name}`')
         for meaning, names in sorted(meanings.items()):
             text.append(
-                row_of([
-                    f'`{loss.__name__}`', ', '.join(sorted(names)), meaning
-                ]))
+                row_of(
+                    [f'`{loss.__name__}`', ', '.join(sorted(names)), meaning]))
     return '\n'.join(text)
 
 

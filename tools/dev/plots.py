@@ -575,6 +575,9 @@ def rotated_boxes(loss: Any, offset: Tensor, angle: Tensor) -> Tensor:
         middle = (pred + pred.roll(2, -1)) / 2
         pred = torch.cat([pred, middle, (middle[:, :2] + middle[:, 4:6]) / 2],
                          dim=-1)
+    if type(loss).__name__ == 'KFLoss':  # deltas of the target as anchor
+        return loss(
+            pred / 4, target / 4, pred_decode=pred, targets_decode=target)
     return loss(pred, target)
 
 
@@ -720,6 +723,13 @@ FAMILIES: Dict[str, Family] = {
         Curve('RotatedIoULoss', 'rotated IoU, linear', mode='linear'),
         Curve('RotatedIoULoss', 'rotated IoU, square', mode='square'),
         Curve('RotatedGIoULoss', 'rotated GIoU'),
+        Curve('GDLoss', 'GWD', loss_type='gwd'),
+        Curve('GDLoss', 'KLD', loss_type='kld', tau=1.0, sqrt=False),
+        Curve('GDLoss_v1', 'KLD, first form', 1, loss_type='kld',
+              fun='log1p'),
+        Curve('GDLoss_v1', 'BCD, first form', 1, loss_type='bcd'),
+        Curve('ProbIoULoss', 'ProbIoU'),
+        Curve('KFLoss', 'KFIoU'),
         Curve('ConvexGIoULoss', 'convex GIoU', 2),
         Curve('BCConvexGIoULoss', 'BC convex GIoU'),
         Curve('SpatialBorderLoss', 'spatial border'),

@@ -8,7 +8,7 @@ from mmlosses.core.checks import check_choice
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.kernels.rotated import iou_and_derivative, iou_of_pairs
-from mmlosses.core.rotated import RotatedLoss, RotatedPair
+from mmlosses.core.rotated import RotatedOverlapLoss, RotatedPair
 from mmlosses.registry import MODELS
 
 
@@ -22,7 +22,7 @@ def rotated_iou(pred: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
 
 
 @MODELS.register_module()
-class RotatedIoULoss(RotatedLoss):
+class RotatedIoULoss(RotatedOverlapLoss):
     r"""Intersection over union of rotated boxes, in one of three forms.
 
     .. math::
@@ -79,7 +79,7 @@ class RotatedIoULoss(RotatedLoss):
 
 
 @MODELS.register_module()
-class RotatedGIoULoss(RotatedLoss):
+class RotatedGIoULoss(RotatedOverlapLoss):
     r"""Generalized IoU of rotated boxes: also learns from boxes apart.
 
     .. math::

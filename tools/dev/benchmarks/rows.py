@@ -196,7 +196,8 @@ FEATURES = dict(
 # Of mmrotate, which cannot be installed beside mmdet 3.3.
 WITHOUT_PEER = ('RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss',
                 'BCConvexGIoULoss', 'SpatialBorderLoss', 'SmoothFocalLoss',
-                'H2RBoxConsistencyLoss')
+                'H2RBoxConsistencyLoss', 'GDLoss', 'GDLoss_v1', 'KFLoss',
+                'ProbIoULoss')
 
 #: Losses without a row, and why.
 WITHOUT_ROW = dict.fromkeys(WITHOUT_PEER, 'mmrotate is not installed here')
