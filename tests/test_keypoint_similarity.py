@@ -5,7 +5,7 @@ import pytest
 import torch
 from cases.keypoint_similarity import METAINFO
 
-from mmlosses.losses import OKSLoss
+from mmlosses.losses import OksLoss, OKSLoss
 from mmlosses.losses.keypoint_similarity import COCO_SIGMAS
 
 COCO = 'configs/_base_/datasets/coco.py'
@@ -228,3 +228,81 @@ def test_wrong_shapes():
         OKSLoss(METAINFO)(pred, target, visible, areas)
     with pytest.raises(ValueError, match='negative'):
         OKSLoss()(pred, target, -visible, areas)
+
+
+def boxes_of(number=5):
+    generator = torch.Generator().manual_seed(1)
+    size = 30 + 60 * torch.rand(number, 2, generator=generator).double()
+    return torch.cat([torch.full_like(size, 7), 7 + size], dim=1)
+
+
+@pytest.mark.parametrize('sigmas', [None, COCO_SIGMAS])
+@pytest.mark.parametrize('boxes', [None, boxes_of()])
+def test_similarity_by_boxes_matches_loops(sigmas, boxes):
+    """mmyolo's: distances by the diagonal and by sigma, half their square."""
+    pred, target, visible, _ = people()
+    pred = target + (pred - target) / (1 if boxes is not None else 50)
+    loss = OksLoss(sigmas=sigmas, reduction='none', loss_weight=30.0).double()
+    got = loss(pred, target, visible, boxes)
+    for n in range(5):
+        diagonal = 1
+        if boxes is not None:
+            x1, y1, x2, y2 = boxes[n].tolist()
+            diagonal = math.hypot(x2 - x1, y2 - y1)
+        total = 0
+        for k in range(17):
+            distance = math.dist(pred[n, k].tolist(), target[n, k].tolist())
+            sigma = 1 if sigmas is None else sigmas[k]
+            error = distance / diagonal / sigma
+            total += visible[n, k].item() * math.exp(-error**2 / 2)
+        expected = 30 * (1 - total / visible[n].sum().item())
+        assert got[n].item() == pytest.approx(expected, rel=1e-5)
+    # mmengine takes the mean of what mmyolo's returns.
+    mean = loss(pred, target, visible, boxes, reduction_override='mean')
+    torch.testing.assert_close(mean, got.mean())
+
+
+def test_call_of_a_head_of_mmyolo():
+    """By position, or by mmyolo's names; half precision changes no value."""
+    pred, target, visible, _ = people()
+    loss = OksLoss(sigmas=COCO_SIGMAS)
+    named = dict(
+        output=pred, target=target, target_weights=visible, bboxes=boxes_of())
+    got = loss(*named.values())
+    torch.testing.assert_close(loss(**named), got)
+    half = [x.half() for x in named.values()]
+    torch.testing.assert_close(
+        loss(*half), loss(*[x.float() for x in half]), rtol=0, atol=0)
+
+
+def test_similarity_of_pairs_for_an_assigner():
+    """As PoseSimOTAAssigner: each prediction with each object."""
+    pred, target, visible, _ = people()
+    boxes = boxes_of()
+    visible[3] = 0
+    loss = OksLoss(sigmas=COCO_SIGMAS).double()
+    got = loss.compute_oks(
+        pred.unsqueeze(1), target[:4].unsqueeze(0), visible[:4].unsqueeze(0),
+        boxes[:4].unsqueeze(0))
+    assert got.shape == (5, 4) and not got[:, 3].any()
+    for n in range(3):
+        expected = 1 - loss(
+            pred,
+            target[n].expand(5, 17, 2),
+            visible[n].expand(5, 17),
+            boxes[n].expand(5, 4),
+            reduction_override='none')
+        torch.testing.assert_close(got[:, n], expected)
+
+
+def test_object_without_visible_keypoints_by_boxes():
+    """mmyolo's has the loss 1, which no training lowers."""
+    pred, target, visible, _ = people()
+    visible[0], pred[0] = 0, math.nan
+    pred.requires_grad_()
+    got = OksLoss(
+        sigmas=COCO_SIGMAS, reduction='none')(pred, target, visible,
+                                              boxes_of())
+    gradient, = torch.autograd.grad(got.sum(), pred)
+    assert got[0] == 0 and gradient.isfinite().all()
+    assert not gradient[0].any() and gradient[1:].any()

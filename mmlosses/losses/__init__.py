@@ -49,7 +49,7 @@ from .heatmap.focal import (FocalHeatmapLoss, GaussianFocalLoss,
 from .heatmap.mse import (CombinedTargetMSELoss, KeypointMSELoss,
                           KeypointOHKMMSELoss, combined_target_mse_loss,
                           hard_keypoint_mse_loss)
-from .keypoint_similarity import OKSLoss, oks_loss
+from .keypoint_similarity import OksLoss, OKSLoss, oks_loss
 from .long_tail import (EQLV2Loss, SeesawLoss, equalized_weights,
                         seesaw_cross_entropy)
 from .margin import (ArcFaceLogitLoss, ArcFaceLoss, ArcMarginProduct, Modified,
@@ -132,6 +132,7 @@ __all__ = [
     'ModifiedSoftmaxLoss', 'MultiBinLoss', 'MultiPosCrossEntropyLoss',
     'MultipleLossWrapper', 'NWDLoss', 'NormFace', 'NormFaceLoss', 'OKSLoss',
     'PAConvRegularizationLoss', 'PROPEL', 'PROPELLoss', 'Paper', 'ProbIoULoss',
+    'OksLoss', 'PAConvRegularizationLoss', 'PROPEL', 'PROPELLoss', 'Paper',
     'QualityFocalLoss', 'RLELoss', 'RealNVP', 'RotatedGIoULoss',
     'RotatedIoU3DLoss', 'RotatedIoULoss', 'SIoULoss', 'SeesawLoss',
     'SemiSupervisionLoss', 'ShapeIoULoss', 'SmoothFocalLoss', 'SmoothL1Loss',

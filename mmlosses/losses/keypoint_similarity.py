@@ -10,11 +10,18 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
-from mmlosses.core.checks import (check_choice, check_not_negative,
-                                  check_number, check_same_shape)
+from mmlosses.core.checks import (check_choice, check_floating,
+                                  check_not_negative, check_number,
+                                  check_same_shape)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.reduction import align_weight
+from mmlosses.core.tensors import upcast
 from mmlosses.registry import MODELS
+
+YOLO_POSE = Paper(
+    'Debapriya Maji, Soyeb Nagori, Manu Mathew, Deepak Poddar',
+    'YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using Object '
+    'Keypoint Similarity Loss', 'CVPR Workshops', 2022, '2204.06806')
 
 MODES = ('linear', 'square', 'log')
 
@@ -69,6 +76,12 @@ def oks_loss(pred: Tensor,
         return -(logs - square).logsumexp(dim=-1)
     oks = (shares * (-square).exp()).sum(dim=-1)
     return 1 - (oks if mode == 'linear' else oks.square())
+
+
+def normalised(visible: Tensor) -> Tensor:
+    r"""The share (\*, K) of each keypoint; 0 for all if none is visible."""
+    total = visible.sum(dim=-1, keepdim=True)
+    return visible / total.masked_fill(total == 0, 1)
 
 
 def load_sigmas(metainfo: str) -> Sequence[float] | None:
@@ -142,11 +155,7 @@ class OKSLoss(BaseLoss):
         purpose='keypoints of objects of any size',
         slots="``loss_oks`` of mmpose's ``YOLOXPoseHead`` and ``RTMOHead``",
         expects='numbers',
-        paper=Paper(
-            'Debapriya Maji, Soyeb Nagori, Manu Mathew, Deepak Poddar',
-            'YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using '
-            'Object Keypoint Similarity Loss', 'CVPR Workshops', 2022,
-            '2204.06806'))
+        paper=YOLO_POSE)
 
     sigmas: Tensor | None
 
@@ -208,8 +217,7 @@ class OKSLoss(BaseLoss):
             weight = (visible > 0).any(dim=-1)
             shares = visible / number
             if self.norm_target_weight:
-                total = visible.sum(dim=-1, keepdim=True)
-                shares = visible / total.masked_fill(total == 0, 1)
+                shares = normalised(visible)
         inputs = super().prepare(pred, target, weight, avg_factor)
         inputs.extras = (shares, )
         if areas is not None:
@@ -227,3 +235,92 @@ class OKSLoss(BaseLoss):
         sigmas = None if self.sigmas is None else self.sigmas.to(pred.dtype)
         return oks_loss(pred, target, shares, areas, sigmas, self.mode,
                         self.eps)
+
+
+@MODELS.register_module()
+class OksLoss(OKSLoss):
+    r"""1 - object keypoint similarity, of mmyolo: boxes instead of areas.
+
+    .. math::
+        L = \frac{1}{N} \sum_n 1 - OKS_n, \qquad
+        OKS_n = \sum_k \frac{v_{nk}}{V_n}
+        e^{-d_{nk}^2 / 2 (w_n^2 + h_n^2) \sigma_k^2}
+
+    with the width and height of the box of an object in the place of its area,
+    and :math:`\sigma` in the place of :math:`2 \sigma`: the exponent of an
+    object that fills a square box is twice that of COCO. Otherwise, it is
+    :class:`OKSLoss` with ``norm_target_weight=True``.
+
+    Args:
+        norm_target_weight (bool): See :class:`OKSLoss`. Default: True.
+
+    Shape:
+        - pred, target: (N, K, 2).
+        - weight: the visibility (N, K) or (N, K, 1), or a factor of the loss
+          of each object (N,) or (N, 1).
+        - bboxes: (N, 4), boxes (x1, y1, x2, y2) in units of the positions.
+          Default: a diagonal of 1.
+        - returns: 0-dim, or (N,) for ``'none'``.
+
+    Differs from upstream:
+        - mmyolo's returns the loss of each object, of which mmengine takes the
+          mean. Here that is ``'none'``.
+        - An object without visible keypoints has loss 0. In mmyolo it is 1,
+          without a gradient, and the logged mean rises with their number.
+        - mmyolo returns NaN where a keypoint of weight 0 holds NaN, and rounds
+          to half precision.
+        - mmyolo's needs mmpose, whose file of the dataset it reads.
+    """
+    info = LossInfo(
+        purpose='keypoints of objects of any size, with their boxes',
+        slots="``loss_pose`` of mmyolo's ``YOLOXPoseHead``",
+        expects='numbers',
+        paper=YOLO_POSE)
+
+    def __init__(self,
+                 metainfo: str | None = None,
+                 loss_weight: float = 1.0,
+                 norm_target_weight: bool = True,
+                 **kwargs: Any) -> None:
+        super().__init__(
+            metainfo,
+            norm_target_weight=norm_target_weight,
+            loss_weight=loss_weight,
+            **kwargs)
+
+    def forward(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None = None,
+                bboxes: Tensor | None = None,
+                *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss; ``bboxes`` precede the usual arguments."""
+        check_floating('pred', pred)
+        areas = self.areas_of(pred, bboxes)
+        return super().forward(pred, target, weight, areas, *args, **kwargs)
+
+    def areas_of(self, pred: Tensor, bboxes: Tensor | None) -> Tensor:
+        """Return the areas for which the formulas of both classes agree."""
+        if bboxes is None:
+            square = pred.new_ones(pred.shape[:-2])
+        else:
+            bboxes = upcast(bboxes)
+            square = (bboxes[..., 2:4] - bboxes[..., :2]).square().sum(dim=-1)
+        return square if self.sigmas is None else square / 4
+
+    def compute_oks(self,
+                    output: Tensor,
+                    target: Tensor,
+                    target_weights: Tensor,
+                    bboxes: Tensor | None = None) -> Tensor:
+        """Return the similarity of objects, which broadcast, to an assigner.
+
+        mmyolo's ``PoseSimOTAAssigner`` calls it as its ``oks_calculator``.
+        """
+        output, target, visible = [
+            upcast(x) for x in (output, target, target_weights)
+        ]
+        return 1 - oks_loss(output, target, normalised(visible),
+                            self.areas_of(output, bboxes), self.sigmas,
+                            'linear', self.eps)

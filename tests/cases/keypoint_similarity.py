@@ -3,7 +3,7 @@ from pathlib import Path
 
 import torch
 
-from mmlosses.losses import OKSLoss
+from mmlosses.losses import OksLoss, OKSLoss
 from mmlosses.testing import LossCase
 from .inputs import keypoints
 
@@ -22,10 +22,23 @@ def call_with_areas(loss, pred, target, weight=None, *args, **kwargs):
     return loss(pred, target, weight, areas, *args, **kwargs)
 
 
+def call_with_boxes(loss, pred, target, weight=None, *args, **kwargs):
+    """The call of mmyolo's head, with boxes of 2 x 2."""
+    corner = torch.ones(len(target), 2, device=target.device)
+    boxes = torch.cat([-corner, corner], dim=1)
+    return loss(pred, target, weight, boxes, *args, **kwargs)
+
+
 def without_area(loss):
     """The loss of objects that have no area."""
     return loss(
         torch.ones(3, 4, 2), torch.zeros(3, 4, 2), None, torch.zeros(3))
+
+
+def without_box(loss):
+    """The loss of objects whose boxes are points."""
+    return loss(
+        torch.ones(3, 4, 2), torch.zeros(3, 4, 2), None, torch.zeros(3, 4))
 
 
 def one_visible(loss):
@@ -55,4 +68,19 @@ CASES = [
         perfect=perfect_keypoints,
         non_negative=True,
         call=call_with_areas),
+    LossCase(
+        loss=OksLoss,
+        inputs=keypoints,
+        element_shape=lambda batch: (batch, ),
+        arguments=dict(
+            metainfo=({}, dict(metainfo=METAINFO)),
+            sigmas=({}, dict(sigmas=[0.2, 0.3, 0.4, 0.5])),
+            mode=(dict(mode='square'), dict(mode='log')),
+            eps=({}, dict(eps=1.0)),
+            norm_target_weight=({}, dict(norm_target_weight=False))),
+        show=dict(eps=without_box, norm_target_weight=one_visible),
+        stock_kwargs=[dict(metainfo=METAINFO, loss_weight=30.0)],
+        perfect=perfect_keypoints,
+        non_negative=True,
+        call=call_with_boxes),
 ]

@@ -478,8 +478,11 @@ def residual(loss: Any, error: Tensor) -> Tensor:
 
 @inputs('distance', 'distance / √area', line(0, 0.8), dict(sigmas=[0.079]))
 def similarity(loss: Any, distance: Tensor) -> Tensor:
-    """An object of area 1 with one keypoint."""
+    """An object of area 1 with one keypoint, or of a box of 1 x 1."""
     pred = torch.stack([distance, 0 * distance], dim=-1)[:, None]
+    if type(loss).__name__ == 'OksLoss':
+        box = torch.tensor([0, 0, 1, 1]).to(pred).expand(len(pred), 4)
+        return loss.double()(pred, 0 * pred, bboxes=box)
     return loss.double()(pred, 0 * pred)
 
 
@@ -841,8 +844,9 @@ FAMILIES: Dict[str, Family] = {
          Panel(density, sweep('JSDiscretLoss', 'JS, σ = {}', 'spread',
                               (2, 4, 8, 16)), 'Jensen-Shannon divergence')]),
     'keypoint_similarity': Family(
-        similarity, sweep('OKSLoss', '{}', 'mode',
-                          ('linear', 'square', 'log')),
+        similarity, [*sweep('OKSLoss', '{}', 'mode',
+                            ('linear', 'square', 'log')),
+                     Curve('OksLoss', 'mmyolo')],
         [Panel(similarity, [
             Curve('OKSLoss', 'eye, σ = 0.025', sigmas=[0.025]),
             Curve('OKSLoss', 'shoulder, σ = 0.079', sigmas=[0.079]),

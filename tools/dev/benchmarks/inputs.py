@@ -251,6 +251,12 @@ def people(people: int = 1024, keypoints: int = 17) -> Arguments:
     return pred, target, torch.ones(people, keypoints), torch.rand(people) + 1
 
 
+def people_in_boxes(count: int = 1024, keypoints: int = 17) -> Arguments:
+    """Keypoints, their targets, weights and boxes."""
+    *others, area = people(count, keypoints)
+    return *others, torch.stack([0 * area, 0 * area, area, area], dim=-1)
+
+
 def identities(samples: int = 256, channels: int = 128) -> Arguments:
     """Features of four samples of each identity."""
     labels = torch.arange(samples) // 4

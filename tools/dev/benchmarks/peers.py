@@ -55,6 +55,15 @@ def plain_uncertain_smooth_l1(pred: Tensor, target: Tensor,
     return (error * (-sigma).exp() + sigma).mean()
 
 
+def plain_oks(pred: Tensor, target: Tensor, weight: Tensor,
+              boxes: Tensor) -> Tensor:
+    """1 - OKS, with boxes for areas."""
+    distance = (pred - target).norm(dim=-1)
+    distance = distance / (boxes[:, 2:] - boxes[:, :2]).norm(dim=-1)[:, None]
+    similarity = (-distance**2 / 2).exp() * weight
+    return 1 - (similarity.sum(dim=-1) / weight.sum(dim=-1)).mean()
+
+
 def plain_chamfer(source: Tensor, target: Tensor) -> Tensor:
     """Both terms, from all squared distances at once."""
     distance = (source.unsqueeze(2) - target.unsqueeze(1)).square().sum(dim=3)

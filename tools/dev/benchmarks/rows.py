@@ -249,6 +249,8 @@ ROWS = [
         dict(mmpose=stock('mmpose.classification_loss.InfoNCELoss'))),
     Row('OKSLoss', inputs.people, '1024 x 17', dict(people=3),
         dict(mmpose=stock('mmpose'))),
+    Row('OksLoss', inputs.people_in_boxes, '1024 x 17', dict(count=3),
+        {PLAIN: formulas.plain_oks}),
     Row('RLELoss', inputs.keypoint_gaussians, '1024 x 17 x 2', dict(images=2),
         dict(mmpose=twin('mmpose'))),
     *[
