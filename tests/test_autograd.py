@@ -126,6 +126,7 @@ def test_gradient_scaler_converges(case):
 NO_SECOND_DERIVATIVE = {
     'CIoULoss': {},
     'EIoULoss': dict(focal_gamma=0.5),
+    'RotatedCIoULoss': {},
     'SeesawLoss': {},
     'WIoULoss': {},
 }

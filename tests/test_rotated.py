@@ -8,8 +8,9 @@ from mmlosses.core.kernels.rotated import iou_and_derivative, iou_of_pairs
 from mmlosses.core.polygons import convex_hull, overlap, signed_area
 from mmlosses.core.rotated import corners_of
 from mmlosses.losses import (BCConvexGIoULoss, ConvexGIoULoss,
-                             H2RBoxConsistencyLoss, RotatedGIoULoss,
-                             RotatedIoULoss, SpatialBorderLoss, rotated_iou)
+                             H2RBoxConsistencyLoss, RotatedCIoULoss,
+                             RotatedDIoULoss, RotatedGIoULoss, RotatedIoULoss,
+                             SpatialBorderLoss, rotated_iou)
 from mmlosses.registry import MODELS
 
 geometry = pytest.importorskip('shapely.geometry', reason='it is the oracle')
@@ -119,6 +120,32 @@ def test_giou_of_shapely():
         got, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-9)
 
 
+def test_penalties_of_shapely():
+    """The diagonal is that of the bounds of both, turned back; v by loops."""
+    affinity = pytest.importorskip('shapely.affinity')
+    pred, target = all_pairs()
+    pred, target = pred[:-4], target[:-4]
+    expected = []
+    for one, other, (iou, *_) in zip(pred.tolist(), target.tolist(),
+                                     ious(pred, target)):
+        both = polygon(one).union(polygon(other))
+        turned = affinity.rotate(both, -other[4], (0, 0), use_radians=True)
+        left, low, right, high = turned.bounds
+        distance = math.dist(one[:2], other[:2])**2 / ((right - left)**2 +
+                                                       (high - low)**2)
+        v, turn = 0, one[4] - other[4]
+        for share, (width, height) in ((math.cos(turn)**2, one[2:4]),
+                                       (math.sin(turn)**2, one[3:1:-1])):
+            v += share * 4 / math.pi**2 * (math.atan(other[2] / other[3]) -
+                                           math.atan(width / height))**2
+        alpha = v / (1 - iou + v) if iou > 0.5 and v else 0
+        expected.append([1 - iou + distance, 1 - iou + distance + alpha * v])
+    expected = torch.tensor(expected, dtype=torch.float64)
+    for loss, column in zip((RotatedDIoULoss, RotatedCIoULoss), expected.T):
+        got = loss(reduction='none', eps=1e-12)(pred, target)
+        torch.testing.assert_close(got, column, rtol=0, atol=1e-9)
+
+
 def test_iou_by_monte_carlo():
     """Neither polygons nor corners: random points that are in both boxes."""
     torch.manual_seed(1)
@@ -141,8 +168,31 @@ def test_gradients():
     pred, target = random_pairs(20)
     assert torch.autograd.gradcheck(
         rotated_iou, (pred.requires_grad_(), target.requires_grad_()))
-    giou = RotatedGIoULoss(reduction='none')
-    assert torch.autograd.gradcheck(giou, (pred, target))
+    for kind in (RotatedGIoULoss, RotatedDIoULoss):
+        loss = kind(reduction='none')
+        assert torch.autograd.gradcheck(loss, (pred, target))
+
+
+def test_gradient_of_ciou_is_that_of_constant_alpha():
+    """Below an IoU of 0.5, where alpha is 0, and above it."""
+    pred, target = random_pairs(40)
+    pred = (target + 0.2 * (pred - target)).requires_grad_()
+    ciou, diou, iou = [
+        kind(reduction='none', **kwargs)(pred, target)
+        for kind, kwargs in ((RotatedCIoULoss, {}), (RotatedDIoULoss, {}),
+                             (RotatedIoULoss, dict(mode='linear')))
+    ]
+    _, _, width, height, angle = (pred - target * torch.eye(5)[4]).unbind(1)
+    angles = [torch.atan(width / height), torch.atan(height / width)]
+    errors = [(torch.atan(target[:, 2] / target[:, 3]) - x)**2 for x in angles]
+    v = 4 / math.pi**2 * (
+        angle.cos()**2 * errors[0] + angle.sin()**2 * errors[1])
+    alpha = ((iou < 0.5) * v / (iou + v)).detach()
+    assert (alpha > 0).any() and (alpha == 0).any()
+    torch.testing.assert_close(ciou, diou + alpha * v)
+    expected, = torch.autograd.grad((diou + alpha * v).sum(), pred)
+    got, = torch.autograd.grad(ciou.sum(), pred)
+    torch.testing.assert_close(got, expected)
 
 
 def test_derivative_by_hand_is_that_of_the_formula():
@@ -168,6 +218,8 @@ def test_derivative_by_hand_is_that_of_the_formula():
     dict(type=RotatedIoULoss),
     dict(type=RotatedIoULoss, mode='linear'),
     dict(type=RotatedGIoULoss),
+    dict(type=RotatedDIoULoss),
+    dict(type=RotatedCIoULoss),
 ])
 def test_gradients_are_finite_and_bounded(kwargs, scale):
     """mmrotate#204, #240, mmyolo#836: NaN after some steps of training.
@@ -194,17 +246,23 @@ def test_gradients_are_finite_and_bounded(kwargs, scale):
         assert (gradient[:100] * unit).abs().max() < 10
 
 
-def test_conventions_of_the_angle():
+@pytest.mark.parametrize(
+    'kind',
+    [RotatedIoULoss, RotatedGIoULoss, RotatedDIoULoss, RotatedCIoULoss])
+def test_conventions_of_the_angle(kind):
     """Angles of 'oc', 'le90' and 'le135' are names of the same boxes."""
+    loss = kind(reduction='none')
     pred, target = random_pairs(20)
-    expected = rotated_iou(pred, target)
+    pred[10:] = target[10:] + 0.1 * (pred - target)[10:]
+    expected = loss(pred, target)
     half = torch.eye(5)[4] * math.pi
     swapped = pred[:, [0, 1, 3, 2, 4]] + half / 2
     for same in (pred + half, pred - half, swapped, swapped - half):
-        torch.testing.assert_close(rotated_iou(same, target), expected)
+        torch.testing.assert_close(loss(same, target), expected)
     for same in (target + half, target[:, [0, 1, 3, 2, 4]] - half / 2):
-        torch.testing.assert_close(rotated_iou(pred, same), expected)
-    torch.testing.assert_close(rotated_iou(target, pred), expected)
+        torch.testing.assert_close(loss(pred, same), expected)
+    if kind is RotatedIoULoss:
+        torch.testing.assert_close(loss(target, pred), expected)
 
 
 def test_upright_boxes_have_the_iou_of_upright_boxes():
@@ -215,12 +273,17 @@ def test_upright_boxes_have_the_iou_of_upright_boxes():
         centre, half = boxes[:, :2], boxes[:, 2:4] / 2
         return torch.cat([centre - half, centre + half], dim=1)
 
-    upright = MODELS.build(dict(type='IoULoss'))
-    torch.testing.assert_close(RotatedIoULoss()(pred, target),
-                               upright(corners(pred), corners(target)))
+    for name in ('IoULoss', 'DIoULoss', 'CIoULoss'):
+        turned, upright = [
+            MODELS.build(dict(type=x, reduction='none'))
+            for x in (f'Rotated{name}', name)
+        ]
+        torch.testing.assert_close(
+            turned(pred, target), upright(corners(pred), corners(target)))
 
 
-def test_giou_moves_boxes_together():
+@pytest.mark.parametrize('kind', [RotatedGIoULoss, RotatedDIoULoss])
+def test_boxes_are_moved_together(kind):
     """Also from far away, where the IoU has no gradient."""
     centre = torch.zeros(1, 2, requires_grad=True)
     shape = torch.tensor([[6., 3., 0.4]])
@@ -229,7 +292,7 @@ def test_giou_moves_boxes_together():
     for _ in range(400):
         optimizer.zero_grad()
         pred = torch.cat([centre, shape], dim=1)
-        RotatedGIoULoss()(pred, target).backward()
+        kind()(pred, target).backward()
         optimizer.step()
     assert (pred - target)[:, :2].abs().max() < 0.5
 

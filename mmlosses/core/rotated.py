@@ -4,11 +4,10 @@ from typing import Any, Sequence, Tuple
 
 import torch
 from torch import Tensor
-from typing_extensions import Unpack
 
-from .base import BaseLoss, CommonArguments
-from .boxes import TINY, at_least, product
-from .checks import check_number, check_same_shape
+from .base import BaseLoss
+from .boxes import TINY, at_least, product, squared_length
+from .checks import check_same_shape
 from .numeric import coordinates_first
 from .polygons import Points, convex_hull, overlap_with_rectangle, signed_area
 
@@ -51,7 +50,7 @@ def turned_offset(pred: Tensor,
     return offset, size, (angle - turn)[0], target_size
 
 
-class RotatedPair:
+class RotatedFrame:
     r"""Predicted boxes (\*, 5) and their targets, in the targets' frames.
 
     There, a target is a rectangle about 0 with its sides along the axes. Only
@@ -66,17 +65,17 @@ class RotatedPair:
     """
 
     def __init__(self, pred: Tensor, target: Tensor, eps: float) -> None:
-        self.offset, size, turn, target_size = turned_offset(pred, target)
+        self.offset, size, self.turn, target_size = turned_offset(pred, target)
         size, target_size = size.clamp(min=0), target_size.clamp(min=0)
-        x, y = turned_corners(size, turn)
+        x, y = turned_corners(size, self.turn)
         self.x, self.y = x + self.offset[0], y + self.offset[1]
-        self.half = target_size / 2
+        self.size, self.half, self.eps = size, target_size / 2, eps
         self.least_area = eps / 4 * target_size.sum(dim=0)**2 + TINY
-        self.intersection = overlap_with_rectangle(self.x, self.y, self.half)
-        areas = product(size) + product(target_size)
-        self.union = at_least(self.least_area, areas - self.intersection)
-        # Rounding must not make a loss below 0.
-        self.iou = (self.intersection / self.union).clamp(max=1)
+        self.areas = product(size) + product(target_size)
+
+    def least_length(self) -> Tensor:
+        """Return the lower bound of lengths as denominators."""
+        return self.eps * self.half.sum(dim=0) + TINY**0.5
 
     def hull_area(self) -> Tensor:
         """Return the area of the convex hull of both boxes."""
@@ -85,6 +84,26 @@ class RotatedPair:
         x, y = corners((width, none), (none, height))
         x, y = convex_hull(torch.cat([self.x, x]), torch.cat([self.y, y]))
         return at_least(self.least_area, signed_area(x, y))
+
+    def squared_diagonal(self) -> Tensor:
+        """Return that of the smallest box around both, in this frame."""
+        sides = [
+            torch.maximum(axis.amax(dim=0), half) -
+            torch.minimum(axis.amin(dim=0), -half)
+            for axis, half in zip((self.x, self.y), self.half)
+        ]
+        return at_least(self.least_area, squared_length(torch.stack(sides)))
+
+
+class RotatedPair(RotatedFrame):
+    """Predicted boxes, their targets and the exact overlap of each two."""
+
+    def __init__(self, pred: Tensor, target: Tensor, eps: float) -> None:
+        super().__init__(pred, target, eps)
+        self.intersection = overlap_with_rectangle(self.x, self.y, self.half)
+        self.union = at_least(self.least_area, self.areas - self.intersection)
+        # Rounding must not make a loss below 0.
+        self.iou = (self.intersection / self.union).clamp(max=1)
 
 
 class RotatedLoss(BaseLoss):
@@ -108,29 +127,6 @@ class RotatedLoss(BaseLoss):
         if isinstance(weight, Tensor) and weight.shape == (*shape, 5):
             weight = weight.to(dtype).mean(dim=-1)
         return super().element_weight(weight, shape, dtype)
-
-
-class RotatedOverlapLoss(RotatedLoss):
-    r"""Base of the losses of the exact overlap of rotated boxes.
-
-    Args:
-        eps (float): Lower bound of denominators, relative to the squared mean
-            of the target's sides. Default: 1e-6.
-    """
-
-    def __init__(self,
-                 eps: float = 1e-6,
-                 **kwargs: Unpack[CommonArguments]) -> None:
-        super().__init__(**kwargs)
-        check_number('eps', eps, above=0)
-        self.eps = eps
-
-    def rotated_loss(self, pair: RotatedPair) -> Tensor:
-        """Return the loss of each pair."""
-        raise NotImplementedError
-
-    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return self.rotated_loss(RotatedPair(pred, target, self.eps))
 
 
 def shape_of_boxes(pred: Any, target: Any) -> Sequence[int]:

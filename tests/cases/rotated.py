@@ -4,7 +4,8 @@ import torch
 from mmlosses.core.rotated import corners_of
 from mmlosses.losses import (BCConvexGIoULoss, ConvexGIoULoss, GDLoss,
                              GDLoss_v1, H2RBoxConsistencyLoss, KFLoss,
-                             ProbIoULoss, RotatedGIoULoss, RotatedIoULoss,
+                             ProbIoULoss, RotatedCIoULoss, RotatedDIoULoss,
+                             RotatedGIoULoss, RotatedIoULoss,
                              SpatialBorderLoss)
 from mmlosses.testing import LossCase
 
@@ -95,6 +96,21 @@ CASES = [
         element_shape=per_box,
         arguments=dict(eps=({}, dict(eps=10.0))),
         non_negative=True),
+    LossCase(
+        loss=RotatedDIoULoss,
+        inputs=boxes,
+        element_shape=per_box,
+        arguments=dict(eps=({}, dict(eps=10.0))),
+        perfect=the_same,
+        non_negative=True),
+    LossCase(
+        loss=RotatedCIoULoss,
+        inputs=boxes,
+        element_shape=per_box,
+        arguments=dict(eps=({}, dict(eps=10.0))),
+        perfect=the_same,
+        non_negative=True,
+        constant_factors=True),
     LossCase(
         loss=GDLoss,
         inputs=boxes,

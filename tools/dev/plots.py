@@ -726,6 +726,8 @@ FAMILIES: Dict[str, Family] = {
         Curve('RotatedIoULoss', 'rotated IoU, linear', mode='linear'),
         Curve('RotatedIoULoss', 'rotated IoU, square', mode='square'),
         Curve('RotatedGIoULoss', 'rotated GIoU'),
+        Curve('RotatedDIoULoss', 'rotated DIoU'),
+        Curve('RotatedCIoULoss', 'rotated CIoU', 1),
         Curve('GDLoss', 'GWD', loss_type='gwd'),
         Curve('GDLoss', 'KLD', loss_type='kld', tau=1.0, sqrt=False),
         Curve('GDLoss_v1', 'KLD, first form', 1, loss_type='kld',

@@ -197,7 +197,7 @@ FEATURES = dict(
 WITHOUT_PEER = ('RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss',
                 'BCConvexGIoULoss', 'SpatialBorderLoss', 'SmoothFocalLoss',
                 'H2RBoxConsistencyLoss', 'GDLoss', 'GDLoss_v1', 'KFLoss',
-                'ProbIoULoss')
+                'ProbIoULoss', 'RotatedDIoULoss', 'RotatedCIoULoss')
 
 #: Losses without a row, and why.
 WITHOUT_ROW = dict.fromkeys(WITHOUT_PEER, 'mmrotate is not installed here')
