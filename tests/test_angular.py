@@ -201,6 +201,7 @@ def test_properties(alpha, beta, turn, length, delta):
             pytest.approx(got, rel=1e-9, abs=1e-9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kwargs', [dict(dim=1), dict(period='half')])
 def test_compiles_to_one_graph(kwargs):
     needs_dynamo()

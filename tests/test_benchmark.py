@@ -106,6 +106,7 @@ def test_ratio_is_of_the_same_round():
     assert ratio([3.], [2.]) == [1.5] * 3
 
 
+@pytest.mark.slow
 def test_page_has_all_rows_and_keeps_what_was_measured(tmp_path, monkeypatch):
     # It cannot be undone, and other tests need the memory.
     monkeypatch.setattr(command, 'keep_memory', lambda: None)

@@ -345,6 +345,7 @@ def starting_boxes(overlapping, number=100):
                       dim=-1))
 
 
+@pytest.mark.slow
 @forms()
 def test_gradient_descent_reaches_target(form):
     pred, target = starting_boxes(needs_overlap(*form))

@@ -145,6 +145,7 @@ LEARNED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loss', [CenterLoss, CenterSoftmaxLoss])
 @pytest.mark.parametrize('name', LEARNED)
 def test_contract_of_learned_centers(loss, name):

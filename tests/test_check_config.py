@@ -64,6 +64,7 @@ def openmmlab():
         pytest.skip(f'needs mmcv, mmdet and mmpose: {error}')
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.parametrize('config', DIGITS, ids=lambda path: path.stem)
 def test_configs_of_digits_train(digits, config):
@@ -554,6 +555,7 @@ def merge(one, other):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.openmmlab
 def test_config_of_mmpose_trains(openmmlab):
     done = check(ROOT /
@@ -566,6 +568,7 @@ def test_config_of_mmpose_trains(openmmlab):
     assert done.found == []
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.openmmlab
 @pytest.mark.parametrize('base', [
@@ -585,6 +588,7 @@ def test_stock_configs_train(openmmlab, base, tmp_path):
     assert parts == pytest.approx(done.terms['loss'], rel=1e-4)
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.openmmlab
 @pytest.mark.parametrize(
@@ -763,6 +767,7 @@ SUSPECT = [
 ]
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.openmmlab
 @pytest.mark.parametrize('base, change', [
@@ -784,6 +789,7 @@ def test_configs_without_suspicion(openmmlab, base, change, tmp_path):
     assert again.rows == done.rows  # nothing of the fake batch is random
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.openmmlab
 @pytest.mark.parametrize('base, changes, words', BROKEN)
@@ -797,6 +803,7 @@ def test_broken_configs(openmmlab, base, changes, words, tmp_path,
     assert words in '\n'.join(map(str, done.found))
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.openmmlab
 @pytest.mark.parametrize('base, changes, words', SUSPECT)

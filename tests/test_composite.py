@@ -70,6 +70,7 @@ KINDS = dict(
 LEFT_OUT = dict(labels=('target_weight', ), uncertainty=())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, name',
                          [(kind, name) for kind in KINDS
                           for name in CONTRACT if name not in LEFT_OUT[kind]])

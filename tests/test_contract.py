@@ -53,6 +53,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', FOR_EVERY_ARGUMENT)
 @pytest.mark.parametrize('case', VARIANTS)
 def test_contract_for_every_argument(case, name):

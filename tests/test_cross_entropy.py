@@ -114,6 +114,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('check', CHECKS.values(), ids=CHECKS)
 @pytest.mark.parametrize('case', FORMS.values(), ids=FORMS)
 def test_contract_in_every_form(case, check):

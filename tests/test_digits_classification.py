@@ -15,6 +15,7 @@ from mmlosses.registry import MODELS
 pytestmark = needs_dotted_paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, loss', [
     ('cross_entropy', 'CrossEntropyLoss'),
     ('label_smooth', 'LabelSmoothLoss'),

@@ -76,6 +76,7 @@ def test_corner_head_decodes_its_targets():
     torch.testing.assert_close(got[got[:, 0].argsort()], boxes)
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.parametrize('name',
                          ['cornernet', 'mask_balanced_bce', 'mask_dice'])

@@ -16,6 +16,7 @@ from mmlosses.demo import EmbeddingHead
 CONFIGS = ('arcface', 'ccs', 'center_softmax', 'modified_softmax', 'normface')
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.parametrize('name', CONFIGS)
 def test_one_epoch_of_every_config(name, tmp_path):

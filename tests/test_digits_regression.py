@@ -16,6 +16,7 @@ from mmlosses.demo import (AngularError, BoxHead, GaussianKeypointHead,
                            KeypointHead, OrientationHead)
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 @pytest.mark.parametrize('name, metric', [
     ('regression_l1', 'PCK'),

@@ -302,6 +302,7 @@ def test_each_loss_with_a_mask_is_tested():
     assert set(found) == {*MASKED, HeatmapLoss}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loss', [KeypointMSELoss, FocalHeatmapLoss, MSELoss])
 def test_mask_compiles_to_one_graph(loss):
     from helpers import needs_dynamo

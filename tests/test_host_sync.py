@@ -78,7 +78,8 @@ VARIANTS = [
                 **case.kwargs,
                 **kwargs
             }, training=True),
-        id=f'{case.loss.__name__}-{name}') for case in CASES
+        id=f'{case.loss.__name__}-{name}',
+        marks=() if name == 'default' else pytest.mark.slow) for case in CASES
     for name, kwargs in [('default', {})] +
     [(name, kwargs) for name, (_, kwargs) in case.arguments.items()]
 ]

@@ -66,6 +66,7 @@ def check_compiled(call):
         call(pred, with_label(target, 99))
 
 
+@pytest.mark.slow
 @needs_assertion
 @pytest.mark.parametrize('build', COMPARING)
 @pytest.mark.parametrize(

@@ -379,6 +379,7 @@ def test_logit_loss_in_the_call_of_a_box_head():
     torch.testing.assert_close(losses['loss_cls'], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loss', FEATURE_LOSSES)
 def test_training_mode_compiles(loss, sample):
     needs_dynamo()

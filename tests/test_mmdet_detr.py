@@ -30,6 +30,7 @@ def head_with(loss, config='detr/detr_r50_8xb2-150e_coco.py', **changes):
     return MODELS.build(heads[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loss', [
     dict(type='mmlosses.CrossEntropyLoss'),
     dict(type='mmlosses.LabelSmoothLoss', smoothing=0),

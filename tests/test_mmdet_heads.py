@@ -331,6 +331,7 @@ def test_arcface_margin_in_the_detector(faster_rcnn):
     assert losses[1]['loss_cls'] > plain['loss_cls'] + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, scale', [('normface', 16.0),
                                          ('arcface_logit', 32.0),
                                          ('modified_softmax', None),

@@ -51,9 +51,9 @@ def no_exclusion(loss):
 
 
 def drawn(exclude=no_exclusion, cases=CASES):
-    """Run a test with an eighth of the usual examples."""
+    """Run a test with a sixteenth of the usual examples."""
     few = settings(
-        max_examples=max(settings.default.max_examples // 8, 1), deadline=None)
+        max_examples=max(settings.default.max_examples // 16, 1), deadline=None)
 
     def decorate(test):
         return pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def test_path_relative_to_the_new_file(run, tmp_path):
     assert cfg.model.bbox_head.loss_bbox.type == 'mmlosses.L1Loss'
 
 
+@pytest.mark.slow
 def test_losses_in_a_list(run):
     """mmengine replaces a list as a whole."""
     _, _, cfg = run(CASCADE)
