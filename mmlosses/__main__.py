@@ -11,6 +11,7 @@ COMMANDS = {
     'check_config': 'check that a config trains, on a fake batch',
     'swap': 'put mmlosses into a config, and compare it with stock',
     'train': 'train any mmengine config',
+    'compare': 'train a config with several losses, and rank them',
     'class_weights': 'class weights from a COCO annotation file',
     'replay_loss': 'replay the call that LossDoctorHook saved',
 }

@@ -6,7 +6,9 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ stats = pytest.importorskip('scipy.stats')
 pytestmark = needs_dotted_paths
 
 from mmlosses.commands import compare  # noqa: E402
-from mmlosses.compare.candidates import (find_slots, metric_of,  # noqa: E402
-                                         parse_candidate, shorten, with_loss)
-from mmlosses.compare.ranking import (holm, interval,  # noqa: E402
-                                      paired_p, rank, seeds_to_tell)
+from mmlosses.compare.candidates import metric_of  # noqa: E402
+from mmlosses.compare.candidates import (find_slots, parse_candidate, shorten,
+                                         with_loss)
+from mmlosses.compare.ranking import interval  # noqa: E402
+from mmlosses.compare.ranking import holm, paired_p, rank, seeds_to_tell
 
 BOXES = str(ROOT / 'configs/digits/boxes_giou.py')
 # One step, on few pictures.
@@ -46,8 +49,8 @@ def run(capsys, *given):
     except SystemExit as stop:
         text = capsys.readouterr()
         code = stop.code
-        return (1, text.out + code) if isinstance(code, str) else (
-            code, text.out + text.err)
+        return (1, text.out +
+                code) if isinstance(code, str) else (code, text.out + text.err)
     return 0, capsys.readouterr().out
 
 
@@ -95,14 +98,22 @@ def test_correction_for_the_number_of_losses():
 def test_ranks():
     noise = [0.01, -0.02, 0.015, 0.0, -0.005]
     results = {
-        'stock': {seed: 0.5 + x
-                  for seed, x in enumerate(noise)},
-        'up': {seed: 0.6 + x / 2
-               for seed, x in enumerate(noise)},
-        'same': {seed: 0.5 + x
-                 for seed, x in enumerate(noise)},
-        'noise': {seed: 0.5 - x
-                  for seed, x in enumerate(noise)},
+        'stock': {
+            seed: 0.5 + x
+            for seed, x in enumerate(noise)
+        },
+        'up': {
+            seed: 0.6 + x / 2
+            for seed, x in enumerate(noise)
+        },
+        'same': {
+            seed: 0.5 + x
+            for seed, x in enumerate(noise)
+        },
+        'noise': {
+            seed: 0.5 - x
+            for seed, x in enumerate(noise)
+        },
         'broken': {},
         'other seed': {
             7: 0.9
@@ -122,8 +133,10 @@ def test_ranks():
     # The seeds are paired: their common part is no noise.
     shifts = [0.0, 5.0, -3.0, 9.0, 1.0]
     paired = {
-        name: {seed: value + shifts[seed]
-               for seed, value in results[name].items()}
+        name: {
+            seed: value + shifts[seed]
+            for seed, value in results[name].items()
+        }
         for name in ('stock', 'up')
     }
     row, = [x for x in rank(paired, 'stock', True) if x.name == 'up']
@@ -296,13 +309,56 @@ def test_workers_and_a_training_that_fails(tmp_path):
     assert other['verdict'] == 'equal'
 
 
-def postgres():
+def programs():
     """The folder of PostgreSQL's programs, or None."""
+    folders = sorted(Path('/usr/lib/postgresql').glob('*/bin'))
     found = shutil.which('initdb')
-    if found is None:
-        folders = sorted(
-            os.path.join('/usr/lib/postgresql', x, 'bin')
-            for x in os.listdir('/usr/lib/postgresql')
-        ) if os.path.isdir('/usr/lib/postgresql') else []
-        return folders[-1] if folders else None
-    return os.path.dirname(found)
+    return Path(found).parent if found else folders[-1] if folders else None
+
+
+@pytest.fixture
+def database():
+    """The URL of a PostgreSQL server of its own, without a network."""
+    pytest.importorskip('psycopg2')
+    if programs() is None:
+        pytest.skip('PostgreSQL is not installed here')
+    with tempfile.TemporaryDirectory() as folder:
+        user = []
+        if os.getuid() == 0:  # which it refuses
+            shutil.chown(folder, 'postgres')
+            user = ['runuser', '-u', 'postgres', '--']
+
+        def call(program, *given):
+            subprocess.run([*user, str(programs() / program), *given],
+                           cwd=folder,
+                           stdout=subprocess.DEVNULL,
+                           check=True)
+
+        call('initdb', '-D', f'{folder}/data', '-U', 'mmlosses', '-A', 'trust')
+        options = f"-k {folder} -c listen_addresses=''"
+        call('pg_ctl', '-D', f'{folder}/data', '-o', options, '-l',
+             f'{folder}/log', '-w', 'start')
+        try:
+            yield f'postgresql+psycopg2://mmlosses@/postgres?host={folder}'
+        finally:
+            call('pg_ctl', '-D', f'{folder}/data', '-m', 'immediate', 'stop')
+
+
+@pytest.mark.slow
+def test_machines_share_a_postgresql_database(tmp_path, database):
+    """Each training runs on one of them, and both write all results."""
+    started = [
+        subprocess.Popen(
+            command(tmp_path, 'CIoULoss', more=('--storage', database)),
+            stdout=subprocess.PIPE,
+            text=True) for _ in range(2)
+    ]
+    printed = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    done = [x for text in printed for x in text.splitlines() if 'seed' in x]
+    assert len([x for x in done if x.startswith('[')]) == 4
+    assert all('| CIoULoss | 2 |' in x or 'CIoULoss  2 ' in x for x in printed)
+    for each in board(tmp_path)['losses']:
+        assert each['values'].keys() == {'0', '1'}
+    runs = list(tmp_path.glob('seed_*/*/2*/vis_data'))
+    assert len(runs) == 4, 'a training ran twice'

@@ -1,0 +1,1 @@
+"""Train a config with several losses and seeds, and rank the losses."""
