@@ -56,8 +56,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         required=True,
         metavar='LOSS',
-        help="names of losses, with arguments such as 'SIoULoss(theta=2)', or\n"
-        'stock for that of the config, which is added if missing')
+        help="names of losses, with arguments such as 'SIoULoss(theta=2)',\n"
+        'or stock for that of the config, which is added if missing')
     parser.add_argument(
         '--seeds', type=positive, default=5, help='5 by default')
     length = parser.add_mutually_exclusive_group()
@@ -79,8 +79,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--storage',
         metavar='URL',
         help='database that workers share, such as\n'
-        'postgresql+psycopg2://user:password@host/name; by default an SQLite file in\n'
-        'the work dir')
+        'postgresql+psycopg2://user:password@host/name; by default an\n'
+        'SQLite file in the work dir')
     parser.add_argument(
         '--workers',
         type=positive,
@@ -146,14 +146,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault('OMP_NUM_THREADS', str(threads))
     with quiet(), one_line_errors():
         try:
-            from mmlosses.compare.report import Leaderboard, print_outcome
+            from mmlosses.compare.report import (Leaderboard, Outcome,
+                                                 print_outcome)
         except ImportError as cause:
             sys.exit(f'error: {cause}: pip install "mmlosses[compare]"')
         comparison, greater = prepare(args)
     total, begin = len(comparison.keys), time.perf_counter()
     before = len(comparison.outcomes())
 
-    def tell(outcome) -> None:
+    def tell(outcome: Outcome) -> None:
         done = min(len(comparison.outcomes()) + 1, total)
         spent = time.perf_counter() - begin
         print_outcome(outcome, done, total, spent / max(done - before, 1))

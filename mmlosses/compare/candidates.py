@@ -96,12 +96,12 @@ def with_loss(cfg: Config, slots: Sequence[str],
         node: Any = cfg
         for key in parents:
             node = node[int(key) if key.isdigit() else key]
-        key: Any = int(last) if last.isdigit() else last
+        place: Any = int(last) if last.isdigit() else last
         kept = {
-            name: node[key][name]
-            for name in ('loss_weight', ) if name in node[key]
+            name: node[place][name]
+            for name in ('loss_weight', ) if name in node[place]
         }
-        node[key] = {**kept, **deepcopy(candidate.loss)}
+        node[place] = {**kept, **deepcopy(candidate.loss)}
     return cfg
 
 
@@ -156,7 +156,7 @@ def metric_of(cfg: Config, name: str | None,
         raise ValueError('the config has no validation to rank losses by: it '
                          'needs val_dataloader and val_evaluator')
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    best = hook.get('save_best')
+    best: Any = hook.get('save_best')
     best = best[0] if isinstance(best, (list, tuple)) and best else best
     name = name or best
     if not name or name == 'auto':
@@ -166,12 +166,12 @@ def metric_of(cfg: Config, name: str | None,
         rule = hook.get('rule')
         rule = rule[0] if isinstance(rule, (list, tuple)) else rule
     try:
-        rule, = CheckpointHook(save_best=name, rule=rule).rules
+        known, = CheckpointHook(save_best=name, rule=rule).rules
     except (KeyError, ValueError) as cause:
         raise ValueError(
             f'it is unknown whether more or less {name} is '
             'better: say --rule greater or --rule less') from cause
-    return name, rule == 'greater'
+    return name, known == 'greater'
 
 
 def check_candidates(cfg: Config, slots: Sequence[str],

@@ -83,9 +83,9 @@ class Leaderboard:
         lines += [
             '',
             f'Difference: to {self.reference}, of the same seeds, with the '
-            'half-width of its 95 % interval. p: of a paired t test that there '
-            'is none, corrected for the number of losses by the method of '
-            'Holm.', '', '![curves](leaderboard.png)'
+            'half-width of its 95 % interval. p: of a paired t test that '
+            'there is none, corrected for the number of losses by the method '
+            'of Holm.', '', '![curves](leaderboard.png)'
         ]
         if self.failures:
             lines += ['', '## Failed', '']
@@ -139,9 +139,9 @@ class Leaderboard:
                 '.',
                 color=line.get_color(),
                 alpha=0.4)
-            right.plot(
-                ends(each.metric), [place] * 2, color=line.get_color(), lw=2)
-            right.plot(each.metric.mean, place, 'D', color=line.get_color())
+            mean: Any = each.metric
+            right.plot(ends(mean), [place] * 2, color=line.get_color(), lw=2)
+            right.plot(mean.mean, place, 'D', color=line.get_color())
         right.set_yticks(
             range(len(shown), 0, -1), [each.name for each in shown])
         left.set(xlabel='epoch or iteration', ylabel=self.metric)

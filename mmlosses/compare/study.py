@@ -1,4 +1,4 @@
-"""The trainings of a comparison, shared by workers through Optuna's storage."""
+"""The trainings of a comparison, which workers share by a database."""
 from __future__ import annotations
 import time
 from pathlib import Path

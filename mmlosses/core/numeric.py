@@ -22,7 +22,7 @@ def coordinates_first(tensor: Tensor) -> Tensor:
     return torch.stack(tensor.unbind(-1))
 
 
-def safe_power(base: Tensor, exponent: float) -> Tensor:
+def safe_power(base: Tensor, exponent: float | Tensor) -> Tensor:
     """base ** exponent for a base >= 0, with a finite gradient at 0."""
     return base.clamp(min=torch.finfo(base.dtype).tiny).pow(exponent)
 
