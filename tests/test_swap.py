@@ -114,6 +114,19 @@ def test_other_defaults_are_written():
     assert found.settings == {}
 
 
+def test_scope_of_what_is_built_within():
+    """mmdet3d's configs of nuImages give it to the whole model."""
+    pytest.importorskip('mmdet.models')
+    head = dict(loss_bbox=dict(type='L1Loss', loss_weight=2.0))
+    cfg = Config(dict(model=dict(_scope_='mmdet', roi_head=[head])))
+    found = find_swaps(cfg)
+    assert [(x.stock, x.ours)
+            for x in found] == [('mmdet.L1Loss', 'mmlosses.L1Loss')]
+    loss = swapped(cfg, found).model.roi_head[0].loss_bbox
+    assert loss == dict(type='mmlosses.L1Loss', loss_weight=2.0)
+    assert cfg.model.roi_head[0] == head
+
+
 def test_other_names():
     """EIoULoss is Efficient IoU here, and Extended IoU in mmdet."""
     pytest.importorskip('mmdet.models')

@@ -95,18 +95,23 @@ def whose(loss: Dict[str, Any]) -> Iterator[Finding]:
 def loss_configs(node: Any,
                  path: str,
                  inside: bool = False,
-                 ours: bool = False) -> Iterator[Tuple[str, Dict]]:
+                 ours: bool = False,
+                 scope: str | None = None) -> Iterator[Tuple[str, Dict]]:
     """Path and config of every loss in a model config.
 
-    In a wrapper of mmlosses, bare names are ``ours``.
+    In a wrapper of mmlosses, bare names are ``ours``. A ``_scope_`` is that of
+    all that is built within.
     """
     if isinstance(node, dict):
+        scope = node.get('_scope_', scope)
         # Distillers list their losses among other methods.
         if 'type' in node and (inside or type_name(node).endswith('Loss')):
             kind = node['type']
             bare = '.' not in str(kind)
             if ours and bare and find_class(f'mmlosses.{kind}'):
                 node = {'_scope_': 'mmlosses', **node}
+            elif scope is not None:
+                node = {'_scope_': scope, **node}
             yield path, node
             ours = class_of(node) in (CombinedLoss, MultipleLossWrapper)
         for key, value in node.items():
@@ -114,10 +119,11 @@ def loss_configs(node: Any,
             if key not in ('train_cfg', 'test_cfg'):
                 is_loss = 'loss' in str(key) or key == 'criterion'
                 yield from loss_configs(value, f'{path}.{key}', inside
-                                        or is_loss, ours)
+                                        or is_loss, ours, scope)
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            yield from loss_configs(value, f'{path}.{index}', inside, ours)
+            yield from loss_configs(value, f'{path}.{index}', inside, ours,
+                                    scope)
 
 
 def check_loss(path: str, loss: Dict[str, Any]) -> List[Finding]:

@@ -104,10 +104,16 @@ def find_swap(path: str, name: str, cls: Any, loss: Dict[str, Any],
 
 def parent_type(path: str, cfg: Config) -> Any:
     """The type of the head that holds a loss."""
-    node: Any = cfg
-    for key in path.split('.')[:-1]:
-        node = node[int(key) if isinstance(node, (list, tuple)) else key]
+    node = node_at(cfg, path.rpartition('.')[0])
     return node.get('type') if isinstance(node, dict) else None
+
+
+def node_at(cfg: Config, path: str) -> Any:
+    """The part of a config at a path."""
+    node: Any = cfg
+    for key in path.split('.'):
+        node = node[int(key) if isinstance(node, (list, tuple)) else key]
+    return node
 
 
 def other_defaults(name: str, stock: Any,
@@ -129,11 +135,11 @@ def other_defaults(name: str, stock: Any,
 def swapped(cfg: Config, swaps: Sequence[Swap]) -> Config:
     """The config with our losses."""
     cfg = deepcopy(cfg)
-    losses = dict(loss_configs(cfg.model, 'model'))
     for swap in swaps:
         if swap.ours:
-            losses[swap.path].pop('_scope_', None)
-            losses[swap.path].update(type=swap.ours, **swap.settings)
+            loss = node_at(cfg, swap.path)
+            loss.pop('_scope_', None)
+            loss.update(type=swap.ours, **swap.settings)
     return cfg
 
 

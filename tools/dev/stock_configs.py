@@ -1,13 +1,16 @@
 """Put mmlosses into every stock config, build the losses, and compare steps.
 
     python tools/dev/stock_configs.py [PROJECT ...] [--check] [--record FILE]
+        [--wheel PROJECT=FOLDER ...]
 
 It reads every config that the wheel of a project holds, prefixes each loss
 that has a drop-in, as ``python -m mmlosses swap`` does, and builds it. With
 --check it also runs one step of stock and of ours, for one config of each
 distinct set of heads and losses, each in a process of its own. The record
-keeps what was compared before; delete it to start anew. The table goes into
-configs/guides/stock_configs.md.
+keeps what was compared before; delete it to start anew. --wheel names the
+package in an unpacked wheel of a project that cannot be imported, of which
+only the losses are built. The tables go into configs/guides/stock_configs.md
+and README.md; they keep what is said of the other projects.
 """
 from __future__ import annotations
 import argparse
@@ -25,7 +28,8 @@ from arguments import parse_names
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
-from pages import CONFIGS, ROOT, write_block
+from pages import CONFIGS, ROOT, read_block, write_block
+from stand_ins import register_stand_ins, version_of
 
 from mmlosses.checks.batches import types_of
 from mmlosses.checks.configs import loss_configs
@@ -35,6 +39,9 @@ from mmlosses.commands.check_config import quiet
 from mmlosses.commands.swap import compare, judge
 
 PROJECTS = ('mmdet', 'mmpose')
+# Of the tables.
+ORDER = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain', 'mmrotate', 'mmdet3d',
+         'mmyolo')
 PAGE = CONFIGS / 'guides/stock_configs.md'
 SECONDS = 300  # for one comparison
 SIZES = (128, 256, 512)  # sides of fake pictures: the smallest that serves
@@ -56,18 +63,22 @@ class Entry(NamedTuple):
                     for x in self.swaps}))
 
 
-def read(project: str) -> List[Entry]:
+def read(project: str, wheel: Path | None) -> List[Entry]:
     """Every config of a project that has a model with a loss."""
-    importlib.import_module(f'{project}.models')
+    if wheel is None:
+        importlib.import_module(f'{project}.models')
+        folder = config_folder(project)
+    else:
+        folder = wheel / '.mim/configs'
     init_default_scope(project)
     entries = []
-    for path in sorted(config_folder(project).glob('**/*.py')):
+    for path in sorted(folder.glob('**/*.py')):
         if '_base_' in path.parts:
             continue
         try:
-            cfg = Config.fromfile(path)
-        except (OSError, ConfigParsingError) as cause:
-            # Its base is not in the wheel.
+            cfg = Config.fromfile(path, import_custom_modules=wheel is None)
+        except (OSError, ImportError, ConfigParsingError) as cause:
+            # Its base is not in the wheel, or in a package that is missing.
             print(f'{path.name} cannot be read: {explain(cause)}')
             continue
         if 'model' in cfg:
@@ -96,8 +107,8 @@ def problem(loss: Dict[str, Any], known: Dict[str, str]) -> str:
     return known[key]
 
 
-def build_all(entries: List[Entry]) -> Counter:
-    """Build the losses of all configs, and print those that fail."""
+def build_all(entries: List[Entry]) -> Tuple[Counter, Counter]:
+    """Build the losses of all configs, and count those that fail and why."""
     count: Counter = Counter()
     known: Dict[str, str] = {}
     failed: Counter = Counter()
@@ -111,14 +122,12 @@ def build_all(entries: List[Entry]) -> Counter:
                 if swap.ours else swap.reason)
             problems.append(text)
             if text:
-                failed[f'{swap.stock}: {text}'] += 1
+                failed[swap.stock, text] += 1
         count['configs'] += 1
         count['whole'] += not any(problems)
         count['losses'] += len(problems)
         count['built'] += problems.count('')
-    for text, number in failed.most_common():
-        print(f'{number} times {text}')
-    return count
+    return count, failed
 
 
 def run_pair(entry: Entry, queue: Any) -> None:
@@ -173,6 +182,15 @@ def plain(text: str) -> str:
     return text.replace('|', r'\|').replace('\n', ' ')
 
 
+def wheel_of(text: str) -> Tuple[str, Path]:
+    """Check a project and its folder on a command line."""
+    project, _, folder = text.partition('=')
+    if not (Path(folder) / '.mim/configs').is_dir():
+        raise argparse.ArgumentTypeError(
+            f'there is no {Path(folder) / ".mim/configs"}')
+    return project, Path(folder)
+
+
 def main() -> None:
     """Build, compare and write the page."""
     parser = argparse.ArgumentParser(
@@ -180,54 +198,102 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('project', nargs='*', help=f'of {PROJECTS}')
     parser.add_argument('--check', action='store_true')
+    parser.add_argument('--wheel', type=wheel_of, action='append', default=[])
     parser.add_argument(
         '--record', type=Path, default=ROOT / 'build/stock_configs.json')
     args = parse_names(parser, 'project', PROJECTS)
     args.record.parent.mkdir(exist_ok=True)
-    projects = args.project or PROJECTS
-    counts = {}
-    for project in projects:
+    wheels = dict(args.wheel)
+    for project, wheel in wheels.items():
+        register_stand_ins(project, wheel)
+    projects = args.project or ([] if wheels else PROJECTS)
+    for project in (*projects, *wheels):
+        wheel = wheels.get(project)
         with quiet():
-            entries = read(project)
-        counts[project] = build_all(entries)
-        print(project, dict(counts[project]))
-        if args.check:
+            entries = read(project, wheel)
+        count, failed = build_all(entries)
+        print(project, dict(count))
+        if args.check and wheel is None:
             compare_all(project, entries, args.record)
-    if set(projects) == set(PROJECTS) and args.record.exists():
-        write_page(counts, json.loads(args.record.read_text()))
-
-
-def write_page(counts: Dict[str, Counter], done: Dict[str, Any]) -> None:
-    """Write the tables."""
-    lines = [
-        '| project | configs | all losses build | loss configs | build '
-        '| compared | agree | differ | stock does not run |',
-        '| --- ' * 9 + '|'
-    ]
-    for project, count in counts.items():
-        statuses = [
-            status for name, (_, status) in done.items()
+        record = args.record
+        done = json.loads(record.read_text()) if record.exists() else {}
+        verdicts = {
+            name: verdict
+            for name, verdict in done.items()
             if name.startswith(f'{project}::')
-        ]
-        cells = [
-            project, count['configs'], count['whole'], count['losses'],
-            count['built'],
-            len(statuses),
-            statuses.count(0),
-            statuses.count(1),
-            statuses.count(2)
-        ]
-        lines.append('| ' + ' | '.join(map(str, cells)) + ' |')
-    write_block(PAGE, 'stock configs', '\n'.join(lines))
+        }
+        version = (
+            importlib.import_module(project).__version__
+            if wheel is None else version_of(wheel))
+        write_page(project, version, count, failed, verdicts)
+
+
+def update_rows(page: Path, name: str, head: str, project: str,
+                rows: List[str]) -> List[str]:
+    """Replace the rows of a project in a table, and return all rows."""
+    kept = [
+        row for row in read_block(page, name).split('\n')[2:]
+        if not re.match(rf'\| `?{project}\W', row)
+    ]
+    # Projects in our order, and their rows in the order of the table.
+    rows = sorted([*kept, *rows], key=order)
+    line = '| --- ' * (head.count('|') - 1) + '|'
+    write_block(page, name,
+                '\n'.join([head, line, *rows]) if rows else 'None.')
+    return rows
+
+
+def order(row: str) -> int:
+    """The place of a project among the rows."""
+    name = re.split(r'\W+', row)[1]
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def write_page(project: str, version: str, count: Counter, failed: Counter,
+               verdicts: Dict[str, Any]) -> None:
+    """Write the rows of a project into the tables."""
+    statuses = [status for _, status in verdicts.values()]
+    compared: List[Any] = ['-'] * 4
+    if statuses:
+        compared = [len(statuses), *map(statuses.count, range(3))]
+    else:  # what the page says of it stays
+        row = re.search(rf'^\| {project} .*$',
+                        read_block(PAGE, 'stock configs'), re.M)
+        if row:
+            compared = row[0].strip('| ').split(' | ')[-4:]
+    cells = [
+        project, version, count['configs'], count['whole'], count['losses'],
+        count['built'], *compared
+    ]
+    rows = update_rows(
+        PAGE, 'stock configs',
+        '| project | version | configs | all losses build | loss configs '
+        '| build | compared | agree | differ | stock does not run |', project,
+        ['| ' + ' | '.join(map(str, cells)) + ' |'])
+    write_block(ROOT / 'README.md', 'stock projects', short_table(rows))
+    update_rows(PAGE, 'left', '| project | loss | loss configs | why |',
+                project, [
+                    f'| {project} | `{stock}` | {number} | {plain(text)} |'
+                    for (stock, text), number in failed.most_common()
+                ])
     for status, name in ((1, 'differ'), (2, 'not judged')):
-        rows = [
-            f'| `{config}` | {plain(text)} |'
-            for config, (text, found) in sorted(done.items())
-            if found == status
-        ]
-        write_block(
-            PAGE, name, '\n'.join(['| config | why |', '| --- | --- |', *rows])
-            if rows else 'None.')
+        if statuses:
+            update_rows(PAGE, name, '| config | why |', project, [
+                f'| `{config}` | {plain(text)} |'
+                for config, (text, found) in sorted(verdicts.items())
+                if found == status
+            ])
+
+
+def short_table(rows: List[str]) -> str:
+    """The projects, with the shares of their configs and losses."""
+    lines = [
+        '| project | stock configs | all losses build |', '| --- ' * 3 + '|'
+    ]
+    for row in rows:
+        name, version, configs, whole, *_ = row.strip('| ').split(' | ')
+        lines.append(f'| {name} {version} | {configs} | {whole} |')
+    return '\n'.join(lines)
 
 
 if __name__ == '__main__':
