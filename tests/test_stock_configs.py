@@ -8,7 +8,10 @@ from mmengine.registry import MODELS, DefaultScope
 
 from mmlosses.checks.swaps import find_swaps
 
-stock_configs = pytest.importorskip('stock_configs')
+try:
+    import stock_configs
+except ImportError as error:
+    pytest.skip(f'needs mmengine 0.8: {error}', allow_module_level=True)
 
 PROJECT = 'project_of_a_test'
 LOSSES = '''

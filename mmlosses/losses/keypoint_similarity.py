@@ -10,9 +10,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
-from mmlosses.core.checks import (check_choice, check_floating,
-                                  check_not_negative, check_number,
-                                  check_same_shape)
+from mmlosses.core.checks import (check_choice, check_not_negative,
+                                  check_number, check_same_shape)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.reduction import align_weight
 from mmlosses.core.tensors import upcast
@@ -296,9 +295,20 @@ class OksLoss(OKSLoss):
                 *args: Any,
                 **kwargs: Any) -> Tensor:
         """Compute the loss; ``bboxes`` precede the usual arguments."""
-        check_floating('pred', pred)
+        kwargs['bboxes'] = bboxes
+        return super(OKSLoss, self).forward(pred, target, weight, *args,
+                                            **kwargs)
+
+    def prepare(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Tensor | None,
+                avg_factor: float | Tensor | None,
+                *,
+                bboxes: Tensor | None = None) -> Inputs:
+        """Make areas of the boxes."""
         areas = self.areas_of(pred, bboxes)
-        return super().forward(pred, target, weight, areas, *args, **kwargs)
+        return super().prepare(pred, target, weight, avg_factor, areas=areas)
 
     def areas_of(self, pred: Tensor, bboxes: Tensor | None) -> Tensor:
         """Return the areas for which the formulas of both classes agree."""

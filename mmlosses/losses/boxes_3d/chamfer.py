@@ -11,6 +11,7 @@ from mmlosses.core.checks import (check_choice, check_floating,
                                   check_numbers)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.reduction import align_weight, reduce_loss
+from mmlosses.core.tensors import is_compiling
 from mmlosses.registry import MODELS
 from ..regression import smooth_l1_loss
 
@@ -42,10 +43,9 @@ def nearest_points(source: Tensor, target: Tensor, kept: Sequence[Tensor],
             difference = one.unsqueeze(2) - other.unsqueeze(1)
             distance = distance + error_of(difference, mode)
         far = float('inf')
-        return (distance.masked_fill(~target_kept.unsqueeze(1),
-                                     far).argmin(dim=2),
-                distance.masked_fill(~source_kept.unsqueeze(2),
-                                     far).argmin(dim=1))
+        to_target = distance.masked_fill(~target_kept.unsqueeze(1), far)
+        to_source = distance.masked_fill(~source_kept.unsqueeze(2), far)
+    return to_target.argmin(dim=2), to_source.argmin(dim=1)
 
 
 def pick(points: Tensor, index: Tensor) -> Tensor:
@@ -257,7 +257,7 @@ def point_weight(name: str, weight: Any,
     """
     shape = points.shape[:2]
     if not isinstance(weight, Tensor) or weight.ndim == 0:
-        if not isinstance(weight, Tensor):
+        if not isinstance(weight, Tensor) and not is_compiling():
             check_number(name, weight, least=0)
         weight = weight * points.new_ones(shape)
         return weight, torch.zeros_like(weight, dtype=torch.bool)
