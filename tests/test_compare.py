@@ -1,6 +1,8 @@
 """Rank losses by trainings with several seeds."""
+import inspect
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import CASES
 from helpers import ROOT, needs_dotted_paths
 from mmengine.config import Config
 
@@ -27,6 +30,8 @@ from mmlosses.compare.ranking import interval  # noqa: E402
 from mmlosses.compare.ranking import holm, paired_p, rank, seeds_to_tell
 
 BOXES = str(ROOT / 'configs/digits/boxes_giou.py')
+from mmlosses.compare.search import space_of  # noqa: E402
+
 # One step, on few pictures.
 TINY = [
     'train_dataloader.dataset.num_scenes=50', 'train_dataloader.batch_size=25',
@@ -307,6 +312,54 @@ def test_workers_and_a_training_that_fails(tmp_path):
     one, other = board(tmp_path / 'twin')['losses']
     assert one['values'] == other['values']
     assert other['verdict'] == 'equal'
+
+
+@pytest.mark.parametrize(
+    'case', [case for case in CASES if case.loss.info.search],
+    ids=lambda case: case.loss.__name__)
+def test_each_range_of_the_search_is_valid(case):
+    """Both ends can be built, and what is tried first is between them."""
+    for name, ends in case.loss.info.search.items():
+        for value in ends:
+            assert getattr(case.build(**{name: value}), name) == value
+        assert ends[0] < ends[1]
+        default = inspect.signature(case.loss).parameters[name].default
+        assert ends[0] <= default <= ends[1]
+
+
+def test_space_of_a_search():
+    space = space_of(
+        dict(type='mmlosses.FocalLoss', loss_weight=2.0), dict(gamma=3))
+    assert space == dict(loss_weight=(0.5, 8.0), alpha=(0.1, 0.9))
+    stock = space_of(dict(type='torch.nn.L1Loss'), {})
+    assert stock == dict(loss_weight=(0.25, 4.0))
+
+
+@pytest.mark.slow
+def test_search(tmp_path):
+    """Arguments are tuned with a seed of their own; written ones stay."""
+    done = subprocess.run(
+        command(
+            tmp_path,
+            'SIoULoss(loss_weight=2.0)',
+            seeds=1,
+            more=('--search', '2')),
+        capture_output=True,
+        text=True)
+    assert done.returncode == 0, done.stderr
+    printed = re.findall(r'search: (\S+), (.*): 0\.\d+', done.stdout)
+    assert [name for name, _ in printed
+            ] == ['stock'] * 2 + ['SIoULoss(loss_weight=2.0)'] * 2
+    assert [text for _, text in printed][::2] == ['loss_weight=1', 'theta=4']
+    tuned = board(tmp_path)['tuned']
+    assert tuned['SIoULoss(loss_weight=2.0)'].keys() == {'theta'}
+    folder = tmp_path / 'seed_0' / 'SIoULoss_loss_weight=2.0_'
+    loss = Config.fromfile(folder / 'config.py').model.head.loss
+    assert loss.theta == tuned['SIoULoss(loss_weight=2.0)']['theta']
+    assert loss.loss_weight == 2.0
+    searched = Config.fromfile(next(tmp_path.glob('search/stock/0/config.py')))
+    assert searched.randomness.seed == 1
+    assert '## Tuned' in (tmp_path / 'leaderboard.md').read_text()
 
 
 def programs():

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import List, Sequence
+from typing import Any, List, Sequence
 
 from mmengine.config import DictAction
 
@@ -60,6 +60,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'or stock for that of the config, which is added if missing')
     parser.add_argument(
         '--seeds', type=positive, default=5, help='5 by default')
+    parser.add_argument(
+        '--search',
+        type=positive,
+        metavar='TRIALS',
+        help='tune loss_weight and the arguments of each loss first, by so\n'
+        'many trainings with another seed; written arguments stay')
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         '--epochs', type=positive, help='instead of those of the config')
@@ -136,6 +142,18 @@ def start_workers(number: int) -> List[subprocess.Popen]:
     ]
 
 
+def search(comparison: Any, trials: int, greater: bool) -> None:
+    """Tune the arguments of each loss."""
+    from mmlosses.compare.search import tune
+    tuned = {
+        name:
+        tune(comparison, candidate, trials, greater,
+             lambda line: print(f'search: {line}'))
+        for name, candidate in comparison.candidates.items()
+    }
+    comparison.use({x: y for x, y in tuned.items() if y})
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, rank and write the leaderboard."""
     args = parse_args(argv)
@@ -162,6 +180,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     workers = [] if args.join else start_workers(args.workers - 1)
     try:
         with quiet():
+            if args.search:
+                search(comparison, args.search, greater)
             comparison.work(tell)
     finally:
         for worker in workers:
@@ -172,6 +192,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     board.write(comparison.work_dir)
     print()
     print_table(board.rows())
+    for line in board.tuned_lines:
+        print(f'tuned: {line}')
     for line in board.failures:
         print(f'failed: {line}')
     print(f'written: {comparison.work_dir / "leaderboard.md"}')

@@ -89,20 +89,28 @@ def with_loss(cfg: Config, slots: Sequence[str],
     The ``loss_weight`` of a slot stays, unless the loss brings its own.
     """
     cfg = deepcopy(cfg)
-    if candidate.loss is None:
-        return cfg
     for path in slots:
-        *parents, last = path.split('.')
-        node: Any = cfg
-        for key in parents:
-            node = node[int(key) if key.isdigit() else key]
+        parent, _, last = path.rpartition('.')
         place: Any = int(last) if last.isdigit() else last
-        kept = {
-            name: node[place][name]
-            for name in ('loss_weight', ) if name in node[place]
-        }
-        node[place] = {**kept, **deepcopy(candidate.loss)}
+        node_at(cfg, parent)[place] = loss_at(cfg, path, candidate)
     return cfg
+
+
+def node_at(cfg: Config, path: str) -> Any:
+    """The part of a config at a path."""
+    node: Any = cfg
+    for key in path.split('.'):
+        node = node[int(key) if key.isdigit() else key]
+    return node
+
+
+def loss_at(cfg: Config, path: str, candidate: Candidate) -> Dict[str, Any]:
+    """The config of a loss in a slot."""
+    stock = dict(node_at(cfg, path))
+    if candidate.loss is None:
+        return stock
+    kept = {x: stock[x] for x in ('loss_weight', ) if x in stock}
+    return {**kept, **deepcopy(candidate.loss)}
 
 
 def shorten(cfg: Config, epochs: int | None, iters: int | None) -> None:

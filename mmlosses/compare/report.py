@@ -28,6 +28,7 @@ class Leaderboard:
                  greater: bool) -> None:
         self.metric, self.reference = comparison.metric, reference
         self.outcomes = comparison.outcomes()
+        self.tuned = comparison.tuned
         values: Dict[str, Dict[int, float]] = {
             name: {}
             for name in comparison.candidates
@@ -55,6 +56,15 @@ class Leaderboard:
         return [
             f'{x.name}, seed {x.seed}: {x.reason}' for x in self.outcomes
             if x.result is None
+        ]
+
+    @property
+    def tuned_lines(self) -> List[str]:
+        """A line for each loss whose arguments were tuned."""
+        return [
+            f'{name}: ' +
+            ', '.join([f'{x}={y:.4g}' for x, y in values.items()])
+            for name, values in self.tuned.items()
         ]
 
     def rows(self) -> List[Tuple[str, ...]]:
@@ -87,6 +97,9 @@ class Leaderboard:
             'there is none, corrected for the number of losses by the method '
             'of Holm.', '', '![curves](leaderboard.png)'
         ]
+        if self.tuned:
+            lines += ['', '## Tuned', '']
+            lines += [f'- {line}' for line in self.tuned_lines]
         if self.failures:
             lines += ['', '## Failed', '']
             lines += [f'- {line}' for line in self.failures]
@@ -115,6 +128,7 @@ class Leaderboard:
             metric=self.metric,
             reference=self.reference,
             losses=losses,
+            tuned=self.tuned,
             failures=self.failures)
 
     def draw(self) -> Any:

@@ -9,8 +9,9 @@ from mmengine.config import Config
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DBAPIError
 
-from .candidates import Candidate, with_loss
-from .trial import Result, TrialError, initial_weights, run_trial, trial_config
+from .candidates import Candidate, loss_at, with_loss
+from .trial import (Report, Result, TrialError, initial_weights, run_trial,
+                    trial_config)
 
 NAME = 'mmlosses compare'
 
@@ -28,8 +29,8 @@ class Outcome(NamedTuple):
     reason: str = ''  # why there is no result
 
 
-def open_study(url: str) -> optuna.Study:
-    """Open the study in a database, or create it.
+def open_study(url: str, name: str, **options: Any) -> optuna.Study:
+    """Open a study in a database, or create it.
 
     Raises:
         ValueError: If the database cannot be used.
@@ -40,7 +41,10 @@ def open_study(url: str) -> optuna.Study:
             storage = optuna.storages.RDBStorage(
                 url, heartbeat_interval=SILENCE // 6, grace_period=SILENCE)
             return optuna.create_study(
-                study_name=NAME, storage=storage, load_if_exists=True)
+                study_name=name,
+                storage=storage,
+                load_if_exists=True,
+                **options)
         except DBAPIError as cause:
             # Another worker may be creating the same tables.
             if last:
@@ -48,6 +52,12 @@ def open_study(url: str) -> optuna.Study:
                 raise ValueError(f'--storage {url}: {text}') from cause
             time.sleep(1)
     raise AssertionError
+
+
+def is_killed(trial: FrozenTrial) -> bool:
+    """True for a trial that ended without a result and a reason."""
+    return (trial.state == TrialState.FAIL
+            and 'reason' not in trial.user_attrs)
 
 
 class Comparison:
@@ -76,9 +86,18 @@ class Comparison:
         self.candidates = {x.name: x for x in candidates}
         self.seeds, self.work_dir = seeds, work_dir
         work_dir.mkdir(parents=True, exist_ok=True)
-        self.study = open_study(storage
-                                or f'sqlite:///{work_dir / "study.db"}')
+        self.url = storage or f'sqlite:///{work_dir / "study.db"}'
+        self.study = open_study(self.url, NAME)
+        self.tuned: Dict[str, Dict[str, float]] = {}
         self.go_on(config=cfg.pretty_text, slots=list(slots), metric=metric)
+
+    def use(self, tuned: Dict[str, Dict[str, float]]) -> None:
+        """Compare the losses with these arguments, those that were tuned."""
+        self.go_on(tuned=tuned)
+        self.tuned = tuned
+        for name, values in tuned.items():
+            loss = loss_at(self.cfg, self.slots[0], self.candidates[name])
+            self.candidates[name] = Candidate(name, {**loss, **values})
 
     def go_on(self, **given: Any) -> None:
         """Refuse results of another config, slot or metric."""
@@ -97,15 +116,11 @@ class Comparison:
                 for name in self.candidates]
 
     def settled(self) -> Dict[Key, FrozenTrial]:
-        """The trials that have ended, or that a worker has or will have.
-
-        A training that ended without a result and a reason was killed.
-        """
+        """The trials that have ended, or that a worker has or will have."""
         found = {}
         for trial in self.study.get_trials(deepcopy=False):
             attrs = trial.user_attrs
-            killed = trial.state == TrialState.FAIL and 'reason' not in attrs
-            if 'loss' in attrs and not killed:
+            if 'loss' in attrs and not is_killed(trial):
                 found[attrs['loss'], attrs['seed']] = trial
         return found
 
@@ -155,7 +170,8 @@ class Comparison:
                 raise TrialError
             name, seed = trial.user_attrs['loss'], trial.user_attrs['seed']
             try:
-                result = self.train(name, seed)
+                result = self.train(self.candidates[name], seed,
+                                    self.folder(seed) / file_name(name))
             except TrialError as error:
                 trial.set_user_attr('reason', str(error))
                 tell(Outcome(name, seed, None, str(error)))
@@ -167,15 +183,21 @@ class Comparison:
 
         return train
 
-    def train(self, name: str, seed: int) -> Result:
-        """Train with one loss and one seed."""
-        weights = self.work_dir / f'seed_{seed}/initial.pth'
+    def folder(self, seed: int) -> Path:
+        """Where the trainings with a seed are."""
+        return self.work_dir / f'seed_{seed}'
+
+    def train(self,
+              candidate: Candidate,
+              seed: int,
+              folder: Path,
+              report: Report = lambda step, value: None) -> Result:
+        """Train with one loss and one seed, see :func:`run_trial`."""
+        weights = self.folder(seed) / 'initial.pth'
         initial_weights(self.cfg, seed, weights)
-        cfg = with_loss(self.cfg, self.slots, self.candidates[name])
-        folder = weights.parent / file_name(name)
+        cfg = with_loss(self.cfg, self.slots, candidate)
         return run_trial(
-            trial_config(cfg, seed, weights), folder, self.metric,
-            lambda step, value: None)
+            trial_config(cfg, seed, weights), folder, self.metric, report)
 
 
 def file_name(name: str) -> str:

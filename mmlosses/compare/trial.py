@@ -19,6 +19,9 @@ from mmengine.runner import load_checkpoint, set_random_seed
 
 from mmlosses.cli import write_whole
 
+# Called with the step and the metric after each validation.
+Report = Callable[[int, float], None]
+
 # How often the log of a training is read, in seconds.
 INTERVAL = 0.5
 
@@ -73,7 +76,7 @@ def trial_config(cfg: Config, seed: int, weights: Path) -> Config:
 
 
 def run_trial(cfg: Config, folder: Path, metric: str,
-              report: Callable[[int, float], None]) -> Result:
+              report: Report) -> Result:
     """Train in a process of its own, as ``python -m mmlosses train`` does.
 
     A training that was killed goes on from its last checkpoint.
@@ -83,7 +86,7 @@ def run_trial(cfg: Config, folder: Path, metric: str,
         folder (Path): For the config, log, curves and checkpoints.
         metric (str): The metric to return.
         report (Callable): Called with the step and the metric after each
-            validation. What it raises ends the training.
+            validation; what it raises ends the training.
 
     Raises:
         TrialError: If the training fails.

@@ -1,6 +1,6 @@
 """Metadata of losses, for pages, citations, catalogue and config checks."""
 from __future__ import annotations
-from typing import NamedTuple
+from typing import Mapping, NamedTuple, Tuple
 
 
 class Paper(NamedTuple):
@@ -31,10 +31,12 @@ class LossInfo(NamedTuple):
             ``'tags'``, ``'bins'``, ``'mixture'`` or ``'any'``.
         paper (Paper, optional): The paper to cite.
         source (str): Further sources, or the part of the paper.
-        example (dict): Arguments for the config on its page.
+        search (dict): Arguments worth tuning, each with its least and greatest
+            value; integers where both are.
     """
     purpose: str
     slots: str
     expects: str
     paper: Paper | None = None
     source: str = ''
+    search: Mapping[str, Tuple[float, float]] = {}

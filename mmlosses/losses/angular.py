@@ -85,6 +85,7 @@ class AngularLoss(BaseLoss):
         slots="``loss_guiding_shift`` of mmdet's CentripetalNet; "
         '``mmlosses.heads.direction.DirectionHead`` for mmpose',
         expects='vectors',
+        search=dict(delta=(0.02, 1.0)),
         source='No paper: the formula of a question on Stack Overflow, '
         '"Optimize loss over pixel values across two 4D-tensors", 2024.')
 

@@ -149,6 +149,7 @@ class CenterSoftmaxLoss(CenterLoss):
         purpose='a linear classifier combined with :class:`CenterLoss`',
         slots='heads that pass features and labels, as ``LinearReIDHead``',
         expects='features',
+        search=dict(center_weight=(0.001, 1.0)),
         paper=CenterLoss.info.paper)
     synonyms = {'lamda': 'center_weight'}
 

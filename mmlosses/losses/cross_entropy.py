@@ -378,6 +378,7 @@ class LabelSmoothLoss(ClassificationLoss):
         purpose='classification with labels that may be wrong',
         slots='``loss_cls`` of softmax heads',
         expects='scores',
+        search=dict(smoothing=(0.01, 0.3)),
         paper=Paper(
             'Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon '
             'Shlens, Zbigniew Wojna',

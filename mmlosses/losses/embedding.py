@@ -102,6 +102,7 @@ class TripletLoss(BaseLoss):
         purpose='features of one identity nearer than those of others',
         slots="``loss_triplet`` of mmdet's ReID models and trackers",
         expects='features',
+        search=dict(margin=(0.1, 1.0)),
         paper=Paper(
             'Alexander Hermans, Lucas Beyer, Bastian Leibe',
             'In Defense of the Triplet Loss for Person Re-Identification',
@@ -293,6 +294,7 @@ class InfoNCELoss(BaseLoss):
         purpose='features that differ between the instances of an image',
         slots="``contrastive_loss`` of mmpose's CID",
         expects='features',
+        search=dict(temperature=(0.05, 2.0)),
         paper=Paper(
             'Aaron van den Oord, Yazhe Li, Oriol Vinyals',
             'Representation Learning with Contrastive Predictive Coding',

@@ -166,6 +166,7 @@ class FocalLoss(ClassificationLoss):
         slots='``loss_cls`` of RetinaNet, FCOS, SOLO and Deformable DETR; '
         "``loss`` of mmpretrain's heads for several labels",
         expects='scores',
+        search=dict(gamma=(0.5, 5.0), alpha=(0.1, 0.9)),
         paper=Paper(
             'Tsung-Yi Lin, Priya Goyal, Ross Girshick, Kaiming He, Piotr '
             'Dollár', 'Focal Loss for Dense Object Detection', 'ICCV', 2017,

@@ -160,6 +160,7 @@ class GHMC(HarmonizingLoss, ClassificationLoss):
         purpose='classification with many easy negatives and outliers',
         slots='``loss_cls`` of RetinaNet with GHM',
         expects='scores',
+        search=dict(bins=(5, 50), momentum=(0.0, 0.9)),
         paper=Paper('Buyu Li, Yu Liu, Xiaogang Wang',
                     'Gradient Harmonized Single-stage Detector', 'AAAI', 2019,
                     '1811.05181'))

@@ -102,6 +102,7 @@ class BalancedBCELoss(BaseLoss):
         purpose='masks and proposals, with hard negative mining',
         slots="``loss_cls`` of mmdet's RPN; mmpose's YOLOX-Pose",
         expects='probabilities',
+        search=dict(negative_ratio=(1.0, 10.0)),
         paper=Paper(
             'Minghui Liao, Zhaoyi Wan, Cong Yao, Kai Chen, Xiang Bai',
             'Real-time Scene Text Detection with Differentiable Binarization',

@@ -121,6 +121,7 @@ class SeesawLoss(ClassificationLoss, StatisticsLoss):
         purpose='rare classes in a softmax, as in LVIS',
         slots="``loss_cls`` of mmdet's RoI heads, as in Mask R-CNN for LVIS",
         expects='scores',
+        search=dict(p=(0.2, 1.6), q=(0.5, 4.0)),
         paper=Paper(
             'Jiaqi Wang, Wenwei Zhang, Yuhang Zang, Yuhang Cao, Jiangmiao '
             'Pang, Tao Gong, Kai Chen, Ziwei Liu, Chen Change Loy, Dahua Lin',

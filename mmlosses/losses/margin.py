@@ -143,6 +143,7 @@ class NormFaceLoss(ClassVectorLoss):
         purpose='a classifier over cosines',
         slots='heads that pass features and labels, as ``LinearReIDHead``',
         expects='features',
+        search=dict(scale=(4.0, 64.0)),
         paper=Paper(
             'Feng Wang, Xiang Xiang, Jian Cheng, Alan L. Yuille',
             'NormFace: L2 Hypersphere Embedding for Face Verification',
@@ -201,6 +202,7 @@ class ArcFaceLoss(NormFaceLoss):
         slots="``loss_triplet`` of mmdet's ``LinearReIDHead``; any head that "
         'passes features and labels',
         expects='features',
+        search=dict(scale=(8.0, 64.0), margin=(0.1, 0.7)),
         paper=Paper(
             'Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou',
             'ArcFace: Additive Angular Margin Loss for Deep Face Recognition',
@@ -281,6 +283,7 @@ class ArcFaceLogitLoss(BaseLoss):
         slots="``loss_cls`` of mmdet's RoI heads after "
         '``mmlosses.heads.cosine.CosineLinear``',
         expects='scaled cosines',
+        search=dict(margin=(0.1, 0.7)),
         paper=ArcFaceLoss.info.paper)
     pred_name = 'cls_score'
 

@@ -263,6 +263,7 @@ class PROPELLoss(BaseLoss):
         purpose='regression with a predicted mixture of Gaussians',
         slots='``mmlosses.heads.rle.MixtureRLEHead`` for mmpose',
         expects='mixture',
+        search=dict(sigma=(0.02, 0.5)),
         paper=Paper(
             'Muhammad Asad, Rilwan Basaru, S. M. Masudur Rahman Al Arif, '
             'Greg Slabaugh',
@@ -340,6 +341,7 @@ class KeypointPROPELLoss(PROPELLoss, KeypointLoss):
         purpose='keypoint regression with a predicted deviation',
         slots="``loss`` of mmpose's ``RLEHead``",
         expects='mixture',
+        search=dict(sigma=(0.02, 0.5)),
         paper=PROPELLoss.info.paper,
         source='The call is that of ``mmpose.RLELoss``.')
 

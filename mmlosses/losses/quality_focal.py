@@ -140,6 +140,7 @@ class QualityFocalLoss(SampleLoss):
         slots='``loss_cls`` of GFL, LD, RTMDet, TOOD and DDQ; accepted by '
         'DETR and DINO',
         expects='scores',
+        search=dict(beta=(0.5, 4.0)),
         paper=GFL_PAPER,
         source='Section 3.2, QFL.')
 
@@ -240,6 +241,7 @@ class VarifocalLoss(BaseLoss):
         purpose='one score for class and box quality, positives weigh more',
         slots='``loss_cls`` of VFNet',
         expects='scores',
+        search=dict(alpha=(0.2, 1.0), gamma=(0.5, 4.0)),
         paper=VFNET_PAPER)
 
     #: Qualities above it are positives.

@@ -162,6 +162,7 @@ class SmoothL1Loss(KeypointLoss):
         purpose='any regression, robust to outliers',
         slots="``loss_bbox`` of mmdet; mmpose's regression heads and DEKR",
         expects='numbers',
+        search=dict(beta=(0.01, 2.0)),
         paper=Paper('Ross Girshick', 'Fast R-CNN', 'ICCV', 2015, '1504.08083'))
 
     def __init__(self,
@@ -211,6 +212,7 @@ class BalancedL1Loss(KeypointLoss):
         purpose='box regression, balanced between inliers and outliers',
         slots='``loss_bbox`` of Libra R-CNN, and any slot of ``SmoothL1Loss``',
         expects='numbers',
+        search=dict(alpha=(0.1, 1.0), gamma=(1.0, 3.0)),
         paper=Paper(
             'Jiangmiao Pang, Kai Chen, Jianping Shi, Huajun Feng, Wanli '
             'Ouyang, Dahua Lin',
@@ -266,6 +268,7 @@ class WingLoss(SampleSumLoss):
         purpose='facial landmarks: small errors count more than in L1',
         slots="``loss`` of mmpose's ``RegressionHead``",
         expects='numbers',
+        search=dict(omega=(2.0, 30.0), epsilon=(0.5, 5.0)),
         paper=Paper(
             'Zhen-Hua Feng, Josef Kittler, Muhammad Awais, Patrik Huber, '
             'Xiao-Jun Wu',

@@ -156,6 +156,7 @@ class KLDiscretLoss(KeypointLoss):
         purpose='keypoints as classification over bins',
         slots="``loss`` of mmpose's SimCC and RTMPose heads",
         expects='bins',
+        search=dict(beta=(0.5, 20.0)),
         paper=Paper(
             'Yanjie Li, Sen Yang, Peidong Liu, Shoukui Zhang, Yunxiao Wang, '
             'Zhicheng Wang, Wankou Yang, Shu-Tao Xia',

@@ -49,6 +49,7 @@ class AlphaIoULoss(BoxLoss):
         purpose='box regression that weights accurate boxes more',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
+        search=dict(alpha=(1.0, 6.0)),
         paper=Paper(
             'Jiabo He, Sarah Erfani, Xingjun Ma, James Bailey, Ying Chi, '
             'Xian-Sheng Hua',
@@ -93,6 +94,7 @@ class InnerIoULoss(BoxLoss):
         purpose='box regression in any mode, with the IoU of rescaled boxes',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
+        search=dict(ratio=(0.5, 1.5)),
         paper=Paper(
             'Hao Zhang, Cong Xu, Shuaijie Zhang',
             'Inner-IoU: More Effective Intersection over Union Loss with '

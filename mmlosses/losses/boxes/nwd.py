@@ -32,6 +32,7 @@ class NWDLoss(BoxLoss):
         purpose='box regression for tiny, small objects of a few pixels',
         slots='any slot with boxes in pixels, as ``loss_bbox`` of FCOS',
         expects='pixel boxes',
+        search=dict(constant=(2.0, 100.0)),
         paper=Paper(
             'Jinwang Wang, Chang Xu, Wen Yang, Lei Yu',
             'A Normalized Gaussian Wasserstein Distance for Tiny Object '

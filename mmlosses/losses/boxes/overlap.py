@@ -209,6 +209,7 @@ class ExtendedIoULoss(BoxLoss):
         purpose="box regression, mmdet's ``EIoULoss``; also from far away",
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
+        search=dict(smooth_point=(0.01, 1.0)),
         paper=Paper(
             'Hanyang Peng, Shiqi Yu',
             'A Systematic IoU-Related Method: Beyond Simplified Regression '

@@ -135,6 +135,7 @@ class SIoULoss(BoxLoss):
         purpose='box regression by overlap, centre direction and sides',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
+        search=dict(theta=(2.0, 6.0)),
         paper=Paper(
             'Zhora Gevorgyan',
             'SIoU Loss: More Powerful Learning for Bounding Box Regression',
@@ -191,6 +192,7 @@ class ShapeIoULoss(BoxLoss):
         purpose="box regression for long, thin objects, by the target's shape",
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
+        search=dict(scale=(0.0, 2.0)),
         paper=Paper(
             'Hao Zhang, Shuaijie Zhang',
             'Shape-IoU: More Accurate Metric considering Bounding Box Shape '

@@ -60,6 +60,7 @@ class WIoULoss(BoxLoss, StatisticsLoss):
         purpose='boxes with wrong labels; version 1: also from far away',
         slots='any slot with decoded boxes, such as ``loss_bbox`` of FCOS',
         expects='boxes',
+        search=dict(alpha=(1.2, 3.0), delta=(1.0, 6.0)),
         paper=Paper(
             'Zanjia Tong, Yuhang Chen, Zewei Xu, Rong Yu',
             'Wise-IoU: Bounding Box Regression Loss with Dynamic Focusing '

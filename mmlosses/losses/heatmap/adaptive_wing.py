@@ -74,6 +74,7 @@ class AdaptiveWingLoss(HeatmapLoss):
         purpose='heatmaps of keypoints, sharp at the peaks',
         slots="``loss`` of mmpose's heatmap heads, for faces",
         expects='numbers',
+        search=dict(omega=(5.0, 30.0), theta=(0.2, 0.8)),
         paper=Paper(
             'Xinyao Wang, Liefeng Bo, Li Fuxin',
             'Adaptive Wing Loss for Robust Face Alignment via Heatmap '

@@ -122,6 +122,7 @@ class GaussianFocalLoss(HeatmapLoss):
         slots='``loss_heatmap`` of CornerNet, ``loss_center_heatmap`` of '
         "CenterNet, ``decoupled_heatmap_loss`` of mmpose's CID",
         expects='probabilities',
+        search=dict(alpha=(1.0, 4.0), gamma=(2.0, 6.0)),
         paper=Paper('Hei Law, Jia Deng',
                     'CornerNet: Detecting Objects as Paired Keypoints', 'ECCV',
                     2018, '1808.01244'),
