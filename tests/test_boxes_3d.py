@@ -123,6 +123,57 @@ def test_rotated_iou_3d_of_shapely(origin):
         assert value == pytest.approx(expected, abs=1e-9)
 
 
+def sorted_vertices(vertices, valid):
+    """What mmcv compiles: the corners of the overlap, around their mean."""
+    rows = []
+    for points, mask in zip(vertices[0].detach(), valid[0]):
+        kept = mask.nonzero().flatten()
+        nothing = int((~mask[8:]).nonzero()[0]) + 8  # its coordinates are 0
+        around = points[kept] - points[kept].mean(0)
+        order = kept[torch.atan2(*around.T).argsort(descending=True)].tolist()
+        order = order[:8] + order[:1] if len(order) > 2 else []
+        rows.append(order + [nothing] * (9 - len(order)))
+    return torch.tensor(rows).unsqueeze(0)
+
+
+@pytest.fixture
+def mmcv(monkeypatch):
+    """Its overlap, with the sorting that needs a GPU replaced."""
+    try:
+        from mmcv.ops import diff_iou_rotated
+    except ImportError as error:
+        pytest.skip(f'needs mmcv: {error}')
+    monkeypatch.setattr(diff_iou_rotated, 'sort_indices', sorted_vertices)
+    return diff_iou_rotated
+
+
+@pytest.mark.openmmlab
+def test_ordinary_boxes_match_mmcv(mmcv):
+    pred, target = [x[:100].float() for x in turned_pairs()]
+    pred.requires_grad_()
+    got = rotated_iou_3d(pred, target)
+    expected = mmcv.diff_iou_rotated_3d(pred[None], target[None])[0]
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    gradients = [
+        torch.autograd.grad(x.sum(), pred)[0] for x in (got, expected)
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.openmmlab
+def test_mmcv_loses_corners_far_from_zero(mmcv):
+    box = torch.tensor([[1005., 1004., 3., 4., 2., 3., 0.3]])
+    assert mmcv.diff_iou_rotated_3d(box[None], box[None]) < 0.5
+    assert rotated_iou_3d(box, box) == 1
+
+
+@pytest.mark.openmmlab
+def test_boxes_of_size_0_are_nan_in_mmcv(mmcv):
+    box = torch.zeros(1, 7)
+    assert mmcv.diff_iou_rotated_3d(box[None], box[None]).isnan()
+    assert RotatedIoU3DLoss()(box, box) == 1
+
+
 def test_an_upright_box_is_one_of_corners():
     pred, target = corner_pairs()
     boxes = [
