@@ -3,8 +3,10 @@ import dataclasses
 import inspect
 
 import pytest
+import torch
 from cases import CASES, REPRESENTATIVES
 from helpers import needs_dynamo
+from mmengine.utils import digit_version
 
 from mmlosses import losses
 from mmlosses.core.base import BaseLoss
@@ -35,6 +37,9 @@ CHECKS = [
 def test_contract(case, check):
     if check.__name__ == 'compiles':
         needs_dynamo(case.loss)
+    if (check.__name__ == 'checkpointing' and case.loss is losses.ArcFaceLoss
+            and digit_version(torch.__version__) < digit_version('2.1')):
+        pytest.skip('torch 2.0 says: never exposed. Please open an issue')
     check(case)
 
 

@@ -387,8 +387,8 @@ class LabelSmoothLoss(ClassificationLoss):
         source='It distributes uniformly.')
     published = {
         'label_smooth_val':
-        "``smoothing``, with ``distribute='classes'`` and mmpretrain's meaning "
-        'of ``class_weight``',
+        "``smoothing``, with ``distribute='classes'`` and mmpretrain's "
+        'meaning of ``class_weight``',
         'mode':
         "beside it: ``'classy_vision'`` divides the smoothing by 1 + itself, "
         "``'multi_label'`` is a sigmoid with twice the smoothing"
