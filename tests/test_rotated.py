@@ -4,6 +4,9 @@ import math
 import pytest
 import torch
 
+from mmlosses.core.kernels.hulls import (area_of_hull,
+                                         area_of_hull_and_derivative,
+                                         giou_and_derivative, giou_of_points)
 from mmlosses.core.kernels.rotated import iou_and_derivative, iou_of_pairs
 from mmlosses.core.polygons import convex_hull, overlap, signed_area
 from mmlosses.core.rotated import corners_of
@@ -334,6 +337,46 @@ def test_hull_and_convex_giou_of_shapely(grid):
                 2 - shared / union - union / both, abs=1e-9)
             number += 1
     assert number > 40
+
+
+def test_derivatives_of_hulls_by_hand_are_those_of_the_formulas():
+    pred, target = point_sets(60, False)
+    target[::2] = target[::2].unflatten(1, (4, 2)).flip(1).flatten(1)
+    pred.requires_grad_()
+    for formula, fast, inputs in ((giou_of_points, giou_and_derivative,
+                                   (pred, target)),
+                                  (area_of_hull, area_of_hull_and_derivative,
+                                   (pred, ))):
+        expected = formula(*inputs)
+        gradient, = torch.autograd.grad(expected.sum(), pred)
+        got, derivative = fast(*[x.detach() for x in inputs])
+        torch.testing.assert_close(got, expected.detach())
+        torch.testing.assert_close(derivative, gradient)
+    # On a grid, edges lie on each other and the derivatives may differ.
+    pred, target = point_sets(60, True)
+    torch.testing.assert_close(
+        giou_and_derivative(pred, target)[0], giou_of_points(pred, target))
+
+
+@pytest.mark.parametrize('scale', [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize('kind', [ConvexGIoULoss, BCConvexGIoULoss])
+def test_gradients_of_degenerate_points_are_finite(kind, scale):
+    """All the same, on a line, on the corners, and a target without area."""
+    corners = corners_of(torch.tensor([BOX]))
+    points = torch.cat([corners, corners, corners[:, :2]], 1)
+    rows = [
+        points, points[:, [0, 1] * 9], points[:, [0, 1, 2, 3] * 5][:, :18],
+        points[:, [0, 0] * 9], points * torch.tensor([1, 0] * 9),
+        points * torch.tensor([0, 1] * 9), 0 * points, points + 1e5
+    ]
+    targets = [corners, corners[:, [0, 1, 2, 3] * 2], 0 * corners]
+    for target in targets:
+        pred = (scale * torch.cat(rows)).requires_grad_()
+        loss = kind(reduction='none')(pred, scale * target.repeat(8, 1))
+        gradient, = torch.autograd.grad(loss.sum(), pred)
+        assert loss.isfinite().all() and gradient.isfinite().all()
+        if kind is ConvexGIoULoss:
+            assert (loss >= -1e-6).all() and (loss <= 2 + 1e-6).all()
 
 
 def test_overlap_of_polygons_of_any_form():

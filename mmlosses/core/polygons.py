@@ -11,6 +11,8 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
+from .numeric import coordinates_first, safe_sqrt
+
 Points = Tuple[Tensor, Tensor]
 
 # Differences of coordinates below it have no direction.
@@ -77,6 +79,21 @@ def overlap_with_rectangle(x: Tensor, y: Tensor, half: Tensor) -> Tensor:
     return area.clamp(min=0)
 
 
+def points_of(pred: Tensor, target: Tensor) -> Tuple[Points, Points]:
+    """The points and corners, x and y (M, *), relative to the target."""
+    points, corners = coordinates_first(pred), coordinates_first(target)
+    x, y = points[0::2], points[1::2]
+    left, top = corners[0::2], corners[1::2]
+    x0, y0 = left.mean(dim=0), top.mean(dim=0)
+    return (x - x0, y - y0), (left - x0, top - y0)
+
+
+def sides_of(corners: Points) -> Tensor:
+    """The lengths (4, *) of the sides of quadrilaterals."""
+    x, y = [following(axis) - axis for axis in corners]
+    return safe_sqrt(x * x + y * y)
+
+
 def overlap(x: Tensor, y: Tensor, target_x: Tensor,
             target_y: Tensor) -> Tensor:
     """The area that two anticlockwise polygons, of any form, share.
@@ -106,39 +123,38 @@ def anticlockwise(x: Tensor, y: Tensor) -> Points:
     return (torch.where(turn, x.flip(0), x), torch.where(turn, y.flip(0), y))
 
 
-def kept_by_lower_chain(x: Tensor, y: Tensor) -> Tensor:
-    """Which points, from left to right, are below those on both sides.
+def kept_by_chains(x: Tensor, y: Tensor) -> Points:
+    """Which points, from left to right, are in the lower and upper chain.
 
-    In equal points at a vertex, one is kept at least.
+    No slope to the left of one in the lower chain is above one to the right,
+    and no slope to the left of one in the upper chain is below. In equal
+    points at a vertex, one is kept at least.
     """
     infinite = torch.full_like(x[0], float('inf'))
-    steepest, kept = -infinite.expand_as(x), []  # of those to the left
+    high, low = -infinite.expand_as(x), infinite.expand_as(x)  # to the left
+    lower, upper = [], []
     for point in range(len(x)):
         step = (x[point + 1:] - x[point]).clamp(min=TINY)
-        slope = (y[point + 1:] - y[point]) / step
+        slope = (y[point + 1:] - y[point]).div_(step)
         last = point + 1 == len(x)
-        flattest = infinite if last else slope.amin(dim=0)
-        kept.append(steepest[0] <= flattest)
-        steepest = torch.maximum(steepest[1:], slope)
-    return torch.stack(kept)
+        lower.append(high[0] <= (infinite if last else slope.amin(dim=0)))
+        upper.append(low[0] >= (-infinite if last else slope.amax(dim=0)))
+        high, low = torch.maximum(high[1:],
+                                  slope), torch.minimum(low[1:], slope)
+    return torch.stack(lower), torch.stack(upper)
 
 
 def convex_hull(x: Tensor, y: Tensor) -> Points:
-    r"""The hull (2 M, \*) of M points, anticlockwise; some vertices repeat.
-
-    The lower chain has the points from left to right of which no slope to the
-    left is above one to the right; the upper one is the same upside down.
-    """
+    r"""The hull (2 M, \*) of M points, anticlockwise; some vertices repeat."""
     with torch.no_grad():
         order = torch.argsort(x, dim=0)
         along, up = x.gather(0, order), y.gather(0, order)
         index = torch.arange(len(x), device=x.device)
         index = index.reshape((-1, ) + (1, ) * (x.ndim - 1))
-        kept = kept_by_lower_chain(along, up), kept_by_lower_chain(along, -up)
         # Between its vertices, a chain stays at the one before.
         lower, upper = [
             torch.where(each, index, torch.zeros_like(order)).cummax(dim=0)[0]
-            for each in kept
+            for each in kept_by_chains(along, up)
         ]
         hull = order.gather(0, torch.cat([lower, upper.flip(0)]))
     return x.gather(0, hull), y.gather(0, hull)

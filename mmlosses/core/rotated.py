@@ -9,7 +9,7 @@ from .base import BaseLoss
 from .boxes import TINY, at_least, product, squared_length
 from .checks import check_same_shape
 from .numeric import coordinates_first
-from .polygons import Points, convex_hull, overlap_with_rectangle, signed_area
+from .polygons import Points, overlap_with_rectangle
 
 
 def corners(across: Points, down: Points) -> Points:
@@ -77,13 +77,13 @@ class RotatedFrame:
         """Return the lower bound of lengths as denominators."""
         return self.eps * self.half.sum(dim=0) + TINY**0.5
 
-    def hull_area(self) -> Tensor:
-        """Return the area of the convex hull of both boxes."""
+    def all_corners(self) -> Tensor:
+        r"""Return the corners of both boxes, (\*, 16), x, y, x, y."""
         width, height = self.half.unbind()
         none = torch.zeros_like(width)
         x, y = corners((width, none), (none, height))
-        x, y = convex_hull(torch.cat([self.x, x]), torch.cat([self.y, y]))
-        return at_least(self.least_area, signed_area(x, y))
+        both = torch.cat([self.x, x]), torch.cat([self.y, y])
+        return torch.stack(both, dim=1).flatten(0, 1).movedim(0, -1)
 
     def squared_diagonal(self) -> Tensor:
         """Return that of the smallest box around both, in this frame."""

@@ -12,6 +12,8 @@ from mmlosses.core.boxes import at_least
 from mmlosses.core.checks import check_choice, check_number
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gradient import with_gradient
+from mmlosses.core.kernels.hulls import (area_of_hull,
+                                         area_of_hull_and_derivative)
 from mmlosses.core.kernels.rotated import iou_and_derivative, iou_of_pairs
 from mmlosses.core.rotated import RotatedFrame, RotatedLoss
 from mmlosses.registry import MODELS
@@ -134,7 +136,9 @@ class RotatedGIoULoss(RotatedOverlapLoss):
         'convex shape of section 3 of the paper.')
 
     def penalty(self, frame: RotatedFrame, iou: Tensor) -> Tensor:
-        hull = frame.hull_area()
+        hull = with_gradient(area_of_hull, area_of_hull_and_derivative,
+                             frame.all_corners())
+        hull = at_least(frame.least_area, hull)
         union = at_least(frame.least_area, frame.areas / (1 + iou))
         # Rounding must not make the hull smaller than the boxes in it.
         return 1 - (union / hull).clamp(max=1)

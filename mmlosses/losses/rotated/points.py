@@ -1,6 +1,6 @@
 """Sets of points against quadrilaterals, as RepPoints predict them."""
 from __future__ import annotations
-from typing import Any, Sequence, Tuple
+from typing import Any, Sequence
 
 import torch
 from torch import Tensor
@@ -9,47 +9,21 @@ from mmlosses.core.base import BaseLoss
 from mmlosses.core.boxes import TINY, at_least
 from mmlosses.core.checks import check_floating
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.numeric import coordinates_first, safe_sqrt
-from mmlosses.core.polygons import (Points, anticlockwise, convex_hull,
-                                    following, overlap, signed_area)
+from mmlosses.core.kernels.gradient import with_gradient
+from mmlosses.core.kernels.hulls import (EPS, giou_and_derivative,
+                                         giou_of_points)
+from mmlosses.core.numeric import safe_sqrt
+from mmlosses.core.polygons import Points, following, points_of, sides_of
 from mmlosses.registry import MODELS
 from ..regression import smooth_l1_loss
-
-# Of areas as denominators, relative to the squared mean of the target's sides.
-EPS = 1e-6
 
 # How far inside a quadrilateral a point must be, as an area.
 INSIDE = 0.01
 
 
-def points_of(pred: Tensor, target: Tensor) -> Tuple[Points, Points]:
-    """The points and corners, x and y (M, *), relative to the target."""
-    points, corners = coordinates_first(pred), coordinates_first(target)
-    x, y = points[0::2], points[1::2]
-    left, top = corners[0::2], corners[1::2]
-    x0, y0 = left.mean(dim=0), top.mean(dim=0)
-    return (x - x0, y - y0), (left - x0, top - y0)
-
-
-def sides_of(corners: Points) -> Tensor:
-    """The lengths (4, *) of the sides of quadrilaterals."""
-    x, y = [following(axis) - axis for axis in corners]
-    return safe_sqrt(x * x + y * y)
-
-
 def convex_giou_loss(pred: Tensor, target: Tensor) -> Tensor:
     r"""The loss (\*) of :class:`ConvexGIoULoss`."""
-    points, corners = points_of(pred, target)
-    corners = anticlockwise(*corners)
-    hull = convex_hull(*points)
-    both = convex_hull(*[torch.cat(pair) for pair in zip(points, corners)])
-    least = EPS / 4 * sides_of(corners)[:2].sum(dim=0)**2 + TINY
-    shared = overlap(*hull, *corners)
-    union = signed_area(*hull) + signed_area(*corners) - shared
-    union = at_least(least, union)
-    area = at_least(least, signed_area(*both))
-    # Rounding must not make the hull smaller than its parts.
-    return 2 - (shared / union).clamp(max=1) - (union / area).clamp(max=1)
+    return 1 - with_gradient(giou_of_points, giou_and_derivative, pred, target)
 
 
 class PointSetLoss(BaseLoss):
@@ -108,15 +82,15 @@ class ConvexGIoULoss(PointSetLoss):
 
 
 def outermost(points: Points) -> Tensor:
-    """The mean and the left, top, right and bottom points, (10, *)."""
-    x, y = points
-    found = [x.mean(dim=0), y.mean(dim=0)]
-    for axis, last in ((x, False), (y, False), (x, True), (y, True)):
-        index = axis.argmax(dim=0) if last else axis.argmin(dim=0)
-        found += [
-            each.gather(0, index.unsqueeze(0)).squeeze(0) for each in points
-        ]
-    return torch.stack(found)
+    """The mean and the left, right, top and bottom points, (10, *)."""
+    # argmin takes 7 times as long.
+    index = torch.stack([
+        extreme(axis, dim=0)[1] for axis in points
+        for extreme in (torch.min, torch.max)
+    ])
+    found = [axis.gather(0, index) for axis in points]
+    means = [axis.mean(dim=0, keepdim=True) for axis in points]
+    return torch.cat(means + found)
 
 
 def bc_convex_giou_loss(pred: Tensor, target: Tensor) -> Tensor:
