@@ -14,7 +14,7 @@ from mmlosses import losses
 MAY_BE_NEGATIVE = {
     'loss_weight', 'ignore_index', 'dim', 'pos_threshold', 'FocalLoss.alpha',
     'FocalCustomLoss.alpha', 'initial_log_var', 'neg_pos_ub', 'pos_margin',
-    'neg_margin'
+    'neg_margin', 'shift_factor'
 }
 # What else an argument needs.
 BESIDE = dict(initial_log_var=dict(weighting='uncertainty'))

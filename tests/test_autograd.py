@@ -128,6 +128,7 @@ NO_SECOND_DERIVATIVE = {
     'EIoULoss': dict(focal_gamma=0.5),
     'RotatedCIoULoss': {},
     'SeesawLoss': {},
+    'SwAVLoss': {},
     'WIoULoss': {},
 }
 

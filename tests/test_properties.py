@@ -84,6 +84,8 @@ def couples_samples(loss):
         return 'compares the samples of the batch'
     if isinstance(loss, losses.MarginL2Loss) and loss.neg_pos_ub > 0:
         return 'negatives are mined among those of the whole batch'
+    if isinstance(loss, losses.SwAVLoss):
+        return 'shares the prototypes among the images of the batch'
     if isinstance(loss, (losses.BoneLoss, losses.SemiSupervisionLoss)):
         return 'compares the mean lengths of bones over the batch'
     if isinstance(loss, losses.MultiBinLoss):
@@ -98,6 +100,8 @@ def mean_grows_with_batch(loss):
         return 'adds the pull and push of the images, as CornerNet does'
     if isinstance(loss, losses.InfoNCELoss):
         return "adds the features, as mmpose's CID expects"
+    if isinstance(loss, losses.CrossCorrelationLoss):
+        return 'adds the entries of the matrix, as its paper does'
     if isinstance(loss, losses.TripletLoss) and not loss.hard_mining:
         return 'the copy of a sample is one more positive'
     if not getattr(loss, 'size_average', True):
@@ -120,6 +124,8 @@ def may_be_negative(loss):
         return 'torchpropel takes the target for one-dimensional'
     if isinstance(loss, losses.IoULoss) and loss.eps > 1:
         return 'no IoU is above 1, the least that it is then taken for'
+    if isinstance(loss, losses.CosineSimilarityLoss):
+        return 'the negative cosine of similar features'
     if isinstance(loss, losses.MLECCLoss):
         return 'a likelihood may exceed 1'
     return None
@@ -129,8 +135,8 @@ def target_has_no_gradient(loss):
     """Why the target gradient need not be finite."""
     if isinstance(loss, losses.BalancedBCELoss) and not loss.use_sigmoid:
         return "torch's own, log(1 - p) - log p, is infinite for p = 0 and 1"
-    if isinstance(loss,
-                  (losses.KDLoss, losses.KnowledgeDistillationKLDivLoss)):
+    if isinstance(loss, (losses.KDLoss, losses.CAELoss,
+                         losses.KnowledgeDistillationKLDivLoss)):
         return 'a teacher does not learn'
     return None
 

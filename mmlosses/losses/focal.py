@@ -338,8 +338,8 @@ class AsymmetricLoss(ClassificationLoss):
         gamma_pos (float): Exponent of positives. Default: 0.0.
         gamma_neg (float): Exponent of negatives. Default: 4.0.
         clip (float, optional): Margin m: negatives of a lower probability
-            have the loss and gradient 0. ``None`` or 0: no margin.
-            Default: 0.05.
+            have the loss and gradient 0. It also bounds the loss of a
+            negative, by -log m. ``None`` or 0: no margin. Default: 0.05.
         reduction (str): See :class:`BaseLoss`. Default: ``'mean'``.
         loss_weight (float): See :class:`BaseLoss`. Default: 1.0.
         use_sigmoid (bool): If False, p is the softmax over the classes. Each

@@ -40,6 +40,10 @@ REQUIRED = {
     'use_this': True,
     'student_channels': 768,
     'teacher_channels': 1024,
+    # Of self-supervised losses.
+    'criterion': 'L2',
+    'lambd': 2,
+    'feat_dim': 128,
 }
 # Losses that take them by name.
 NAMED = {
@@ -141,7 +145,7 @@ def bibtex(paper: Paper) -> str:
     key = f'{names[0].split()[-1].lower()}{paper.year}{word}'
     fields = {'title': '{' + paper.title + '}', 'author': ' and '.join(names)}
     kind = 'article'
-    journal = paper.venue in ('Neurocomputing',
+    journal = paper.venue in ('Neurocomputing', 'IJCV',
                               'IEEE Transactions on Cybernetics')
     if journal or not paper.venue:
         fields['journal'] = paper.venue or f'arXiv:{paper.arxiv}'

@@ -658,6 +658,36 @@ def cases() -> Dict[str, Any]:
     return {case.loss.__name__: case for case in CASES}
 
 
+@inputs('entry', 'correlation of two features', line(-1, 1.5))
+def entry(loss: Any, value: Tensor, same: bool = True) -> Tensor:
+    """An entry of a matrix, on the diagonal or beside it."""
+    where = torch.eye(2) if same else 1 - torch.eye(2)
+    matrix = value[:, None, None] * where.to(value)
+    return loss(matrix)[:, 0, int(not same)]
+
+
+@inputs('error', 'prediction − teacher', line(-2, 2))
+def latent(loss: Any, error: Tensor) -> Tensor:
+    """A feature of patches with two equal scores."""
+    labels = torch.zeros(len(error), dtype=torch.long)
+    return loss(
+        error.new_zeros(len(error), 2), labels, error[:, None],
+        error.new_zeros(len(error), 1))[1]
+
+
+@inputs('angle', 'angle to the other view, degrees', line(0, math.pi / 2, 81),
+        dict(feat_dim=2, num_prototypes=2), torch.rad2deg, range(0, 91, 30),
+        'radian')
+def cluster(loss: Any, angle: Tensor) -> Tensor:
+    """One view of an image, beside another image in the other cluster."""
+    loss.prototypes.weight.data.copy_(torch.eye(2))
+    fixed = torch.eye(2).to(angle)
+    return torch.stack([
+        loss(torch.cat([fixed, each[None], fixed[1:]]))[0]
+        for each in direction(angle)
+    ])
+
+
 @inputs('offset', '0: perfect, 1: random prediction', line(0, 1, 81))
 def of_case(loss: Any, share: Tensor, term: str = '') -> Tensor:
     """A prediction on its way from perfect to the sample of the case."""
@@ -910,6 +940,20 @@ FAMILIES: Dict[str, Family] = {
         ]),
         Panel(own_key, sweep('InfoNCELoss', 'InfoNCE, τ = {}', 'temperature',
                              (1, 0.5, 0.2)))]),
+    'self_supervised': Family(angle, [
+        Curve('CosineSimilarityLoss', 'cosine similarity'),
+        Curve('CosineSimilarityLoss', 'as in MILAN', shift_factor=2.0,
+              scale_factor=2.0),
+    ], [Panel(number, sweep('PixelReconstructionLoss', '{}', 'criterion',
+                            ('L1', 'L2')), 'reconstruction'),
+        Panel(latent, [Curve('CAELoss', 'CAE, features', lambd=2)]),
+        Panel(entry, [
+            Curve('CrossCorrelationLoss', 'on the diagonal'),
+            *sweep('CrossCorrelationLoss', 'beside it, λ = {}', 'lambd',
+                   (0.0051, 0.1), same=False),
+        ], 'cross correlation'),
+        Panel(cluster, sweep('SwAVLoss', 'SwAV, τ = {}', 'temperature',
+                             (0.1, 0.3)), 'swapped prediction')]),
     'distillation': Family(
         student, sweep('KnowledgeDistillationKLDivLoss', 'T = {}', 'T',
                        (1, 4, 10), bin_reduction='sum'), [

@@ -31,9 +31,9 @@ PAGE = CONFIGS / 'differs_from_upstream.md'
 
 # The files of the entries, in the order of the page.
 FAMILIES = ('boxes', 'rotated', 'regression', 'mixtures', 'poses', 'heatmaps',
-            'simcc', 'classification', 'segmentation', 'quality_focal',
-            'gradient_harmonizing', 'long_tail', 'metric', 'embedding',
-            'distillation')
+            'simcc', 'classification', 'segmentation', 'self_supervised',
+            'quality_focal', 'gradient_harmonizing', 'long_tail', 'metric',
+            'embedding', 'distillation')
 DISTRIBUTIONS = {'pytorch_metric_learning': 'pytorch-metric-learning'}
 
 HEAD = """\
