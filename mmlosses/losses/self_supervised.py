@@ -4,7 +4,6 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import initialize
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
@@ -304,10 +303,9 @@ class CAELoss(TermsLoss):
         check_number('lambd', lambd, least=0)
         self.lambd = lambd
 
-    def forward(  # type: ignore[override]
-            self, logits: Tensor, target: Tensor, latent_pred: Tensor,
-            latent_target: Tensor, *args: Any,
-            **kwargs: Any) -> Tuple[Tensor, ...]:
+    def forward(self, logits: Tensor, target: Tensor, latent_pred: Tensor,
+                latent_target: Tensor, *args: Any,
+                **kwargs: Any) -> Tuple[Tensor, ...]:
         """Compute the main term and that of the alignment."""
         terms = super().forward((logits, latent_pred), (target, latent_target),
                                 *args, **kwargs)
@@ -467,11 +465,10 @@ class SwAVLoss(BaseLoss):
             raise ValueError('num_crops must add up to at least 2 views, got '
                              f'{num_crops!r}')
         check_integers('crops_for_assign', crops_for_assign, 0, self.views)
-        several = not isinstance(num_prototypes, int)
-        if several:
-            check_integers('num_prototypes', num_prototypes, 1)
-        else:
+        if isinstance(num_prototypes, int):
             check_size('num_prototypes', num_prototypes)
+        else:
+            check_integers('num_prototypes', num_prototypes, 1)
         self.feat_dim, self.init_cfg = feat_dim, init_cfg
         self.sinkhorn_iterations = sinkhorn_iterations
         self.epsilon, self.temperature = epsilon, temperature
@@ -482,12 +479,14 @@ class SwAVLoss(BaseLoss):
         # The queue before the last call, which a checkpoint repeats.
         self._queue_before: Tensor | None = None
         self.prototypes: Any = (
-            MultiPrototypes(feat_dim, num_prototypes)  # type: ignore[arg-type]
-            if several else nn.Linear(feat_dim, num_prototypes, bias=False))
+            nn.Linear(feat_dim, num_prototypes, bias=False) if isinstance(
+                num_prototypes, int) else MultiPrototypes(
+                    feat_dim, num_prototypes))
 
     def init_weights(self) -> None:
         """Initialise the prototypes as ``init_cfg`` says."""
         if self.init_cfg:
+            from mmengine.model import initialize  # slow to import
             initialize(self, self.init_cfg)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -540,11 +539,9 @@ class SwAVLoss(BaseLoss):
                                    dim=1)[:, :queue.shape[1]]
         return loss
 
-    def layers(self) -> List[nn.Module]:
+    def layers(self) -> List[Any]:
         """Return the sets of prototypes."""
-        own = self.prototypes
-        return list(own.children()) if isinstance(own,
-                                                  MultiPrototypes) else [own]
+        return list(self.prototypes.children()) or [self.prototypes]
 
     def elementwise(self,
                     pred: Tensor,
