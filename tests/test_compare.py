@@ -31,6 +31,7 @@ from mmlosses.compare.ranking import holm, paired_p, rank, seeds_to_tell
 
 BOXES = str(ROOT / 'configs/digits/boxes_giou.py')
 from mmlosses.compare.search import space_of  # noqa: E402
+from mmlosses.compare.trial import trial_config  # noqa: E402
 
 # One step, on few pictures.
 TINY = [
@@ -219,6 +220,25 @@ def test_metric():
     cfg.val_dataloader = None
     with pytest.raises(ValueError, match='no validation to rank'):
         metric_of(cfg, None, None)
+
+
+@pytest.mark.parametrize(
+    'backends', [None, [], ['TensorboardVisBackend'], ['LocalVisBackend']])
+def test_config_of_a_training(tmp_path, backends):
+    """Its metrics are written, whatever else the config writes."""
+    cfg = Config.fromfile(BOXES)
+    if backends is not None:
+        cfg.visualizer = dict(
+            type='Visualizer', vis_backends=[dict(type=x) for x in backends])
+    got = trial_config(cfg, 3, tmp_path / 'weights.pth')
+    assert got.randomness == dict(seed=3) and cfg.randomness == dict(seed=0)
+    assert got.load_from == str(tmp_path / 'weights.pth')
+    kinds = [hook.type for hook in got.custom_hooks]
+    assert kinds == ['mmlosses.SameStartHook', 'mmlosses.LossDoctorHook']
+    if backends is not None:
+        kinds = [each['type'] for each in got.visualizer.vis_backends]
+        assert kinds.count('LocalVisBackend') == 1
+        assert set(backends) <= set(kinds)
 
 
 @pytest.mark.parametrize('losses, more, words', [

@@ -22,6 +22,8 @@ from mmlosses.cli import write_whole
 # Called with the step and the metric after each validation.
 Report = Callable[[int, float], None]
 
+LOCAL = 'LocalVisBackend'
+
 # How often the log of a training is read, in seconds.
 INTERVAL = 0.5
 
@@ -72,6 +74,12 @@ def trial_config(cfg: Config, seed: int, weights: Path) -> Config:
     if 'mmlosses.LossDoctorHook' not in [hook['type'] for hook in hooks]:
         hooks.append(dict(type='mmlosses.LossDoctorHook'))
     cfg.custom_hooks = hooks
+    if cfg.get('visualizer'):
+        # It writes the scalars, and is the default of mmengine.
+        backends = list(cfg.visualizer.get('vis_backends') or [])
+        if LOCAL not in [backend['type'] for backend in backends]:
+            backends.append(dict(type=LOCAL))
+        cfg.visualizer.vis_backends = backends
     return cfg
 
 
@@ -128,8 +136,8 @@ def run_trial(cfg: Config, folder: Path, metric: str,
             for line in log_lines(folder)
             if 'step' in line and 'loss' not in line for key in line
         } - {'step', 'time', 'data_time'})
-        raise TrialError(f'no validation logged {metric}, only '
-                         f'{", ".join(names) or "nothing"}')
+        raise TrialError(f'no validation gave {metric}' +
+                         (f', only {", ".join(names)}' if names else ''))
     steps = [line for line in log_lines(folder) if 'loss' in line]
     return Result(seen,
                   statistics.median([line['time'] for line in steps] or [0.0]),
