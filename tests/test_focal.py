@@ -379,3 +379,26 @@ def test_asymmetric_refuses(kwargs):
     name, = kwargs
     with pytest.raises(ValueError, match=name):
         AsymmetricLoss(**kwargs)
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(),
+    dict(activated=True),
+    dict(class_weight=[0.5, 1.0, 2.0]),
+    dict(alpha=[0.2, 0.3, 0.4]),
+])
+def test_label_minus_one_is_background(kwargs):
+    """As of FCAF3D and ImVoxelNet, and for the operator that mmcv compiles."""
+    loss = FocalLoss(reduction='none', **kwargs)
+    torch.manual_seed(0)
+    pred = torch.rand(4, 3)
+    labels = torch.tensor([0, -1, 2, 3])
+    background = labels.masked_fill(labels == -1, 3)
+    torch.testing.assert_close(loss(pred, labels), loss(pred, background))
+    assert labels[1] == -1
+    ignored = loss(pred, labels, ignore_index=-1)
+    assert not ignored[1].any() and ignored[3].any()
+    with pytest.raises(ValueError, match='got -2'):
+        loss(pred, labels - 1)
+    with pytest.raises(ValueError, match='got -1'):
+        FocalLoss(use_sigmoid=False)(pred, labels.clamp(max=2))

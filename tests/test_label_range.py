@@ -6,13 +6,15 @@ from helpers import needs_dynamo
 
 from mmlosses.core import checks
 from mmlosses.losses import (BalancedBCELoss, CrossEntropyLoss, FocalLoss,
-                             TripletLoss)
+                             PAConvRegularizationLoss, TripletLoss)
 
-BAD = (-1, 99)
+# -1 is background for FocalLoss.
+BAD = (-2, 99)
 
 
 def has_labels(case):
-    if case.loss is TripletLoss:  # compares labels with one another only
+    # The first only compares labels with one another, the second has none.
+    if case.loss in (TripletLoss, PAConvRegularizationLoss):
         return False
     target = case.sample()[1]
     return isinstance(target, torch.Tensor) and target.dtype == torch.int64

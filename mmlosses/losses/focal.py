@@ -146,14 +146,16 @@ class FocalLoss(ClassificationLoss):
 
     Shape:
         - pred: (N, C, \*), with a sigmoid any shape.
-        - target: integer labels (N, \*), where with a sigmoid C is background,
-          or one-hot or soft, as pred.
+        - target: integer labels (N, \*), where with a sigmoid C and -1 are
+          background, or one-hot or soft, as pred.
         - weight: (N, \*), (N, C) or, flattened, (N * C,).
         - returns: 0-dim; for ``'none'`` as pred, with a softmax (N, \*).
 
     Differs from upstream:
         - mmdet has no softmax, ``class_weight`` or ``ignore_index``.
         - A row of weight 0 may hold NaN, or a label out of range.
+        - On the CPU, mmdet fails for the label -1, which is background in the
+          compiled operator that it has on a GPU, and in FCAF3D.
         - On the CPU, mmseg fails for labels: it takes one column of them.
         - mmpretrain takes the target (N, 1) of a single class for a label: a
           negative for a positive.
@@ -209,6 +211,14 @@ class FocalLoss(ClassificationLoss):
     @property
     def takes_probabilities(self) -> bool:
         return self.activated
+
+    def prepare(self, pred: Tensor, *args: Any, **kwargs: Any) -> Inputs:
+        """Take the label -1 for background, as mmcv's operator does."""
+        inputs = super().prepare(pred, *args, **kwargs)
+        if self.use_sigmoid and inputs.target.ndim < pred.ndim:
+            nothing = inputs.target == -1
+            inputs.target = inputs.target.masked_fill(nothing, pred.shape[1])
+        return inputs
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         class_weight = self.weight_of_classes(pred, target)
