@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .rotated import corners_of
+
 Arguments = Tuple[Any, ...]
 
 # The parent of each joint of Human3.6M.
@@ -63,6 +65,40 @@ def point_sets(samples: int = 8,
     """Two sets of points in 3D."""
     return (leaf(torch.randn(samples, sources,
                              3)), torch.randn(samples, targets, 3))
+
+
+def rotated_pairs(batch: int = 20_000) -> Arguments:
+    """Rotated boxes that overlap their target."""
+    target = torch.cat([
+        400 * torch.rand(batch, 2), 40 + 80 * torch.rand(batch, 2),
+        6 * torch.rand(batch, 1) - 3
+    ], -1)
+    error = torch.randn(batch, 5) * torch.tensor([6, 6, 6, 6, 0.1])
+    return target + error, target
+
+
+def deltas_and_boxes(batch: int = 20_000) -> Arguments:
+    """Deltas of both, no weight and factor, and :func:`rotated_pairs`."""
+    pred, target = rotated_pairs(batch)
+    deltas, goals = torch.randn(2, batch, 5)
+    return leaf(deltas), goals, None, None, leaf(pred), target
+
+
+def points_and_corners(batch: int = 2_000) -> Arguments:
+    """Nine points about quadrilaterals."""
+    _, boxes = rotated_pairs(batch)
+    corners = corners_of(boxes)
+    middle = (corners + corners.roll(1, 1)) / 2
+    points = torch.cat([corners, middle, corners.mean(dim=1, keepdim=True)], 1)
+    points = points + 4 * torch.randn_like(points)
+    return points.flatten(1), corners.flatten(1)
+
+
+def soft_bins(batch: int = 20_000) -> Arguments:
+    """Logits of 180 angles, and a window about the right one."""
+    place = torch.arange(180) - torch.randint(180, (batch, 1))
+    distance = (place + 90) % 180 - 90
+    return torch.randn(batch, 180), torch.exp(-distance**2 / 72)
 
 
 def angles(images: int = 16, height: int = 128, width: int = 128) -> Arguments:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import inputs
 from . import peers as formulas
+from . import rotated
 from .row import Case, Function, Late, Row, default_row, find, stock
 
 # The public names of peers that are no package.
@@ -124,6 +125,23 @@ def boxes(loss: str, plain: Function | None = None, **settings: Any) -> Row:
         **settings)
 
 
+def turned(loss: str,
+           plain: Function,
+           pairs: Function = inputs.rotated_pairs,
+           batch: int = 20_000,
+           size: str = 'boxes',
+           kwargs: Dict[str, Any] | None = None,
+           **settings: Any) -> Row:
+    """A loss of rotated boxes or sets of points, beside the formula."""
+    return default_row(
+        Case(loss, pairs, kwargs or {}),
+        batch=batch,
+        peers={PLAIN: plain},
+        size=f'{batch:,} {size}',
+        small=dict(batch=7),
+        **settings)
+
+
 def numbers(loss: str, function: Function) -> Row:
     """A distance of heatmaps."""
     return default_row(
@@ -193,23 +211,14 @@ def semi_supervision(loss: Any, *args: Any) -> Function | None:
 FEATURES = dict(
     name='fea', use_this=True, student_channels=256, teacher_channels=256)
 
-# Of mmrotate, which cannot be installed beside mmdet 3.3.
-WITHOUT_PEER = ('RotatedIoULoss', 'RotatedGIoULoss', 'ConvexGIoULoss',
-                'BCConvexGIoULoss', 'SpatialBorderLoss', 'SmoothFocalLoss',
-                'H2RBoxConsistencyLoss', 'GDLoss', 'GDLoss_v1', 'KFLoss',
-                'ProbIoULoss', 'RotatedDIoULoss', 'RotatedCIoULoss')
-
 #: Losses without a row, and why.
-WITHOUT_ROW = dict.fromkeys(WITHOUT_PEER, 'mmrotate is not installed here')
-WITHOUT_ROW.update(CombinedLoss='only its parts are called')
-WITHOUT_ROW.update(
+WITHOUT_ROW = dict(
+    CombinedLoss='only its parts are called',
     RotatedIoU3DLoss='mmdet3d is not installed here',
     MultiBinLoss='mmdet3d is not installed here',
-    PAConvRegularizationLoss='it has no prediction',
-    CombinedLoss='it only calls other losses',
-    MultipleLossWrapper='it only calls other losses',
-    MarginL2Loss='mmdet writes to the prediction',
-    SemiSupervisionLoss='no head of mmpose gives it what it needs')
+    PAConvRegularizationLoss='it has no prediction')
+
+POINTS: Any = inputs.points_and_corners, 2_000, 'sets of 9 points'
 
 ROWS = [
     keypoint_maps('KeypointMSELoss'),
@@ -303,6 +312,26 @@ ROWS = [
         '20,000 boxes',
         dict(batch=7), {PLAIN: formulas.plain_axis_aligned_iou},
         goal=0.8),
+    turned('RotatedIoULoss', rotated.plain_rotated_iou),
+    turned('RotatedGIoULoss', rotated.plain_rotated_giou),
+    turned('RotatedDIoULoss', rotated.plain_rotated_diou),
+    turned('RotatedCIoULoss', rotated.plain_rotated_ciou),
+    turned('GDLoss', rotated.plain_gwd, kwargs=dict(loss_type='gwd')),
+    turned(
+        'GDLoss',
+        rotated.plain_kld,
+        kwargs=dict(loss_type='kld'),
+        name='GDLoss, KLD'),
+    turned('GDLoss_v1', rotated.plain_bcd, kwargs=dict(loss_type='bcd')),
+    turned('ProbIoULoss', rotated.plain_prob_iou),
+    Row('KFLoss', inputs.deltas_and_boxes, '20,000 boxes', dict(batch=7),
+        {PLAIN: rotated.plain_kf}),
+    turned('H2RBoxConsistencyLoss', rotated.consistency(formulas.plain_iou)),
+    turned('ConvexGIoULoss', rotated.plain_convex_giou, *POINTS),
+    turned('BCConvexGIoULoss', rotated.plain_bc_convex_giou, *POINTS),
+    turned('SpatialBorderLoss', rotated.plain_spatial_border, *POINTS),
+    turned('SmoothFocalLoss', rotated.plain_smooth_focal, inputs.soft_bins,
+           20_000, 'x 180'),
     Row('DiceLoss',
         inputs.object_masks,
         '64 x 112 x 112',
