@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from cases.inputs import CLASS_WEIGHT
 from class_samples import REDUCTIONS, assert_same_with_gradient, close, scores
 
+from mmlosses.core.kernels.focal import soft_focal_and_derivative
 from mmlosses.losses import (AsymmetricLoss, FocalCustomLoss, FocalLoss,
-                             SmoothFocalLoss)
+                             SmoothFocalLoss, sigmoid_focal_loss)
 
 
 @pytest.fixture(autouse=True)
@@ -277,6 +278,20 @@ def test_smooth_focal_by_loops():
     loss = SmoothFocalLoss(1.5, 0.3, 'mean', 2.0)
     got = loss(pred, target, weight=weight, avg_factor=3)
     assert got.item() == pytest.approx(2 * expected / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize('gamma', [0.5, 1.0, 2.0])
+def test_derivative_of_soft_labels_is_that_of_the_formula(gamma):
+    pred = torch.linspace(-40, 40, 161).double().unsqueeze(1)
+    pred = pred.expand(161, 5).clone().requires_grad_()
+    target = torch.tensor([0, 0.2, 0.5, 0.9, 1]).double().expand(161, 5)
+    options = dict(gamma=gamma, alpha=0.3)
+    expected = sigmoid_focal_loss(pred, target, **options)
+    gradient, = torch.autograd.grad(expected.sum(), pred)
+    loss, derivative = soft_focal_and_derivative(pred.detach(), target,
+                                                 **options)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(derivative, gradient)
 
 
 def test_smooth_focal_of_certain_bins():

@@ -15,7 +15,8 @@ from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss, CustomClassLoss)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.focal import (label_focal_and_derivative,
-                                         label_focal_loss)
+                                         label_focal_loss,
+                                         soft_focal_and_derivative)
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.numeric import logs_of_probability, safe_power
 from mmlosses.registry import MODELS
@@ -303,7 +304,13 @@ class SmoothFocalLoss(BaseLoss):
         self.check_range('target', inputs.target, inputs, 0, 1)
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return sigmoid_focal_loss(pred, target, self.gamma, self.alpha)
+        return with_gradient(
+            sigmoid_focal_loss,
+            soft_focal_and_derivative,
+            pred,
+            target,
+            gamma=self.gamma,
+            alpha=self.alpha)
 
 
 @MODELS.register_module()

@@ -78,6 +78,30 @@ def quality_focal_and_derivative(pred: Tensor, labels: Tensor, quality: Tensor,
     return loss.sum(dim=1), derivative
 
 
+def soft_focal_and_derivative(pred: Tensor, target: Tensor, gamma: float,
+                              alpha: float) -> Tuple[Tensor, Tensor]:
+    r"""Return the focal loss of soft labels t and its derivative.
+
+    .. math::
+        (\alpha t + (1 - \alpha) (1 - t)) \, w^\gamma (s - t x), \qquad
+        w = (1 - \sigma) t + \sigma (1 - t)
+
+    with :math:`\sigma` and s as in :func:`focal_and_derivative`.
+    """
+    prob, rest = torch.sigmoid(pred), torch.sigmoid(-pred)
+    others = 1 - target
+    wrong = (rest * target).addcmul_(prob, others)
+    power = wrong * wrong if gamma == 2 else safe_power(wrong, gamma)
+    # As in `safe_power`, without a derivative where nothing is wrong.
+    nonzero = wrong.add_(wrong == 0)
+    share = (alpha * target).add_(others, alpha=1 - alpha)
+    entropy = F.softplus(pred, threshold=50).addcmul_(target, pred, value=-1)
+    slope = others.sub_(target).mul_(prob).mul_(rest).div_(nonzero)
+    derivative = slope.mul_(entropy).mul_(gamma).add_(prob).sub_(target)
+    power.mul_(share)
+    return entropy.mul_(power), derivative.mul_(power)
+
+
 def focal_and_derivative(logits: Tensor,
                          gamma: float) -> Tuple[Tensor, Tensor]:
     r"""Return the focal loss of negatives and its derivative.
