@@ -16,7 +16,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
 pytest.register_assert_rewrite('mmlosses.testing')
 
 # pytest --hypothesis-profile=thorough tests/test_properties.py takes minutes.
-settings.register_profile('thorough', max_examples=1600, deadline=None)
+settings.register_profile('thorough', max_examples=3200, deadline=None)
 
 try:
     import mmcv.ops  # noqa: F401
