@@ -12,9 +12,9 @@ from mmlosses import losses
 
 # Arguments for which a negative number has a meaning.
 MAY_BE_NEGATIVE = {
-    'loss_weight', 'ignore_index', 'dim', 'pos_threshold', 'FocalLoss.alpha',
-    'FocalCustomLoss.alpha', 'initial_log_var', 'neg_pos_ub', 'pos_margin',
-    'neg_margin', 'shift_factor'
+    'loss_weight', 'ignore_index', 'ignore_label', 'dim', 'pos_threshold',
+    'FocalLoss.alpha', 'FocalCustomLoss.alpha', 'initial_log_var',
+    'neg_pos_ub', 'pos_margin', 'neg_margin', 'shift_factor'
 }
 # What else an argument needs.
 BESIDE = dict(initial_log_var=dict(weighting='uncertainty'))

@@ -6,7 +6,7 @@ import torch
 from helpers import ROOT
 from torch import nn
 
-from mmlosses.losses import (FeaLoss, KDLoss, KLDiscretLoss,
+from mmlosses.losses import (FeaLoss, KDLoss, KLDiscretLoss, KLDivLoss,
                              KnowledgeDistillationKLDivLoss)
 
 
@@ -91,6 +91,22 @@ def test_teacher_may_rule_out_a_class():
 def test_teacher_has_no_gradient():
     student, teacher = random(2, 3), random(2, 3, seed=1).requires_grad_()
     assert not KnowledgeDistillationKLDivLoss()(student, teacher).requires_grad
+
+
+@pytest.mark.parametrize('T', [1.0, 3])
+def test_kl_div_loss_matches_loops(T):
+    """mmseg's is not 0 for equal inputs, and may be negative."""
+    student, teacher = random(4, 3), random(4, 3, seed=1)
+    got = KLDivLoss(T)(student, teacher)
+    expected = sum([
+        divergence(*pair, 1 / T)
+        for pair in zip(student.tolist(), teacher.tolist())
+    ])
+    assert got.item() == pytest.approx(T**2 * expected / 12, rel=1e-9)
+    torch.testing.assert_close(
+        KLDivLoss(T)(input=student, target=teacher),
+        KnowledgeDistillationKLDivLoss(T=T)(student, teacher))
+    assert KLDivLoss(T)(student, student).abs() < 1e-9
 
 
 @pytest.mark.openmmlab

@@ -5,16 +5,17 @@ from cases import CASES
 from helpers import needs_dynamo
 
 from mmlosses.core import checks
-from mmlosses.losses import (BalancedBCELoss, CrossEntropyLoss, FocalLoss,
-                             PAConvRegularizationLoss, TripletLoss)
+from mmlosses.losses import (BalancedBCELoss, BoundaryLoss, CrossEntropyLoss,
+                             FocalLoss, PAConvRegularizationLoss, TripletLoss)
 
 # -1 is background for FocalLoss.
 BAD = (-2, 99)
 
 
 def has_labels(case):
-    # The first only compares labels with one another, the second has none.
-    if case.loss in (TripletLoss, PAConvRegularizationLoss):
+    # The first compares labels with one another, the second has none, the
+    # third ignores all but 0 and 1.
+    if case.loss in (TripletLoss, PAConvRegularizationLoss, BoundaryLoss):
         return False
     target = case.sample()[1]
     return isinstance(target, torch.Tensor) and target.dtype == torch.int64

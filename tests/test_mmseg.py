@@ -202,6 +202,8 @@ def build(losses, scope, **settings):
         norm_cfg=dict(type='BN'))
     losses = [dict(loss, type=f'{scope}.{loss["type"]}') for loss in losses]
     head.update(settings, loss_decode=losses if losses[1:] else losses[0])
+    if head['type'] != 'FCNHead':
+        del head['num_convs']
     return MODELS.build(head).eval()  # no dropout
 
 
@@ -224,12 +226,17 @@ def step(losses, scope, labels, **settings):
     head = build(losses, scope, **settings)
     torch.manual_seed(1)
     logged = head.loss([torch.randn(2, 8, 3, 3)], samples(labels), {})
+    # mmengine takes the mean of a loss with several elements.
+    logged = {key: x.mean() for key, x in logged.items()}
     total = sum([x for key, x in logged.items() if 'loss' in key])
     total.backward()
     return logged, head.conv_seg.weight.grad
 
 
 CE = dict(type='CrossEntropyLoss', loss_weight=0.4)
+LOVASZ = dict(type='LovaszLoss', loss_name='loss_lovasz')
+TVERSKY = dict(type='TverskyLoss', loss_name='loss_tversky')
+OHEM = dict(type='OhemCrossEntropy', thres=0.3, min_kept=20)
 HEADS = [
     ([CE], True),
     ([dict(CE, avg_non_ignore=True)], True),
@@ -243,6 +250,16 @@ HEADS = [
         dict(CE, loss_name='loss_ce', loss_weight=1.0),
         dict(type='DiceLoss', loss_name='loss_dice', loss_weight=3.0)
     ], False),
+    ([dict(LOVASZ, reduction='none')], True),
+    ([dict(LOVASZ, per_image=True, class_weight=WEIGHTS)], True),
+    ([dict(LOVASZ, classes=[0, 3], reduction='none')], True),
+    ([dict(TVERSKY, class_weight=WEIGHTS)], True),
+    ([dict(TVERSKY, smooth=0.1, alpha=0.5, beta=0.5)], True),
+    ([
+        dict(CE, loss_name='loss_ce'),
+        dict(LOVASZ, reduction='none', loss_weight=0.5),
+        dict(TVERSKY, loss_weight=2.0)
+    ], True),
 ]
 
 
@@ -272,6 +289,11 @@ def test_a_head_trains_as_with_stock(losses, ignored, sampled):
 @pytest.mark.parametrize('losses, error', [
     ([dict(CE, class_weight=WEIGHTS)], IndexError),
     ([dict(type='FocalLoss', loss_name='loss_focal')], Exception),
+    ([LOVASZ], AssertionError),
+    ([dict(OHEM, class_weight=WEIGHTS)], TypeError),
+    ([dict(type='HuasdorffDisstanceLoss', class_weight=WEIGHTS)
+      ], AssertionError),
+    ([dict(TVERSKY, alpha=1.0, beta=1.0)], AssertionError),
 ])
 def test_a_head_trains_where_stock_fails(losses, error):
     """On the CPU; labels to ignore, and any labels of the focal loss."""
@@ -280,6 +302,119 @@ def test_a_head_trains_where_stock_fails(losses, error):
     assert any([key.startswith('loss_') for key in logged])
     with pytest.raises(error):
         step(copy.deepcopy(losses), 'mmseg', label_map())
+
+
+@needs_mmseg
+@pytest.mark.openmmlab
+def test_a_head_trains_on_distances():
+    """mmseg takes all classes but 0 for one region, so compare with two."""
+    losses = [dict(type='HuasdorffDisstanceLoss', loss_name='loss_hd')]
+    labels = label_map(False) % 2
+    ours, own = step(losses, 'mmlosses', labels, num_classes=2)
+    stock, theirs = step(losses, 'mmseg', labels, num_classes=2)
+    torch.testing.assert_close(ours, stock)
+    torch.testing.assert_close(own, theirs)
+
+
+@needs_mmseg
+@pytest.mark.openmmlab
+def test_a_head_trains_on_centrelines():
+    losses = [
+        dict(type='DiceLoss', loss_name='loss_dice'),
+        dict(type='ClDiceLoss', loss_name='loss_cl_dice')
+    ]
+    logged, grad = step(losses, 'mmlosses', label_map())
+    assert grad.isfinite().all() and grad.any()
+    assert logged['loss_cl_dice'] > 0
+
+
+@needs_mmseg
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('losses', [
+    [LOVASZ],
+    [TVERSKY],
+    [dict(OHEM, thres=0.9)],
+    [dict(type='HuasdorffDisstanceLoss')],
+    [CE, dict(LOVASZ, per_image=True)],
+])
+def test_a_head_with_a_sampler_of_pixels(losses):
+    """mmseg ignores the weight that the sampler gives to each pixel."""
+    sampler = dict(type='OHEMPixelSampler', thresh=0.3, min_kept=10)
+    logged, grad = step(losses, 'mmlosses', label_map(), sampler=sampler)
+    every, other = step(losses, 'mmlosses', label_map())
+    assert grad.isfinite().all() and not torch.equal(grad, other)
+
+
+def edge_samples(labels):
+    found = samples(labels)
+    for sample in found:
+        edge = torch.zeros_like(sample.gt_sem_seg.data)
+        edge[:, 2:4, 1:3], edge[:, 5:] = 1, 255
+        sample.gt_edge_map = mmseg_data(edge[0])
+    return found
+
+
+@needs_mmseg
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('head, count', [('PIDHead', 4), ('DDRHead', 2)])
+@pytest.mark.parametrize('thres', [0.9, 0.1])
+def test_heads_with_two_branches_train_as_with_stock(head, count, thres):
+    """The calls of PIDNet and DDRNet, all losses with class weights."""
+    ohem = dict(OHEM, thres=thres, loss_weight=0.7)
+    losses = [
+        dict(CE), ohem,
+        dict(type='BoundaryLoss', loss_weight=20.0),
+        dict(ohem, loss_weight=1.0)
+    ]
+    if head == 'DDRHead':
+        losses = [ohem, dict(ohem, loss_weight=0.4)]
+    results = []
+    for scope in ('mmlosses', 'mmseg'):
+        module = build(copy.deepcopy(losses), scope, type=head).train()
+        torch.manual_seed(1)
+        features = {
+            'PIDHead': [(4, 6, 5), (8, 6, 5), (4, 6, 5)],
+            'DDRHead': [(4, 6, 5), (8, 6, 5)]
+        }[head]
+        features = [torch.randn(2, *size) for size in features]
+        logged = module.loss(features, edge_samples(label_map()), {})
+        sum([x for key, x in logged.items() if 'loss' in key]).backward()
+        grads = [x.grad for x in module.parameters() if x.grad is not None]
+        assert len(logged) == count + 1
+        results.append((logged, grads))
+    torch.testing.assert_close(*results)
+
+
+@needs_mmseg
+@pytest.mark.openmmlab
+@pytest.mark.parametrize('several', [False, True])
+def test_depths_of_vpd_train_as_with_stock(several):
+    """The part of its head that knows the loss; the rest is 100 MB."""
+    results = []
+    for scope in ('mmlosses', 'mmseg'):
+        loss = dict(type=f'{scope}.SiLogLoss', loss_name='loss_silog')
+        loss = [loss, dict(loss, loss_weight=0.5)] if several else loss
+        init_default_scope('mmseg')
+        head = MODELS.build(
+            dict(
+                type='VPDDepthHead',
+                in_channels=[16, 16, 16, 16],
+                embed_dim=4,
+                feature_dim=32,
+                num_deconv_layers=1,
+                num_deconv_filters=(8, ),
+                loss_decode=loss))
+        torch.manual_seed(1)
+        pred = torch.rand(2, 1, 4, 4).requires_grad_()
+        depth = torch.rand(2, 1, 8, 8) * 10
+        depth[:, :, :3] = 0
+        found = [SegDataSample() for _ in depth]
+        for sample, each in zip(found, depth):
+            sample.gt_depth_map = mmseg_data(each[0])
+        logged = head.loss_by_feat(pred, found)
+        grad, = torch.autograd.grad(logged['loss_silog'], pred)
+        results.append((logged, grad))
+    torch.testing.assert_close(*results)
 
 
 @needs_mmseg

@@ -80,6 +80,12 @@ def couples_samples(loss):
         return 'counts the similar gradients of the batch'
     if isinstance(loss, losses.SeesawLoss):
         return 'counts the classes of the batch'
+    if isinstance(loss, losses.LovaszLoss) and not loss.per_image:
+        return 'takes the maps of the batch for one'
+    if isinstance(loss, losses.OhemCrossEntropy):
+        return 'pixels are mined among those of the whole batch'
+    if isinstance(loss, losses.BoundaryLoss):
+        return 'counts the edges of the batch'
     if isinstance(loss, (losses.TripletLoss, losses.InfoNCELoss)):
         return 'compares the samples of the batch'
     if isinstance(loss, losses.MarginL2Loss) and loss.neg_pos_ub > 0:
@@ -113,6 +119,8 @@ def mean_grows_with_batch(loss):
             return 'adds eps once to the number of kept elements'
     if isinstance(loss, losses.DiceLoss) and loss.batch:
         return 'adds eps once to the sums over the batch'
+    if isinstance(loss, losses.OhemCrossEntropy):
+        return 'keeps a number of pixels that does not grow'
     if isinstance(loss, losses.SeesawLoss):
         return 'counts a class without samples as one sample'
     return None
@@ -135,7 +143,7 @@ def target_has_no_gradient(loss):
     """Why the target gradient need not be finite."""
     if isinstance(loss, losses.BalancedBCELoss) and not loss.use_sigmoid:
         return "torch's own, log(1 - p) - log p, is infinite for p = 0 and 1"
-    if isinstance(loss, (losses.KDLoss, losses.CAELoss,
+    if isinstance(loss, (losses.KDLoss, losses.CAELoss, losses.KLDivLoss,
                          losses.KnowledgeDistillationKLDivLoss)):
         return 'a teacher does not learn'
     return None

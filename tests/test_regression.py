@@ -8,9 +8,9 @@ from helpers import needs_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlosses.losses import (L1Loss, MSELoss, SmoothL1Loss, SoftWingLoss,
-                             WingLoss, l1_loss, mse_loss, smooth_l1_loss,
-                             soft_wing_loss, wing_loss)
+from mmlosses.losses import (L1Loss, MSELoss, SiLogLoss, SmoothL1Loss,
+                             SoftWingLoss, WingLoss, l1_loss, mse_loss,
+                             smooth_l1_loss, soft_wing_loss, wing_loss)
 
 PAIRS = [(L1Loss, {}), (MSELoss, {}), (SmoothL1Loss, {}),
          (SmoothL1Loss, dict(beta=1 / 9))]
@@ -376,3 +376,58 @@ def test_half_the_weight_is_half_the_wing(loss):
 def test_soft_weight_smooth_l1_is_smooth_l1():
     from mmlosses.registry import MODELS
     assert MODELS.get('mmlosses.SoftWeightSmoothL1Loss') is SmoothL1Loss
+
+
+# --- SiLogLoss ---
+
+
+@pytest.mark.parametrize('lambd', [0, 0.5, 1])
+def test_depths_match_loops(lambd):
+    torch.manual_seed(0)
+    pred, target = torch.rand(2, 3, 1, 4, 5).double() + 0.1
+    target[:, :, 0, :2], pred[:, :, 1, 0] = 0, 1e-9
+    got = SiLogLoss('none', eps=1e-3, lambd=lambd)(pred, target)
+    for n in range(3):
+        errors = [
+            math.log(t) - math.log(max(p, 1e-3)) for p, t in zip(
+                pred[n].flatten().tolist(), target[n].flatten().tolist()) if t
+        ]
+        mean = sum(errors) / len(errors)
+        square = sum([error**2 for error in errors]) / len(errors)
+        expected = math.sqrt(square - lambd * mean**2)
+        assert got[n].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_factor_of_all_depths():
+    """With lambd=1 it does not count, with 0.5 half of its square does."""
+    target = torch.rand(2, 1, 4, 5).double() + 0.1
+    pred = 2 * target
+    assert SiLogLoss(lambd=1)(pred, target) < 1e-6
+    expected = math.log(2) * math.sqrt(0.5)
+    assert SiLogLoss()(pred, target).item() == pytest.approx(expected)
+
+
+def test_gradient_of_depths_is_finite():
+    """mmseg's is NaN for both maps: that of the root of 0 is infinite."""
+    pred = torch.full((2, 1, 2, 2), 3.0).requires_grad_()
+    target = torch.tensor([3.0, 0.0]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2)
+    got = SiLogLoss()(pred, target)
+    assert got == 0 and not torch.autograd.grad(got, pred)[0].any()
+
+
+def test_depths_that_are_not_annotated_may_be_anything():
+    pred = torch.rand(1, 1, 4, 5) + 0.1
+    target = torch.rand(1, 1, 4, 5) + 0.1
+    target[..., 0] = 0
+    expected = SiLogLoss()(pred, target)
+    pred[..., 0] = math.nan
+    target[..., :2, 0] = math.nan
+    assert SiLogLoss()(pred, target) == expected
+    # A NaN elsewhere shows that a training has diverged.
+    pred[..., 1] = math.nan
+    assert SiLogLoss()(pred, target).isnan()
+
+
+def test_shape_of_depths():
+    with pytest.raises(ValueError, match=r'\(N, \*\)'):
+        SiLogLoss()(torch.ones(3), torch.ones(3))

@@ -29,6 +29,8 @@ UNUSED = {
 REASONS: Dict[str, str] = {
     'mmdet3d.MultiBinLoss': 'stock trains the first bin only',
     'mmseg.DiceLoss': 'stock counts pixels to ignore',
+    'mmseg.HuasdorffDisstanceLoss': 'stock takes all classes for one',
+    'mmseg.KLDivLoss': 'stock takes probabilities for logarithms',
     'mmrotate.GDLoss_v1': 'stock adds the means of levels',
 }
 

@@ -29,9 +29,9 @@ def safe_power(base: Tensor, exponent: float | Tensor) -> Tensor:
 
 def safe_sqrt(square: Tensor) -> Tensor:
     """Return the square root, with gradient 0 at 0."""
-    positive = square > 0
-    root = torch.where(positive, square, torch.ones_like(square)).sqrt()
-    return torch.where(positive, root, torch.zeros_like(root))
+    zero = square <= 0  # not where it is NaN
+    root = torch.where(zero, torch.ones_like(square), square).sqrt()
+    return torch.where(zero, torch.zeros_like(root), root)
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:

@@ -101,6 +101,68 @@ class KnowledgeDistillationKLDivLoss(SampleLoss):
 
 
 @MODELS.register_module()
+class KLDivLoss(SampleLoss):
+    r"""KL divergence of the softmax of two predictions, as in mmseg.
+
+    .. math::
+        L = \frac{T^2}{N C} \sum_{n, c} w_n \, t_{nc} (\log t_{nc}
+        - \log p_{nc}), \qquad p = \mathrm{softmax}(x / T), \quad
+        t = \mathrm{softmax}(z / T)
+
+    with the logits x of the input and z of the target: the loss of
+    :class:`KnowledgeDistillationKLDivLoss` with the arguments of mmseg.
+
+    Args:
+        temperature (float): A higher one shows more of the small
+            probabilities. Default: 1.0.
+
+    Shape:
+        - input (pred): logits (N, C, \*).
+        - target: logits (N, C, \*). They get no gradient.
+        - weight: (N, \*).
+        - returns: 0-dim, or (N, \*) for ``'none'``.
+
+    Differs from upstream:
+        - mmseg gives ``F.kl_div`` probabilities where it takes their
+          logarithms: its loss is negative, and not least for equal inputs.
+        - mmseg reduces ``'mean'`` and ``'sum'`` within each sample only, and
+          returns (N, C, \*) for ``'none'``.
+        - mmseg takes no ``weight``, ``avg_factor`` or ``loss_weight``.
+    """
+    info = LossInfo(
+        purpose='distillation of the classes of pixels or samples',
+        slots='none of stock; beside a teacher of mmseg',
+        expects='scores',
+        paper=KnowledgeDistillationKLDivLoss.info.paper)
+    pred_name = 'input'
+
+    def __init__(  # type: ignore[misc]
+            self,
+            temperature: float = 1.0,
+            reduction: str = 'mean',
+            loss_name: str | None = None,
+            **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(reduction, loss_name=loss_name, **kwargs)
+        check_number('temperature', temperature, above=0)
+        self.temperature = temperature
+
+    def forward(self, input: Tensor, target: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss of two predictions."""
+        return super().forward(input, target, *args, **kwargs)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        samples = self.samples(pred)
+        check_same_shape(pred, target)
+        return samples
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        T = self.temperature
+        loss = distillation_kl_loss(pred / T, target / T, 1)
+        return T**2 / pred.shape[1] * loss
+
+
+@MODELS.register_module()
 class KDLoss(KeypointLoss):
     r"""Distillation of a SimCC head, as in DWPose.
 

@@ -1,7 +1,8 @@
 """Cases of the family distillation."""
 import torch
 
-from mmlosses.losses import FeaLoss, KDLoss, KnowledgeDistillationKLDivLoss
+from mmlosses.losses import (FeaLoss, KDLoss, KLDivLoss,
+                             KnowledgeDistillationKLDivLoss)
 from mmlosses.testing import LossCase, Stock
 from .inputs import KEYPOINT_WEIGHT
 from .simcc import BINS
@@ -62,6 +63,14 @@ CASES = [
             Stock('mmdet.KnowledgeDistillationKLDivLoss',
                   dict(loss_weight=0.25, T=3), dict(loss_weight=0.25, T=3))
         ]),
+    LossCase(
+        loss=KLDivLoss,
+        inputs=logits,
+        element_shape=lambda batch: (batch, ),
+        arguments=dict(temperature=({}, dict(temperature=3))),
+        stock_kwargs=[dict(temperature=1.0, loss_name='loss_kld')],
+        perfect=agree,
+        non_negative=True),
     LossCase(
         loss=KDLoss,
         inputs=scores,

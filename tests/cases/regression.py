@@ -1,8 +1,8 @@
 """Cases of the family regression."""
 import torch
 
-from mmlosses.losses import (BalancedL1Loss, L1Loss, MSELoss, SmoothL1Loss,
-                             SoftWingLoss, WingLoss)
+from mmlosses.losses import (BalancedL1Loss, L1Loss, MSELoss, SiLogLoss,
+                             SmoothL1Loss, SoftWingLoss, WingLoss)
 from mmlosses.testing import LossCase, Stock
 from .inputs import KEYPOINT_WEIGHT, keypoints
 
@@ -16,6 +16,18 @@ def the_same(batch):
 def landmarks(batch):
     """Positions in pixels, the errors on either side of both thresholds."""
     return 6 * torch.randn(batch, 4, 2), 6 * torch.randn(batch, 4, 2)
+
+
+def depths(batch):
+    """Depth maps in metres, some of them not annotated."""
+    pred, target = torch.rand(2, batch, 1, 4, 5) + 0.1
+    return pred, target * (torch.rand(batch, 1, 4, 5) > 0.2)
+
+
+def true_depths(batch):
+    """The truth as prediction."""
+    _, target = depths(batch)
+    return target, target
 
 
 def mean_of_samples(elements):
@@ -117,5 +129,17 @@ CASES = [
             Stock('mmdet.BalancedL1Loss'),
             Stock('mmdet.BalancedL1Loss', dict(alpha=0.7, gamma=1.1, beta=0.5),
                   dict(alpha=0.7, gamma=1.1, beta=0.5))
+        ]),
+    LossCase(
+        loss=SiLogLoss,
+        inputs=depths,
+        element_shape=lambda batch: (batch, ),
+        arguments=dict(eps=({}, dict(eps=0.5)), lambd=({}, dict(lambd=0.85))),
+        stock_kwargs=[dict(loss_weight=10.0)],
+        perfect=true_depths,
+        non_negative=True,
+        stock=[
+            Stock('mmseg.SiLogLoss'),
+            Stock('mmseg.SiLogLoss', dict(eps=0.3), dict(eps=0.3))
         ]),
 ]

@@ -638,6 +638,39 @@ def point(loss: Any, x: Tensor) -> Tensor:
     return one.flatten(1).sum(1) + other.flatten(1).sum(1)
 
 
+@inputs('offset', 'offset of an object of 9 x 9 pixels', line(-14, 14, 113),
+        dict(reduction='mean'))
+def moved_object(loss: Any, offset: Tensor) -> Tensor:
+    """Maps of an object with soft edges, beside its place."""
+    place = torch.arange(-18, 19).to(offset)
+
+    def logits(offset: Any) -> Tensor:
+        along, across = [5 - (place - x).abs() for x in (offset, 0)]
+        return 2 * torch.minimum(along[:, None], across)
+
+    labels = (logits(0) > 0).long()[None]
+    maps = [logits(x) / 2 for x in offset]
+    return torch.stack(
+        [loss(torch.stack([-x, x])[None], labels) for x in maps])
+
+
+@inputs('logit', 'logit of a pixel; 5 % are on an edge', line(-6, 6))
+def edge_pixel(loss: Any, logit: Tensor, target: int) -> Tensor:
+    """Pixels on an edge or off it, in an edge map."""
+    values = torch.tensor([target, 1 - target] + [0] * 18)
+    targets = values.repeat_interleave(len(logit))
+    return loss(pad(logit, (0, 19 * len(logit))), targets)[:len(logit)]
+
+
+@inputs('factor', 'predicted by true depth', line(0.3, 3),
+        dict(reduction='none'))
+def depth(loss: Any, factor: Tensor) -> Tensor:
+    """Depth maps that are too far or too near, with some noise."""
+    truth = torch.tensor([1.0, 2, 3, 4]).to(factor).expand(len(factor), 4)
+    noise = torch.tensor([1.1, 0.9, 1.1, 0.9]).to(factor)
+    return loss(factor[:, None] * noise * truth, truth)
+
+
 @inputs('angle', 'angle between two kernels', line(0, 180))
 def kernels(loss: Any, angle: Tensor) -> Tensor:
     """Two kernels in the plane."""
@@ -836,13 +869,31 @@ FAMILIES: Dict[str, Family] = {
         *sweep('DiceLoss', 'naive, target {}', 'target', (0.5, 1),
                naive_dice=True),
     ], options=dict(minima=True)),
+    'segmentation': Family(moved_object, [
+        Curve('LovaszLoss', 'Lovász'),
+        Curve('TverskyLoss', 'Tversky, α = 0.3'),
+        Curve('TverskyLoss', 'Tversky, α = 0.7', alpha=0.7, beta=0.3),
+        Curve('TverskyLoss', 'focal Tversky', 1, gamma=4 / 3),
+        Curve('ClDiceLoss', 'clDice'),
+    ], [
+        Panel(moved_object, sweep('HausdorffDistanceLoss', 'α = {}', 'alpha',
+                                  (1, 2)), 'Hausdorff'),
+        Panel(moved_object, sweep('OhemCrossEntropy', 'min_kept = {}',
+                                  'min_kept', (20, 80, 320), thres=None),
+              'OHEM cross entropy'),
+        Panel(edge_pixel, [
+            Curve('BoundaryLoss', 'on an edge', target=1),
+            Curve('BoundaryLoss', 'elsewhere', target=0)], 'PIDNet boundary'),
+    ]),
     'regression': Family(
         number, [Curve('L1Loss'), Curve('MSELoss'), Curve('SmoothL1Loss')],
         [Panel(number, sweep('SmoothL1Loss', 'β = {}', 'beta',
                              (0, 0.3, 1, 2)), 'smooth L1 by β'),
          Panel(pixels, [Curve('WingLoss', 'wing'),
                         Curve('SoftWingLoss', 'soft wing'),
-                        Curve('L1Loss')], 'wing losses')]),
+                        Curve('L1Loss')], 'wing losses'),
+         Panel(depth, sweep('SiLogLoss', 'λ = {}', 'lambd', (0, 0.5, 0.85, 1)),
+               'SiLog', axes=dict(ylim=(0, 1.5)))]),
     'angular': Family(angle, [
         Curve('AngularLoss', 'directions'),
         Curve('AngularLoss', 'lines', 1, times=2, period='half'),
@@ -956,7 +1007,8 @@ FAMILIES: Dict[str, Family] = {
                              (0.1, 0.3)), 'swapped prediction')]),
     'distillation': Family(
         student, sweep('KnowledgeDistillationKLDivLoss', 'T = {}', 'T',
-                       (1, 4, 10), bin_reduction='sum'), [
+                       (1, 4, 10), bin_reduction='sum')
+        + [Curve('KLDivLoss', 'KLDivLoss, mean', 2)], [
             Panel(teacher_bins, sweep('KDLoss', 'KD, β = {}', 'beta',
                                       (1, 3, 10)), 'loss of bins'),
             Panel(feature_map, [Curve('FeaLoss', 'α = 1', alpha_fea=1.0)],

@@ -227,6 +227,37 @@ def object_masks(objects: int = 64, side: int = 112) -> Arguments:
     return leaf(blobs(objects, side, side)), target
 
 
+def label_maps(images: int = 2,
+               classes: int = 19,
+               side: int = 512) -> Arguments:
+    """Scores of classes for each pixel, most of them right, and labels."""
+    labels = blobs(images, classes, side, side).argmax(dim=1)
+    scores = 2 * torch.randn(images, classes, side, side)
+    right = F.one_hot(labels, classes).movedim(-1, 1)
+    return leaf(scores + 4 * right), labels
+
+
+def edge_maps(images: int = 6, side: int = 512) -> Arguments:
+    """Logits of edges, and the edges of some regions."""
+    regions = (blobs(images, 1, side, side) > 0).float()
+    edges = F.max_pool2d(regions, 3, 1, 1) - regions
+    return leaf(blobs(images, 1, side, side) - 1), edges[:, 0]
+
+
+def depth_maps(images: int = 8,
+               height: int = 480,
+               width: int = 640) -> Arguments:
+    """Depths in metres, a quarter of them not annotated."""
+    shape = images, 1, height, width
+    target = 10 * torch.rand(shape) * (torch.rand(shape) > 0.25)
+    return leaf(10 * torch.rand(shape)), target
+
+
+def two_scores(samples: int = 4096, classes: int = 1000) -> Arguments:
+    """Scores of a student and of a teacher."""
+    return leaf(torch.randn(samples, classes)), torch.randn(samples, classes)
+
+
 def heatmaps(images: int = 4, classes: int = 80, side: int = 128) -> Arguments:
     """Logits, and a Gaussian in every tenth class."""
     pred = torch.randn(images, classes, side, side) - 2

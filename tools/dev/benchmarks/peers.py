@@ -170,6 +170,39 @@ def tutorial_balanced_bce(logits: Tensor, target: Tensor) -> Tensor:
         positives + negatives + 1e-6)
 
 
+def plain_kl(pred: Tensor, target: Tensor) -> Tensor:
+    """The mean of the KL divergence over samples and classes."""
+    loss = F.kl_div(pred.log_softmax(1), target.softmax(1), reduction='none')
+    return loss.mean()
+
+
+def plain_cl_dice(pred: Tensor, labels: Tensor) -> Tensor:
+    """clDice of two classes, with the soft skeleton of the paper."""
+
+    def erode(maps: Tensor) -> Tensor:
+        return torch.min(-F.max_pool2d(-maps, (3, 1), 1, (1, 0)),
+                         -F.max_pool2d(-maps, (1, 3), 1, (0, 1)))
+
+    def thin(maps: Tensor) -> Tensor:
+        return F.relu(maps - F.max_pool2d(erode(maps), 3, 1, 1))
+
+    def skeleton(maps: Tensor) -> Tensor:
+        found = thin(maps)
+        for _ in range(10):
+            maps = erode(maps)
+            more = thin(maps)
+            found = found + F.relu(more - found * more)
+        return found
+
+    prob, mask = pred.softmax(1)[:, 1:], (labels == 1).unsqueeze(1).float()
+    shares = []
+    for line, other in ((skeleton(prob), mask), (skeleton(mask), prob)):
+        inside = (line * other).sum((1, 2, 3)) + 1
+        shares.append(inside / (line.sum((1, 2, 3)) + 1))
+    one, two = shares
+    return (1 - 2 * one * two / (one + two)).mean()
+
+
 def tutorial_neg_loss(logits: Tensor, target: Tensor) -> Tensor:
     """The focal loss of a heatmap in CornerNet."""
     prob = logits.sigmoid().clamp(1e-4, 1 - 1e-4)

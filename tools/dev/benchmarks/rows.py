@@ -208,6 +208,21 @@ def semi_supervision(loss: Any, *args: Any) -> Function | None:
         output, dict(target, intrinsics=target['intrinsics'].clone())))
 
 
+def label_maps(loss: str,
+               peers: Dict[str, Any],
+               classes: int = 19,
+               **settings: Any) -> Row:
+    """A loss of label maps."""
+    return Row(
+        loss,
+        inputs.label_maps,
+        f'2 x {classes} x 512 x 512, labels',
+        dict(side=16),
+        peers,
+        sizes=dict(classes=classes),
+        **settings)
+
+
 FEATURES = dict(
     name='fea', use_this=True, student_channels=256, teacher_channels=256)
 
@@ -444,6 +459,22 @@ ROWS = [
     Row('QualityFocalLoss', inputs.rated_detections,
         '20,000 x 80, labels and qualities', dict(boxes=9, classes=4),
         dict(mmdet=stock('mmdet'))),
+    label_maps(
+        'LovaszLoss',
+        dict(mmseg=stock('mmseg', reduction='none')),
+        goal=0.2,
+        grows=dict(classes=(2, 5, 19, 40))),
+    label_maps('TverskyLoss', dict(mmseg=stock('mmseg'))),
+    label_maps('OhemCrossEntropy', dict(mmseg=stock('mmseg'))),
+    label_maps('HausdorffDistanceLoss',
+               dict(mmseg=stock('mmseg.HuasdorffDisstanceLoss')), 2),
+    label_maps('ClDiceLoss', {PLAIN: formulas.plain_cl_dice}, 2),
+    Row('BoundaryLoss', inputs.edge_maps, '6 x 1 x 512 x 512, edges',
+        dict(images=2, side=16), dict(mmseg=stock('mmseg'))),
+    Row('SiLogLoss', inputs.depth_maps, '8 x 1 x 480 x 640',
+        dict(images=2, height=8, width=9), dict(mmseg=stock('mmseg'))),
+    Row('KLDivLoss', inputs.two_scores, '4096 x 1000',
+        dict(samples=8, classes=5), {PLAIN: formulas.plain_kl}),
     Row('AngularLoss', inputs.angles, '16 x 128 x 128 x 2',
         dict(images=2, height=3, width=4),
         tutorial(formulas.tutorial_angular)),

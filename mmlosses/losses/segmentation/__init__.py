@@ -1,0 +1,1 @@
+"""Losses of label maps: of regions, of their boundaries, of hard pixels."""
