@@ -18,7 +18,12 @@ from .findings import type_name
 BATCH_SIZE = 2
 
 # Transforms of an optional package that add nothing a loss could see.
-OPTIONAL_TRANSFORMS = ('Albumentation', 'Albu')
+OPTIONAL_TRANSFORMS = ('Albumentation', 'Albu', 'Albumentations')
+
+# What a batch of noise does not need: files, and colours, of which the hue of
+# mmcv fails with NumPy 2.
+UNNEEDED_TRANSFORMS = (*OPTIONAL_TRANSFORMS, 'LoadImageFromFile',
+                       'ColorJitter')
 
 
 class NoBatch(ValueError):
@@ -32,8 +37,9 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
     as pairs of frames, a semi-supervised detector as its three branches. A
     mmpose estimator gets noise with people, encoded by the pipeline of the
     config; a pose lifter gets a film of random poses. A model of mmseg gets
-    noise with a label map. Any other model gets the first samples of its
-    training data.
+    noise with a label map. A model of mmpretrain gets noise with labels, of
+    which the pipeline of the config makes views and masks. Any other model
+    gets the first samples of its training data.
 
     Args:
         cfg (Config): The whole config.
@@ -66,6 +72,8 @@ def fake_batch(cfg: Config, size: int = 256) -> Any:
         return lifted_batch(cfg)
     if scope == 'mmseg':
         return segmentation_batch(cfg, size)
+    if scope == 'mmpretrain':
+        return pretraining_batch(cfg)
     return first_samples(cfg)
 
 
@@ -83,10 +91,7 @@ def types_of(node: Any) -> Iterator[str]:
 
 def first_samples(cfg: Config) -> Any:
     """The first samples of the config's own training data."""
-    loader = cfg.get('train_dataloader')
-    if not loader or not loader.get('dataset'):
-        raise NoBatch('no batch can be made for this model: the config has '
-                      'no train_dataloader with a dataset to take it from')
+    loader = training_loader(cfg)
     dataset = DATASETS.build(loader.dataset)
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
@@ -94,10 +99,20 @@ def first_samples(cfg: Config) -> Any:
     return collate_function(loader)(samples)
 
 
+def training_loader(cfg: Config) -> Any:
+    """The loader of a config's training data."""
+    loader = cfg.get('train_dataloader')
+    if not loader or not loader.get('dataset'):
+        raise NoBatch('no batch can be made for this model: the config has '
+                      'no train_dataloader with a dataset to take it from')
+    return loader
+
+
 def collate_function(loader: Dict[str, Any]) -> Callable:
     """The collate function of a data loader config."""
     collate = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
     kind = collate.pop('type')
+    collate.pop('_scope_', None)  # of a config that inherits from a project
     function = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
     return partial(function, **collate)
 
@@ -222,6 +237,46 @@ def segmentation_batch(cfg: Config, size: int) -> Dict[str, list]:
         samples.append(
             dict(inputs=torch.from_numpy(picture), data_samples=sample))
     return pseudo_collate(samples)
+
+
+def pretraining_batch(cfg: Config) -> Any:
+    """Noise with labels, through the pipeline of the config.
+
+    A head for several labels gets two of them for each image, and a model
+    whose preprocessor has one mean gets gray images.
+    """
+    from mmpretrain.registry import TRANSFORMS
+    loader = training_loader(cfg)
+    dataset = loader.dataset
+    while 'pipeline' not in dataset:
+        dataset = dataset.get('dataset') or dataset.datasets[0]
+    transforms = [
+        TRANSFORMS.build(transform)
+        for transform in without_unneeded(dataset.pipeline)
+    ]
+    rng = np.random.RandomState(0)
+    classes = smallest_value(cfg.model, 'num_classes', 10)
+    several = any([
+        name.startswith(('MultiLabel', 'CSRA')) for name in types_of(cfg.model)
+    ])
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
+        'data_preprocessor') or {}
+    channels = () if len(preprocessor.get('mean') or ()) == 1 else (3, )
+    samples = []
+    for index in range(BATCH_SIZE):
+        shape = (320, 320)
+        labels = rng.choice(classes, 2, replace=False).tolist()
+        sample: Any = dict(
+            img=rng.randint(0, 256, (*shape, *channels)).astype(np.uint8),
+            img_path='<noise>',
+            img_shape=shape,
+            ori_shape=shape,
+            sample_idx=index,
+            gt_label=labels if several else labels[0])
+        for transform in transforms:
+            sample = transform(sample)
+        samples.append(sample)
+    return collate_function(loader)(samples)
 
 
 def branched(batch: Dict[str, list]) -> Dict[str, Dict[str, list]]:
@@ -385,6 +440,18 @@ def without_optional(pipeline: Sequence[Any]) -> List[Any]:
     return [
         transform for transform in pipeline
         if type_name(transform) not in OPTIONAL_TRANSFORMS
+    ]
+
+
+def without_unneeded(node: Any) -> Any:
+    """A pipeline without what noise does not need, at any depth."""
+    if isinstance(node, dict):
+        return {key: without_unneeded(value) for key, value in node.items()}
+    if not isinstance(node, (list, tuple)):
+        return node
+    return [
+        without_unneeded(each) for each in node if not (
+            isinstance(each, dict) and type_name(each) in UNNEEDED_TRANSFORMS)
     ]
 
 

@@ -210,6 +210,10 @@ class Check:
     def build(self) -> nn.Module:
         """Build the model."""
         prepare_model(self.cfg.model)
+        # As a runner does for the configs of mmpretrain.
+        if self.cfg.get('data_preprocessor') is not None:
+            self.cfg.model.setdefault('data_preprocessor',
+                                      self.cfg.data_preprocessor)
         torch.manual_seed(0)
         try:
             model = MODELS.build(self.cfg.model)

@@ -127,6 +127,8 @@ def other_defaults(name: str, stock: Any,
     own = inspect.signature(ours).parameters
     for key, parameter in inspect.signature(stock).parameters.items():
         value = parameter.default
+        if isinstance(value, list):  # ours is not mutable
+            value = tuple(value)
         if (key in own and value is not parameter.empty and value is not None
                 and value != own[key].default
                 and key not in UNUSED.get(name, ())):

@@ -26,7 +26,6 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import torch
 from arguments import parse_names
 from mmengine.config import Config
-from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from pages import CONFIGS, ROOT, read_block, write_block
 from stand_ins import register_stand_ins, version_of
@@ -38,7 +37,7 @@ from mmlosses.cli import config_folder, explain, write_whole
 from mmlosses.commands.check_config import quiet
 from mmlosses.commands.swap import compare, judge
 
-PROJECTS = ('mmdet', 'mmpose')
+PROJECTS = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain')
 # Of the tables.
 ORDER = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain', 'mmrotate', 'mmdet3d',
          'mmyolo')
@@ -77,8 +76,9 @@ def read(project: str, wheel: Path | None) -> List[Entry]:
             continue
         try:
             cfg = Config.fromfile(path, import_custom_modules=wheel is None)
-        except (OSError, ImportError, ConfigParsingError) as cause:
-            # Its base is not in the wheel, or in a package that is missing.
+        except Exception as cause:
+            # Its base is not in the wheel, or in a package that is missing,
+            # or it raises by itself: a config is code.
             print(f'{path.name} cannot be read: {explain(cause)}')
             continue
         if 'model' in cfg:
