@@ -16,6 +16,7 @@ except (ImportError, AssertionError) as error:
 
 from mmlosses.checks import fake_batch
 from mmlosses.checks.swaps import find_swaps
+from mmlosses.cli import config_folder
 
 SNIPPETS = [
     pytest.param(snippet, id=f'{page.parent.name}-{index}')
@@ -32,7 +33,15 @@ def scope():
 
 
 def stock(name):
-    return Config.fromstring(f"_base_ = 'mmpretrain::{name}'", '.py')
+    return Config.fromfile(config_folder('mmpretrain') / name)
+
+
+def test_batch_of_a_config_that_inherits():
+    """mmengine writes the scope into each dict, also that of a function."""
+    name = 'simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'
+    cfg = Config.fromstring(f"_base_ = 'mmpretrain::{name}'", '.py')
+    assert cfg.train_dataloader.collate_fn['_scope_'] == 'mmpretrain'
+    assert len(fake_batch(cfg)['inputs']) == 2
 
 
 @pytest.mark.parametrize('snippet', SNIPPETS)

@@ -449,10 +449,10 @@ def without_unneeded(node: Any) -> Any:
         return {key: without_unneeded(value) for key, value in node.items()}
     if not isinstance(node, (list, tuple)):
         return node
-    return [
+    return type(node)([
         without_unneeded(each) for each in node if not (
             isinstance(each, dict) and type_name(each) in UNNEEDED_TRANSFORMS)
-    ]
+    ])
 
 
 def random_people(keypoints: int) -> Iterator[Dict[str, Any]]:
