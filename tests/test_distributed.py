@@ -14,8 +14,9 @@ from mmlosses.core.statistics import statistics_losses
 from mmlosses.core.tensors import map_tensors
 from mmlosses.losses import (GHMC, GHMR, AssociativeEmbeddingLoss,
                              BalancedBCELoss, CenterLoss, CenterSoftmaxLoss,
-                             CornerNetLoss, SeesawLoss, SemiSupervisionLoss,
-                             SwAVLoss, TripletLoss, WIoULoss)
+                             CornerNetLoss, MultiBinLoss, SeesawLoss,
+                             SemiSupervisionLoss, SwAVLoss, TripletLoss,
+                             WIoULoss)
 
 pytestmark = [needs_ranks, pytest.mark.slow]
 
@@ -151,8 +152,8 @@ def corner_terms(*names):
 
 
 # What compares samples of a batch, or counts them before use.
-PER_BATCH = (GHMC, GHMR, SeesawLoss, SemiSupervisionLoss, SwAVLoss,
-             TripletLoss)
+PER_BATCH = (GHMC, GHMR, MultiBinLoss, SeesawLoss, SemiSupervisionLoss,
+             SwAVLoss, TripletLoss)
 COMPARED = [case for case in CASES if case.loss not in PER_BATCH]
 # Losses not listed here have a denominator or a top-k per batch, which differs
 # between ranks.
