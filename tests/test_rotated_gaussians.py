@@ -309,7 +309,8 @@ def test_truth(kind):
 def test_gradients_are_finite(kind, scale):
     """mmrotate#204, #240, #326, mmyolo#836: NaN after some steps.
 
-    Of boxes of no size, nearly the same, far apart, thin, or all of it.
+    Of boxes of no size, nearly the same, far apart, thin, or all of it. Stock
+    is NaN for a side of 0, as the ReLU of its FCOS head gives it.
     """
     sides = [0., 1e-38, 1e-7, 1e-3, 1., 1000.]
     rows = [[x, 0, width, height, angle] for x in (0., 1e-6, 1e5)

@@ -118,7 +118,8 @@ class GDLoss(RotatedLoss):
     Differs from upstream:
         - mmrotate's determinants are differences of products: for a box of
           1000 x 1 at 40 degrees, the loss of the truth is -0.008, with a
-          gradient of 0.06. For a prediction of size 0 the gradient is NaN.
+          gradient of 0.06. KL and its gradient are NaN for a prediction with
+          a side of 0, as the ReLU of FCOS gives it.
         - At the truth, mmrotate's root of KL is 0.0003, and near it there is
           no gradient. Here it is 0, and the gradient fades smoothly.
         - mmrotate's bounds products of areas by 1e-7: for boxes in units of
@@ -227,8 +228,9 @@ class GDLoss_v1(RotatedLoss):
           positives, such as 3.
         - mmrotate's returns (N, 1) for ``'kld'`` and ``'bcd'``.
         - At the truth, mmrotate's roots are 0.001, without a gradient.
-        - mmrotate's ``'bcd'`` is 1, with a NaN gradient, for the truth of a
-          box of 1000 x 1 at 40 degrees.
+        - mmrotate's ``'kld'`` is NaN in a step of its own config of Rotated
+          FCOS: see :class:`GDLoss`. Its ``'bcd'`` is 1, with a NaN gradient,
+          for the truth of a box of 1000 x 1 at 40 degrees.
         - mmrotate's selects by a mask, which synchronises with the host.
         - All that is said of :class:`GDLoss`.
     """

@@ -177,6 +177,8 @@ class SpatialBorderLoss(PointSetLoss):
         - mmrotate's divides by the number of boxes twice: N boxes with the
           same error have 1 / N of the loss of one. To keep the balance of a
           stock config with about N positives, divide ``loss_weight`` by N.
+        - mmrotate's averages over all outside points of a batch, so that a
+          set counts by their number; here each set counts the same.
         - In mmrotate's, a weight only counts as positive or not, a point of
           weight 0 has its loss all the same, and ``'none'`` and ``'sum'`` do
           not exist.
