@@ -1,5 +1,6 @@
 """Losses of images without labels: reconstruction, views and clusters."""
 from __future__ import annotations
+import math
 from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
@@ -16,7 +17,7 @@ from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.numeric import unit_vectors
 from mmlosses.core.reduction import EPS, align_weight
 from mmlosses.core.statistics import in_backward
-from mmlosses.core.tensors import is_compiling
+from mmlosses.core.tensors import is_compiling, upcast
 from mmlosses.core.terms import TermsLoss
 from mmlosses.registry import MODELS
 
@@ -243,8 +244,7 @@ class CrossCorrelationLoss(BaseLoss):
         if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
             raise ValueError(f'{self.pred_name} must have the shape (D, D), '
                              f'got {tuple(matrix.shape)}')
-        identity = torch.eye(
-            matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        identity = torch.eye(matrix.shape[-1], device=matrix.device)
         return super().forward(matrix, identity.expand(matrix.shape), *args,
                                **kwargs)
 
@@ -319,7 +319,7 @@ class CAELoss(TermsLoss):
                              f'{tuple(logits.shape)}')
         check_sample_labels(labels, len(logits))
         check_same_shape(latent, goal)
-        if latent.ndim < 2 or latent.shape[:-1].numel() != len(logits):
+        if latent.ndim < 2 or math.prod(latent.shape[:-1]) != len(logits):
             raise ValueError(
                 f'latent_pred must hold one vector for each of {len(logits)} '
                 f'logits, got the shape {tuple(latent.shape)}')
@@ -527,7 +527,7 @@ class SwAVLoss(BaseLoss):
         if moving:
             with torch.no_grad():
                 for layer in self.layers():
-                    layer.weight.copy_(unit_vectors(layer.weight))
+                    layer.weight.copy_(unit_vectors(upcast(layer.weight)))
         if queue is not None:
             inputs.extras = (queue.to(inputs.pred.dtype), )
         loss = super().unreduced(inputs)
