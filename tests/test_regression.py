@@ -408,7 +408,7 @@ def test_a_factor_of_all_depths():
 
 
 def test_gradient_of_depths_is_finite():
-    """mmseg's is NaN for both maps: that of the root of 0 is infinite."""
+    """That of the root of 0 is infinite, NaN in mmseg for the first map."""
     pred = torch.full((2, 1, 2, 2), 3.0).requires_grad_()
     target = torch.tensor([3.0, 0.0]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2)
     got = SiLogLoss()(pred, target)

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmlosses.core.distance_transform import distance_to_other
+from mmlosses.core.distance_transform import (across_at_once, across_by_steps,
+                                              distance_to_other)
 from mmlosses.core.kernels.lovasz import lovasz_extension, plain_extension
 from mmlosses.losses import (BoundaryLoss, ClDiceLoss, HausdorffDistanceLoss,
                              HuasdorffDisstanceLoss, LovaszLoss,
@@ -479,6 +480,14 @@ def test_distance_by_all_pairs(size, labels):
     for n, i, j in itertools.product(*map(range, maps.shape)):
         expected = nearest(maps[n], i, j)
         assert got[n, i, j].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_both_passes_of_the_distance_agree():
+    torch.manual_seed(0)
+    maps = F.interpolate(torch.rand(3, 4, 6, 5), (50, 40), mode='bilinear')
+    labels, square = maps.argmax(1), torch.randint(99, (3, 50, 40)).float()
+    assert torch.equal(
+        across_at_once(square, labels), across_by_steps(square, labels))
 
 
 def test_distance_matches_scipy():

@@ -4,11 +4,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import is_visible
 from .tensors import is_compiling
 
-# The candidates of a block of rows, in the cache of a CPU or on a device.
-BLOCK = dict(cpu=2**18)
-DEVICE_BLOCK = 2**24
+# So many candidates are compared at a time on a device.
+BLOCK = 2**24
 
 
 def distance_to_other(labels: Tensor) -> Tensor:
@@ -24,27 +24,55 @@ def distance_to_other(labels: Tensor) -> Tensor:
     Returns:
         Tensor: float32 (N, H, W).
     """
-    number, height, width = labels.shape
+    height, width = labels.shape[1:]
     if labels.numel() == 0:
         return labels.float()
-    if width > height:  # the quadratic pass is along the last axis
+    if width > height:  # the slower pass is along the shorter axis
         return distance_to_other(labels.transpose(1, 2)).transpose(1, 2)
     most = height**2 + width**2
-    vertical = distance_in_columns(labels, most).square()
-    rows, labels = vertical.reshape(-1, width), labels.reshape(-1, width)
-    place = torch.arange(width, device=labels.device, dtype=torch.float32)
-    horizontal = (place[:, None] - place).square()
-    block = BLOCK.get(labels.device.type, DEVICE_BLOCK) // width**2
-    block = len(rows) if is_compiling() else max(block, 1)
-    nearest = []
-    for row, label in zip(rows.split(block), labels.split(block)):
-        # A column of another label in this row is 0 rows away, and one of the
-        # same label as far as its own nearest change.
+    square = distance_in_columns(labels, most).square()
+    across = across_by_steps if is_visible(labels) else across_at_once
+    return across(square, labels).clamp(max=most).sqrt()
+
+
+def across_at_once(square: Tensor, labels: Tensor) -> Tensor:
+    """Compare all pixels of each row: squares of distances (N, H, W).
+
+    A column of another label in this row is 0 rows away, and one of the same
+    label as far as its own nearest change, with its ``square``.
+    """
+    width = labels.shape[2]
+    place = torch.arange(width, device=labels.device, dtype=square.dtype)
+    gap = (place[:, None] - place).square()
+    rows, found = square.reshape(-1, width), []
+    size = len(rows) if is_compiling() else max(BLOCK // width**2, 1)
+    for row, label in zip(
+            rows.split(size),
+            labels.reshape(-1, width).split(size)):
         same = label.unsqueeze(2) == label.unsqueeze(1)
-        square = torch.where(same, row.unsqueeze(1), 0) + horizontal
-        nearest.append(square.amin(dim=2))
-    square = torch.cat(nearest).clamp(max=most)
-    return square.sqrt().reshape(number, height, width)
+        total = torch.where(same, row.unsqueeze(1), 0) + gap
+        found.append(total.amin(dim=2))
+    return torch.cat(found).reshape(square.shape)
+
+
+def across_by_steps(square: Tensor, labels: Tensor) -> Tensor:
+    """The same, until no larger step can be shorter.
+
+    It takes a tenth of the time, but has to look at the values.
+    """
+    square, labels = [
+        x.transpose(1, 2).contiguous() for x in (square, labels.int())
+    ]
+    best = square.clone()
+    for step in range(1, labels.shape[1]):
+        if step**2 >= best.max():
+            break
+        same = labels[:, step:] == labels[:, :-step]
+        for near, far in ((slice(None, -step), slice(step, None)),
+                          (slice(step, None), slice(None, -step))):
+            total = square[:, far] * same + step**2
+            best[:, near] = torch.minimum(best[:, near], total)
+    return best.transpose(1, 2)
 
 
 def distance_in_columns(labels: Tensor, most: float) -> Tensor:

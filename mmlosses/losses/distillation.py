@@ -123,6 +123,7 @@ class KLDivLoss(SampleLoss):
         - returns: 0-dim, or (N, \*) for ``'none'``.
 
     Differs from upstream:
+        - mmseg does not register its loss unless you import its file.
         - mmseg gives ``F.kl_div`` probabilities where it takes their
           logarithms: its loss is negative, and not least for equal inputs.
         - mmseg reduces ``'mean'`` and ``'sum'`` within each sample only, and

@@ -383,8 +383,7 @@ class SiLogLoss(BaseLoss):
         - returns: 0-dim, or (N,) for ``'none'``.
 
     Differs from upstream:
-        - mmseg's gradient is NaN for a perfect prediction, and for a map
-          without a valid pixel.
+        - mmseg's gradient is NaN for a perfect prediction.
         - mmseg leaves out pixels whose prediction is NaN, which hides that a
           training has diverged.
     """

@@ -60,8 +60,10 @@ class LovaszLoss(LabelMapLoss):
           ``per_image=False``. Here it is the loss of the batch.
         - They synchronise with the host once for each class and more, and
           store a gradient of the size of all classes for each one.
-        - With no pixel left, or none of the classes, they raise an error or
-          return an empty tensor. Here the loss is 0.
+        - With no pixel left, or none of the classes, they return NaN, an empty
+          tensor or an error, and for a single pixel an error.
+        - They subtract Jaccard losses near 1 from each other, which rounds the
+          gradient of large maps away.
         - ``'binary'`` of mmseg and mmdet3d takes one channel only, and ignores
           ``class_weight`` (mmsegmentation#1036, #1681, #2034).
         - mmseg ignores ``weight``, mmdet3d has ``avg_factor`` in its place.

@@ -6,6 +6,7 @@ import torch
 from mmdet.models.losses import KnowledgeDistillationKLDivLoss
 from mmpose.models.losses.fea_dis_loss import FeaLoss
 from mmpose.models.losses.logit_dis_loss import KDLoss
+from mmseg.models.losses.kldiv_loss import KLDivLoss
 from upstream import Shown, outcome, shows
 
 import mmlosses.losses as mmlosses
@@ -39,6 +40,18 @@ def distillation_nan() -> Shown:
     weight = torch.tensor([1., 0.])
     stock = KnowledgeDistillationKLDivLoss()(pred, pred, weight)
     ours = mmlosses.KnowledgeDistillationKLDivLoss()(pred, pred, weight)
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('KLDivLoss', KLDivLoss, 'takes probabilities for logarithms',
+       'student and teacher agree: 0',
+       ['test_distillation.py::test_kl_div_loss_matches_loops'])
+def kl_probabilities() -> Shown:
+    """``F.kl_div`` expects log-probabilities, so the loss is negative."""
+    scores = torch.tensor([[1., 2.]])
+    stock = KLDivLoss()(scores, scores)[0]
+    ours = mmlosses.KLDivLoss()(scores, scores)
     right = 0.0
     return stock, ours, right
 

@@ -7,6 +7,7 @@ import torch
 from mmdet.models import losses as mmdet
 from mmengine.registry import MODELS
 from mmpose.models import losses as mmpose
+from mmseg.models import losses as mmseg
 from torch import Tensor
 from upstream import Shown, formula_of, gradient, outcome, shows, syncs
 
@@ -255,4 +256,30 @@ def angle_length() -> Shown:
     stock = clipped_angle_loss(pred, target)
     ours = mmlosses.AngularLoss()(pred, target)
     right = theta**1.2
+    return stock, ours, right
+
+
+@shows('SiLogLoss', mmseg.SiLogLoss, 'NaN gradient at the optimum',
+       'each depth is right: 0',
+       ['test_regression.py::test_gradient_of_depths_is_finite'])
+def depth_optimum() -> Shown:
+    """The gradient of the root of 0 is infinite, and 0 * inf is NaN."""
+    depth = torch.tensor([[[[1., 2.]]]])
+    stock = gradient(lambda x: mmseg.SiLogLoss()(x, depth), depth).norm()
+    ours = gradient(lambda x: mmlosses.SiLogLoss()(x, depth), depth).norm()
+    right = 0.0
+    return stock, ours, right
+
+
+@shows('SiLogLoss', mmseg.SiLogLoss, 'hides predictions that are NaN',
+       'a training that has diverged must show it', [
+           'test_regression.py::'
+           'test_depths_that_are_not_annotated_may_be_anything'
+       ])
+def depth_nan() -> Shown:
+    """It counts them as not annotated."""
+    pred, depth = torch.full((1, 1, 1, 2), math.nan), torch.ones(1, 1, 1, 2)
+    stock = mmseg.SiLogLoss()(pred, depth).isfinite()
+    ours = mmlosses.SiLogLoss()(pred, depth).isfinite()
+    right = False
     return stock, ours, right
