@@ -31,7 +31,11 @@ REASONS: Dict[str, str] = {
     'mmseg.DiceLoss': 'stock counts pixels to ignore',
     'mmseg.HuasdorffDisstanceLoss': 'stock takes all classes for one',
     'mmseg.KLDivLoss': 'stock takes probabilities for logarithms',
+    'mmrotate.BCConvexGIoULoss': 'stock adds the mean of the batch to each',
+    'mmrotate.ConvexGIoULoss': 'stock ignores avg_factor',
     'mmrotate.GDLoss_v1': 'stock adds the means of levels',
+    'mmrotate.H2RBoxConsistencyLoss': 'stock swaps all sides of a batch',
+    'mmrotate.SpatialBorderLoss': 'stock divides by the boxes twice',
 }
 
 #: Heads that compare the type of a loss with a string.
