@@ -73,7 +73,11 @@ class LabelMapLoss(BaseLoss):
         ignored = torch.zeros_like(labels, dtype=torch.bool)
         if pixels is not None:
             ignored = pixels == 0
-        for label in self.ignored_labels(ignore_index):
+        labels_to_ignore = [
+            label for label in (self.ignore_index, ignore_index)
+            if label is not None
+        ]
+        for label in labels_to_ignore:
             ignored = ignored | (labels == label)
         if pixels is None:
             pixels = pred.new_ones(labels.shape)
@@ -83,15 +87,10 @@ class LabelMapLoss(BaseLoss):
         weights = class_weights(self, pred)
         if pred.shape[1] > 1:
             classes = torch.arange(pred.shape[1], device=pred.device)
-            for label in self.ignored_labels(ignore_index):
+            for label in labels_to_ignore:
                 weights = weights * (classes != label)
         inputs.extras = (pixels.masked_fill(ignored, 0), weights.unsqueeze(0))
         return inputs
-
-    def ignored_labels(self, at_call: int | None) -> Sequence[int]:
-        """Return the labels to ignore, of the loss and of a call."""
-        both = dict.fromkeys([self.ignore_index, at_call])
-        return [label for label in both if label is not None]
 
     def check_values(self, inputs: Inputs) -> None:
         check_label_range(inputs.target, max(inputs.pred.shape[1], 2),
