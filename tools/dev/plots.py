@@ -874,8 +874,9 @@ FAMILIES: Dict[str, Family] = {
         Curve('TverskyLoss', 'Tversky, α = 0.3'),
         Curve('TverskyLoss', 'Tversky, α = 0.7', alpha=0.7, beta=0.3),
         Curve('TverskyLoss', 'focal Tversky', 1, gamma=4 / 3),
-        Curve('ClDiceLoss', 'clDice'),
     ], [
+        Panel(moved_object, [Curve('ClDiceLoss', 'clDice')],
+              'clDice: only the centre line counts'),
         Panel(moved_object, sweep('HausdorffDistanceLoss', 'α = {}', 'alpha',
                                   (1, 2)), 'Hausdorff'),
         Panel(moved_object, sweep('OhemCrossEntropy', 'min_kept = {}',
