@@ -194,10 +194,11 @@ def test_command_is_main(tool, monkeypatch):
 def test_family_can_be_chosen(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, 'save', lambda figure, path, theme: None)
     run(tool, monkeypatch, '--family', 'cosine', 'focal', '--out', tmp_path)
-    assert capsys.readouterr().out == (f'{tmp_path / "cosine"}: CCSLoss\n'
-                                       f'{tmp_path / "focal"}: '
-                                       'FocalCustomLoss, FocalLoss, '
-                                       'SmoothFocalLoss\n')
+    assert capsys.readouterr().out == (
+        f'{tmp_path / "cosine"}: CCSLoss\n'
+        f'{tmp_path / "focal"}: '
+        'AsymmetricLoss, FocalCustomLoss, FocalLoss, '
+        'SmoothFocalLoss\n')
 
 
 def test_unknown_family_is_one_line(tool, tmp_path, monkeypatch):

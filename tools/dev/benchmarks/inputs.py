@@ -390,3 +390,26 @@ def bins(images: int = 64, keypoints: int = 17, bins: int = 384) -> Arguments:
         target.append(density.exp() / math.sqrt(72 * math.pi))
     weight = (torch.rand(images, keypoints) > 0.2).float()
     return tuple(pred), tuple(target), weight
+
+
+def correlations(features: int = 2048) -> Arguments:
+    """The correlation of features in two views."""
+    return (leaf(torch.eye(features) +
+                 0.1 * torch.randn(features, features)), )
+
+
+def masked_tokens(images: int = 16,
+                  patches: int = 75,
+                  tokens: int = 8192,
+                  channels: int = 768) -> Arguments:
+    """Scores and latent features of masked patches."""
+    number = images * patches
+    latent = torch.randn(images, patches, channels)
+    return (leaf(torch.randn(number,
+                             tokens)), torch.randint(tokens, (number, )),
+            leaf(latent), torch.randn_like(latent))
+
+
+def views_of_images(images: int = 64, views: int = 8) -> Arguments:
+    """Features of the views of images, of length 1."""
+    return (leaf(F.normalize(torch.randn(views * images, 128))), )

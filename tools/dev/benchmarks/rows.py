@@ -223,6 +223,14 @@ def label_maps(loss: str,
         **settings)
 
 
+def of_a_copy(loss: Any, *args: Any) -> Function | None:
+    """The stock loss of mmpretrain, which writes to what it is given."""
+    peer = stock('mmpretrain').build(loss)
+    return peer and (lambda matrix: peer(matrix.clone()))
+
+
+VIEWS: Dict[str, Any] = dict(
+    feat_dim=128, num_crops=[2, 6], num_prototypes=3000)
 FEATURES = dict(
     name='fea', use_this=True, student_channels=256, teacher_channels=256)
 
@@ -269,6 +277,13 @@ ROWS = [
         call=lambda loss: lambda *args: sum(loss(*args)),
         goal=1.0,
         grows=dict(targets=(16, 64, 256, 1024))),
+    Row('CrossCorrelationLoss', inputs.correlations, '2048 x 2048',
+        dict(features=5), dict(mmpretrain=Late(of_a_copy))),
+    Row('CAELoss', inputs.masked_tokens, '16 x 75 patches, 8192 tokens',
+        dict(images=2, patches=3, tokens=5, channels=4),
+        dict(mmpretrain=stock('mmpretrain', lambd=2)), dict(lambd=2)),
+    Row('SwAVLoss', inputs.views_of_images, '8 views of 64 x 128',
+        dict(images=2), dict(mmpretrain=twin('mmpretrain', **VIEWS)), VIEWS),
     Row('InfoNCELoss', inputs.instances, '256 x 128', dict(samples=4),
         dict(mmpose=stock('mmpose.classification_loss.InfoNCELoss'))),
     Row('OKSLoss', inputs.people, '1024 x 17', dict(people=3),
