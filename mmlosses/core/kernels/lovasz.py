@@ -66,13 +66,14 @@ def sorted_extension(scores: Tensor, mask: Tensor, pixels: Tensor, hinge: bool,
                      per_image: bool,
                      skip_absent: bool) -> Tuple[Tensor, Tensor]:
     """The same and its derivative, class by class, which fits a cache."""
-    slopes = torch.zeros_like(scores)
+    slopes = torch.empty_like(scores)
     shape = pixels.shape if per_image else (1, pixels.numel())
     pixels = pixels.reshape(shape)
     losses = scores.new_zeros(shape[0], scores.shape[1])
     for c in range(scores.shape[1]):
         foreground = mask[:, c].reshape(shape)
         if skip_absent and is_visible(mask) and not foreground.any():
+            slopes[:, c] = 0
             continue
         errors, side = errors_of(scores[:, c].reshape(shape), foreground,
                                  hinge)
@@ -103,9 +104,10 @@ def descending(values: Tensor) -> Tensor:
         return values.argsort(dim=1, stable=True, descending=True)
     # The bits of such a number, read as an integer, grow with it, and torch
     # sorts a row of integers five times as fast.
-    bits = values.abs().view(BITS[values.dtype])
-    keys = torch.iinfo(bits.dtype).max - bits
-    return torch.stack([torch.argsort(row, stable=True) for row in keys])
+    keys = values.view(BITS[values.dtype])
+    keys = torch.iinfo(keys.dtype).max - keys
+    orders = [torch.argsort(row, stable=True)[None] for row in keys]
+    return torch.cat(orders) if orders[1:] else orders[0]
 
 
 def jaccard_steps(pixels: Tensor) -> Tensor:
@@ -116,11 +118,12 @@ def jaccard_steps(pixels: Tensor) -> Tensor:
             order of their errors, with a minus in the background.
     """
     tiny = torch.finfo(pixels.dtype).tiny
-    foreground, background = pixels.clamp(min=0), (-pixels).clamp(min=0)
-    found = foreground.cumsum(dim=-1)
+    foreground = pixels.clamp(min=0)
+    background = foreground - pixels
     total = foreground.sum(dim=-1, keepdim=True)
-    union = total + background.cumsum(dim=-1)
+    left = foreground.cumsum(dim=-1).neg_().add_(total).clamp_(min=tiny)
+    union = background.cumsum(dim=-1).add_(total).clamp_(min=tiny)
     # Not a difference of two losses near 1, which would round the step away.
     # Without foreground, the first of the background raises the loss to 1.
-    share = (total - found + tiny) / (union - background + tiny)
-    return (foreground + share * background) / (union + tiny)
+    share = left.div_((union - background).clamp_(min=tiny))
+    return share.mul_(background).add_(foreground).div_(union)
