@@ -459,5 +459,5 @@ def test_check_config_finds_deltas_that_are_not_decoded():
         total.backward(retain_graph=True)
         found = find_traps(model, watch, Config(dict(model=dict())))
         assert len(found) == number
-    assert 'targets with a side <= 0, such as [0.1, -0.2' in str(found[0])
+    assert 'targets with a side < 0, such as [0.1, -0.2' in str(found[0])
     assert 'write reg_decoded_bbox=True into the head' in str(found[0])

@@ -122,12 +122,14 @@ def boxes_not_decoded(slot: Slot) -> Iterator[Finding]:
             continue
         if weight is not None and len(weight) == len(target):
             target = target[weight.reshape(len(target), -1).amax(1) > 0]
-        sides = target[:, 2:4] - (0 if rotated else target[:, :2])
-        # No ground-truth box of the batch is degenerate.
-        if (sides <= 0).any():
+        # No ground-truth box of the batch is degenerate; H2RBox has
+        # predictions as targets, of which a side may be 0.
+        if (target[:,
+                   2:4] < 0 if rotated else target[:,
+                                                   2:] <= target[:, :2]).any():
             decoded = getattr(slot.head, 'reg_decoded_bbox', None)
             form, wrong = (('(x, y, width, height, angle)',
-                            'a side <= 0') if rotated else
+                            'a side < 0') if rotated else
                            ('(x1, y1, x2, y2)', 'x2 <= x1'))
             yield error(
                 f'{slot.text} needs boxes {form}, but {class_name(slot.head)} '
