@@ -470,3 +470,23 @@ def test_swap_of_a_stock_config(name, reason, tmp_path, monkeypatch, capsys):
     assert text.rstrip().endswith(reason or 'agrees with stock')
     same, = [x for x in text.splitlines() if x.startswith('decode.loss_ce')]
     assert 'differs' not in same and "loss_name='loss_ce'" in text
+
+
+@needs_mmseg
+@pytest.mark.openmmlab
+@pytest.mark.slow
+def test_swap_of_ddrnet(tmp_path, monkeypatch, capsys):
+    """Both losses of its head, with class weights and labels to ignore."""
+    from mmlosses.commands import swap
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / 'small.py'
+    name = 'ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024'
+    config.write_text(f"_base_ = 'mmseg::ddrnet/{name}.py'\n"
+                      'model = dict(data_preprocessor=dict(size=(64, 64)),\n'
+                      '             backbone=dict(init_cfg=None))\n')
+    with pytest.raises(SystemExit) as end:
+        swap.main([str(config), '--check', '--size', '64'])
+    text = capsys.readouterr().out
+    assert end.value.code == 0, text
+    assert text.count('mmlosses.OhemCrossEntropy') == 2
+    assert text.rstrip().endswith('agrees with stock')
