@@ -122,11 +122,11 @@ def boxes_not_decoded(slot: Slot) -> Iterator[Finding]:
             continue
         if weight is not None and len(weight) == len(target):
             target = target[weight.reshape(len(target), -1).amax(1) > 0]
+        low, high = target[:, :2], target[:, 2:4]
         # No ground-truth box of the batch is degenerate; H2RBox has
         # predictions as targets, of which a side may be 0.
-        if (target[:,
-                   2:4] < 0 if rotated else target[:,
-                                                   2:] <= target[:, :2]).any():
+        degenerate = high < 0 if rotated else high <= low
+        if degenerate.any():
             decoded = getattr(slot.head, 'reg_decoded_bbox', None)
             form, wrong = (('(x, y, width, height, angle)',
                             'a side < 0') if rotated else
