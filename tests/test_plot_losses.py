@@ -173,7 +173,7 @@ def test_both_backgrounds_are_written(tool, tmp_path):
 def test_committed_pictures_are_whole(tool, name):
     for family in tool.families():
         path = ROOT / 'configs' / family / name
-        assert 3_000 < path.stat().st_size < 90_000, path
+        assert 3_000 < path.stat().st_size < 100_000, path
         image = Image.open(path).convert('RGB')
         count, background = max(image.getcolors(2**16))
         assert background == BACKGROUNDS[name], path
