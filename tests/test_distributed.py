@@ -13,10 +13,10 @@ from torch import nn
 from mmlosses.core.statistics import statistics_losses
 from mmlosses.core.tensors import map_tensors
 from mmlosses.losses import (GHMC, GHMR, AssociativeEmbeddingLoss,
-                             BalancedBCELoss, CenterLoss, CenterSoftmaxLoss,
-                             CornerNetLoss, MultiBinLoss, SeesawLoss,
-                             SemiSupervisionLoss, SwAVLoss, TripletLoss,
-                             WIoULoss)
+                             BalancedBCELoss, BoundaryLoss, CenterLoss,
+                             CenterSoftmaxLoss, CornerNetLoss, LovaszLoss,
+                             MultiBinLoss, SeesawLoss, SemiSupervisionLoss,
+                             SwAVLoss, TripletLoss, WIoULoss)
 
 pytestmark = [needs_ranks, pytest.mark.slow]
 
@@ -152,8 +152,8 @@ def corner_terms(*names):
 
 
 # What compares samples of a batch, or counts them before use.
-PER_BATCH = (GHMC, GHMR, MultiBinLoss, SeesawLoss, SemiSupervisionLoss,
-             SwAVLoss, TripletLoss)
+PER_BATCH = (BoundaryLoss, GHMC, GHMR, LovaszLoss, MultiBinLoss, SeesawLoss,
+             SemiSupervisionLoss, SwAVLoss, TripletLoss)
 COMPARED = [case for case in CASES if case.loss not in PER_BATCH]
 # Losses not listed here have a denominator or a top-k per batch, which differs
 # between ranks.
@@ -166,6 +166,8 @@ MEANS = {
     variant(CenterLoss, kwargs=dict(learn_centers=True)),
     'CenterSoftmaxLoss, learnt':
     variant(CenterSoftmaxLoss, kwargs=dict(learn_centers=True)),
+    'LovaszLoss, per image':
+    variant(LovaszLoss, kwargs=dict(per_image=True)),
     'WIoULoss, version 2':
     variant(WIoULoss, kwargs=dict(version=2, momentum=0.5)),
     'WIoULoss, version 3':
