@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             from mmlosses.compare.report import (Leaderboard, Outcome,
                                                  print_outcome)
         except ImportError as cause:
-            sys.exit(f'error: {cause}: pip install "mmlosses[compare]"')
+            sys.exit(f'error: {cause}: pip install optuna scipy matplotlib')
         comparison, greater = prepare(args)
     total, begin = len(comparison.keys), time.perf_counter()
     before = len(comparison.outcomes())
