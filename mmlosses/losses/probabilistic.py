@@ -429,6 +429,13 @@ def apply_layers(layers: Any, x: Tensor) -> Tensor:
     return x
 
 
+def less_far(error: Tensor, bound: float = 1e5) -> Tensor:
+    """Beyond a bound, grow with the logarithm: the flow would overflow."""
+    size = error.abs()
+    far = bound * (1 + (size.clamp(min=bound) / bound).log())
+    return torch.where(size > bound, error.sign() * far, error)
+
+
 def rle_loss(pred: Tensor,
              sigma: Tensor,
              target: Tensor,
@@ -442,7 +449,7 @@ def rle_loss(pred: Tensor,
     log_sigma = F.logsigmoid(sigma)
     error = (pred - target) / (sigma.sigmoid() + 1e-9)
     # As published, the density of the flow counts for each coordinate.
-    loss = log_sigma - log_prob(error).unsqueeze(-1)
+    loss = log_sigma - log_prob(less_far(error)).unsqueeze(-1)
     if residual and q_distribution == 'laplace':
         loss = loss + log_sigma + math.log(2) + error.abs()
     elif residual:
