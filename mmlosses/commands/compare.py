@@ -133,9 +133,9 @@ def prepare(args: argparse.Namespace) -> tuple:
     return comparison, greater
 
 
-def start_workers(number: int) -> List[subprocess.Popen]:
+def start_workers(number: int, argv: Sequence[str]) -> List[subprocess.Popen]:
     """Start further workers with the same arguments."""
-    command = [sys.executable, '-m', 'mmlosses', 'compare', *sys.argv[1:]]
+    command = [sys.executable, '-m', 'mmlosses', 'compare', *argv]
     return [
         subprocess.Popen([*command, '--join'], stdout=subprocess.DEVNULL)
         for _ in range(number)
@@ -156,9 +156,8 @@ def search(comparison: Any, trials: int, greater: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, rank and write the leaderboard."""
+    argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
-    if argv is not None:
-        sys.argv[1:] = argv
     # Workers share the cores.
     threads = max((os.cpu_count() or 1) // args.workers, 1)
     os.environ.setdefault('OMP_NUM_THREADS', str(threads))
@@ -177,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         spent = time.perf_counter() - begin
         print_outcome(outcome, done, total, spent / max(done - before, 1))
 
-    workers = [] if args.join else start_workers(args.workers - 1)
+    workers = [] if args.join else start_workers(args.workers - 1, argv)
     try:
         with quiet():
             if args.search:

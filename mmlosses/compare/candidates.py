@@ -51,8 +51,7 @@ def parse_candidate(text: str) -> Candidate:
     except (SyntaxError, ValueError) as cause:
         raise ValueError(f'{text!r} is no loss such as GIoULoss or '
                          f"'SIoULoss(theta=2)': {cause}") from cause
-    name = ast.unparse(node) if hasattr(
-        ast, 'unparse') else text.partition('(')[0].strip()
+    name = text.partition('(')[0].strip()
     if '.' not in name and find_class(f'mmlosses.{name}'):
         name = f'mmlosses.{name}'
     return Candidate(text, dict(type=name, **arguments))
@@ -109,8 +108,10 @@ def loss_at(cfg: Config, path: str, candidate: Candidate) -> Dict[str, Any]:
     stock = dict(node_at(cfg, path))
     if candidate.loss is None:
         return stock
-    kept = {x: stock[x] for x in ('loss_weight', ) if x in stock}
-    return {**kept, **deepcopy(candidate.loss)}
+    loss = deepcopy(candidate.loss)
+    if 'loss_weight' in stock:
+        loss.setdefault('loss_weight', stock['loss_weight'])
+    return loss
 
 
 def shorten(cfg: Config, epochs: int | None, iters: int | None) -> None:
