@@ -27,6 +27,20 @@ def key_value(text: str) -> str:
     return text
 
 
+def add_cfg_options(parser: argparse.ArgumentParser,
+                    example: str = '') -> None:
+    """Declare ``--cfg-options``, as the tools of mmengine's projects have."""
+    from mmengine.config import DictAction
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        type=key_value,
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config' +
+        (f', e.g. {example}' if example else ''))
+
+
 def read_config(path: str) -> Any:
     """Read a config; a syntax error names file and line."""
     from mmengine.config import Config

@@ -27,13 +27,14 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Iterator, List, Sequence, Tuple
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmlosses.checks.configs import override
 from mmlosses.checks.findings import unjudged
 from mmlosses.checks.step import Check
-from mmlosses.cli import explain, key_value, one_line_errors, read_config
+from mmlosses.cli import (add_cfg_options, explain, one_line_errors,
+                          read_config)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,13 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('config', help='path of the config')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        type=key_value,
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config')
+    add_cfg_options(parser)
     parser.add_argument(
         '--size',
         type=int,

@@ -27,9 +27,8 @@ import time
 from pathlib import Path
 from typing import Any, List, Sequence
 
-from mmengine.config import DictAction
 
-from mmlosses.cli import find_config, key_value, one_line_errors
+from mmlosses.cli import add_cfg_options, find_config, one_line_errors
 from .check_config import load_config, print_table, quiet
 
 
@@ -97,13 +96,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=positive,
         default=256,
         help='side of the fake images of the check before, 256 by default')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        type=key_value,
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config')
+    add_cfg_options(parser)
     parser.add_argument('--join', action='store_true', help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 

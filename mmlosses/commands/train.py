@@ -8,13 +8,13 @@ import os.path as osp
 from typing import Dict, Sequence
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.runner import Runner
 
 from mmlosses.checks.configs import override
-from mmlosses.cli import key_value, one_line_errors, read_config
+from mmlosses.cli import add_cfg_options, one_line_errors, read_config
 from mmlosses.hooks.curves import of_log
 from .checkpoints import (CarefulRunner, CheckpointError, SameCurveHook,
                           latest_checkpoint, take_seed, trusted_files)
@@ -40,14 +40,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--amp',
         action='store_true',
         help='train with automatic mixed precision')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        type=key_value,
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. '
-        'optim_wrapper.optimizer.lr=0.01 model.head.loss.beta=10')
+    add_cfg_options(
+        parser, 'optim_wrapper.optimizer.lr=0.01 model.head.loss.beta=10')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

@@ -1,4 +1,6 @@
 """Cases of the family boxes_3d."""
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -6,6 +8,7 @@ from mmlosses.losses import (AxisAlignedIoULoss, ChamferDistance, L1Loss,
                              MultiBinLoss, PAConvRegularizationLoss,
                              RotatedIoU3DLoss)
 from mmlosses.testing import LossCase
+from .rotated import boxes, the_same
 
 
 def random_corners(batch):
@@ -22,26 +25,6 @@ def corners(batch):
 def same_corners(batch):
     """The truth as prediction."""
     truth = random_corners(batch)
-    return truth, truth
-
-
-def random_turned(batch):
-    """Boxes of sides from 2 to 4 within a cube of 2, at any angle."""
-    return torch.cat([
-        2 * torch.rand(batch, 3), 2 + 2 * torch.rand(batch, 3),
-        3 * torch.rand(batch, 1)
-    ],
-                     dim=-1)
-
-
-def turned(batch):
-    """Turned boxes that overlap by a third, more or less."""
-    return random_turned(batch), random_turned(batch)
-
-
-def same_turned(batch):
-    """The truth as prediction."""
-    truth = random_turned(batch)
     return truth, truth
 
 
@@ -152,10 +135,10 @@ CASES = [
         stock_kwargs=[dict(reduction='sum', loss_weight=10.0 / 3.0)]),
     LossCase(
         loss=RotatedIoU3DLoss,
-        inputs=turned,
+        inputs=partial(boxes, dims=3),
         element_shape=per_sample,
         arguments=EPS,
-        perfect=same_turned,
+        perfect=partial(the_same, dims=3),
         non_negative=True,
         stock_kwargs=[dict(loss_weight=1.0)]),
     LossCase(

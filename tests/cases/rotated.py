@@ -10,23 +10,23 @@ from mmlosses.losses import (BCConvexGIoULoss, ConvexGIoULoss, GDLoss,
 from mmlosses.testing import LossCase
 
 
-def random_boxes(batch):
-    """Boxes of sides from 2 to 4 within a square of 2, at any angle."""
+def random_boxes(batch, dims=2):
+    """Boxes of sides from 2 to 4, centres within 2, at any angle."""
     return torch.cat([
-        2 * torch.rand(batch, 2), 2 + 2 * torch.rand(batch, 2),
+        2 * torch.rand(batch, dims), 2 + 2 * torch.rand(batch, dims),
         3 * torch.rand(batch, 1)
     ],
                      dim=-1)
 
 
-def boxes(batch):
+def boxes(batch, dims=2):
     """Rotated boxes that overlap by a third, more or less."""
-    return random_boxes(batch), random_boxes(batch)
+    return random_boxes(batch, dims), random_boxes(batch, dims)
 
 
-def the_same(batch):
+def the_same(batch, dims=2):
     """The truth as prediction."""
-    truth = random_boxes(batch)
+    truth = random_boxes(batch, dims)
     return truth, truth
 
 
