@@ -6,7 +6,8 @@ import torch
 from helpers import ROOT
 from torch import nn
 
-from mmlosses.losses import (FeaLoss, KDLoss, KLDiscretLoss, KLDivLoss,
+from mmlosses.losses import (ChannelWiseDivergence, FeaLoss, KDLoss,
+                             KLDiscretLoss, KLDivLoss,
                              KnowledgeDistillationKLDivLoss)
 
 
@@ -364,3 +365,38 @@ def test_distiller(tmp_path):
         results.append((*terms, *grads))
     assert min(results[0][:2]) > 0
     torch.testing.assert_close(*results)
+
+
+# --- ChannelWiseDivergence ---
+
+
+@pytest.mark.parametrize('tau', [1.0, 4.0])
+def test_channels_match_loops(tau):
+    """With the mean over samples and channels, as in mmrazor."""
+    student, teacher = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
+    expected = sum([
+        divergence(student[n, c].flatten().tolist(),
+                   teacher[n, c].flatten().tolist(), 1 / tau) for n in range(2)
+        for c in range(3)
+    ])
+    got = ChannelWiseDivergence(tau)(preds_S=student, preds_T=teacher)
+    assert got.item() == pytest.approx(tau**2 * expected / 6, rel=1e-9)
+
+
+def test_channels_are_weighed_one_by_one_or_by_sample():
+    maps = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
+    loss = ChannelWiseDivergence(reduction='none')
+    weight = torch.tensor([[1, 0, 2.0], [0, 3, 1]]).double()
+    torch.testing.assert_close(loss(*maps, weight), loss(*maps) * weight)
+    torch.testing.assert_close(
+        loss(*maps, weight[0, :2]),
+        loss(*maps) * weight[0, :2, None])
+
+
+def test_channels_that_do_not_fit():
+    """mmrazor pairs channels of 2 x 3 maps with those of 3 x 2."""
+    loss = ChannelWiseDivergence()
+    with pytest.raises(ValueError, match='same shape'):
+        loss(random(2, 3, 4, 4), random(3, 2, 4, 4))
+    with pytest.raises(ValueError, match=r'\(N, C, H, W\)'):
+        loss(random(2, 3), random(2, 3))

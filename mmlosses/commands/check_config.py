@@ -33,8 +33,7 @@ from mmengine.registry import init_default_scope
 from mmlosses.checks.configs import override
 from mmlosses.checks.findings import unjudged
 from mmlosses.checks.step import Check
-from mmlosses.cli import (add_cfg_options, explain, one_line_errors,
-                          read_config)
+from mmlosses.cli import add_cfg_options, explain, one_line_errors, read_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -27,7 +27,6 @@ import time
 from pathlib import Path
 from typing import Any, List, Sequence
 
-
 from mmlosses.cli import add_cfg_options, find_config, one_line_errors
 from .check_config import load_config, print_table, quiet
 

@@ -40,8 +40,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--amp',
         action='store_true',
         help='train with automatic mixed precision')
-    add_cfg_options(
-        parser, 'optim_wrapper.optimizer.lr=0.01 model.head.loss.beta=10')
+    add_cfg_options(parser,
+                    'optim_wrapper.optimizer.lr=0.01 model.head.loss.beta=10')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

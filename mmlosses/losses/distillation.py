@@ -332,3 +332,69 @@ class FeaLoss(BaseLoss):
             weight, bias = [x.to(pred.dtype) for x in self.align.parameters()]
             pred = F.conv2d(pred, weight, bias)
         return self.alpha_fea * (pred - target).square().sum(dim=(1, 2, 3))
+
+
+@MODELS.register_module()
+class ChannelWiseDivergence(BaseLoss):
+    r"""KL divergence of where the channels of feature maps are active.
+
+    .. math::
+        L = \frac{\tau^2}{N C} \sum_{n, c} w_{nc} \sum_i t_{nci}
+        (\log t_{nci} - \log p_{nci})
+
+    with the softmax over the pixels i of a channel,
+    :math:`p = \mathrm{softmax}_i(s / \tau)` of the student and
+    :math:`t = \mathrm{softmax}_i(z / \tau)` of the teacher. Each element is
+    one channel.
+
+    Args:
+        tau (float): Temperature: a higher one looks at more pixels. The paper
+            uses 4 for feature maps. Default: 1.0.
+
+    Shape:
+        - preds_S (pred): maps (N, C, H, W) of the student.
+        - preds_T (target): maps (N, C, H, W) of the teacher. They get no
+          gradient.
+        - weight: (N,) or (N, C).
+        - returns: 0-dim, or (N, C) for ``'none'``.
+
+    Differs from upstream:
+        - mmrazor returns NaN where the teacher's map holds -inf, and for an
+          empty batch.
+        - mmrazor pairs the channels of maps with different numbers of them
+          by chance, if their products with the batch size are equal.
+        - mmrazor gives the teacher a gradient.
+    """
+    info = LossInfo(
+        purpose='distillation of feature maps, or of maps of classes',
+        slots="the losses of mmrazor's distillers, as in mmyolo's configs",
+        expects='features',
+        paper=Paper(
+            'Changyong Shu, Yifan Liu, Jianfei Gao, Zheng Yan, Chunhua Shen',
+            'Channel-wise Knowledge Distillation for Dense Prediction', 'ICCV',
+            2021, '2011.13256'))
+    pred_name = 'preds_S'
+
+    def __init__(self,
+                 tau: float = 1.0,
+                 loss_weight: float = 1.0,
+                 **kwargs: Unpack[CommonArguments]) -> None:
+        super().__init__(loss_weight=loss_weight, **kwargs)
+        check_number('tau', tau, above=0)
+        self.tau = tau
+
+    def forward(self, preds_S: Tensor, preds_T: Tensor, *args: Any,
+                **kwargs: Any) -> Tensor:
+        """Compute the loss of a student's and a teacher's maps."""
+        return super().forward(preds_S, preds_T, *args, **kwargs)
+
+    def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
+        if pred.ndim < 3:
+            raise ValueError('preds_S must have the shape (N, C, H, W), got '
+                             f'{tuple(pred.shape)}')
+        check_same_shape(pred, target)
+        return pred.shape[:2]
+
+    def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
+        maps = [(x / self.tau).flatten(2) for x in (pred, target)]
+        return self.tau**2 * distillation_kl_loss(*maps, dim=-1)

@@ -1,7 +1,7 @@
 """Cases of the family distillation."""
 import torch
 
-from mmlosses.losses import (FeaLoss, KDLoss, KLDivLoss,
+from mmlosses.losses import (ChannelWiseDivergence, FeaLoss, KDLoss, KLDivLoss,
                              KnowledgeDistillationKLDivLoss)
 from mmlosses.testing import LossCase, Stock
 from .inputs import KEYPOINT_WEIGHT
@@ -45,6 +45,17 @@ def with_beta(loss, pred, target, *args, **kwargs):
 def maps(batch):
     """Maps of a student and a teacher with more channels."""
     return torch.randn(batch, 3, 2, 2), torch.randn(batch, 4, 2, 2)
+
+
+def channels(batch):
+    """Maps of a student and a teacher with as many channels."""
+    return torch.randn(batch, 3, 2, 4), torch.randn(batch, 3, 2, 4)
+
+
+def active_alike(batch):
+    """A student whose channels differ from the teacher's by a constant."""
+    _, teacher = channels(batch)
+    return teacher + torch.randn(batch, 3, 1, 1), teacher
 
 
 CASES = [
@@ -110,4 +121,12 @@ CASES = [
                 alpha_fea=0.00007)
         ],
         parameters=['align.weight', 'align.bias']),
+    LossCase(
+        loss=ChannelWiseDivergence,
+        inputs=channels,
+        element_shape=lambda batch: (batch, 3),
+        arguments=dict(tau=({}, dict(tau=4.0))),
+        stock_kwargs=[dict(loss_weight=1)],
+        perfect=active_alike,
+        non_negative=True),
 ]

@@ -426,6 +426,13 @@ def feature_map(loss: Any, error: Tensor) -> Tensor:
     return loss(error, 0 * error)
 
 
+@inputs('logit', "student's logit of the teacher's pixel", line(-4, 8))
+def channel(loss: Any, logit: Tensor) -> Tensor:
+    """Channels of 16 pixels; the teacher's has the logit 4 in one of them."""
+    maps = [pad(x[:, None], (0, 15)) for x in (logit, 4 + 0 * logit)]
+    return loss(*[x.reshape(-1, 1, 4, 4) for x in maps])[:, 0]
+
+
 @inputs('distance', 'distance to the own identity, other at 1', line(0, 2, 81))
 def triplet(loss: Any, distance: Tensor) -> Tensor:
     """An anchor, its positive along one axis, a negative along the other."""
@@ -1013,7 +1020,9 @@ FAMILIES: Dict[str, Family] = {
             Panel(teacher_bins, sweep('KDLoss', 'KD, β = {}', 'beta',
                                       (1, 3, 10)), 'loss of bins'),
             Panel(feature_map, [Curve('FeaLoss', 'α = 1', alpha_fea=1.0)],
-                  'features of a pixel')]),
+                  'features of a pixel'),
+            Panel(channel, sweep('ChannelWiseDivergence', 'τ = {}', 'tau',
+                                 (1, 2, 4)), 'one channel')]),
     'composite': Family(number, [
         Curve('MSELoss', 'MSE / 2', loss_weight=0.5),
         Curve('L1Loss', 'L1 / 2', loss_weight=0.5),

@@ -9,7 +9,8 @@ that has a drop-in, as ``python -m mmlosses swap`` does, and builds it. With
 distinct set of heads and losses, each in a process of its own. The record
 keeps what was compared before; delete it to start anew. --wheel names the
 package in an unpacked wheel of a project that cannot be imported, of which
-only the losses are built. The tables go into configs/guides/stock_configs.md
+only the losses are built; one that has no row in the tables, as mmrazor, lends
+its losses to the configs of the others. The tables go into configs/guides/stock_configs.md
 and README.md; they keep what is said of the other projects.
 """
 from __future__ import annotations
@@ -207,7 +208,7 @@ def main() -> None:
     for project, wheel in wheels.items():
         register_stand_ins(project, wheel)
     projects = args.project or ([] if wheels else PROJECTS)
-    for project in (*projects, *wheels):
+    for project in (*projects, *[x for x in wheels if x in ORDER]):
         wheel = wheels.get(project)
         with quiet():
             entries = read(project, wheel)

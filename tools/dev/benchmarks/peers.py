@@ -176,6 +176,13 @@ def plain_kl(pred: Tensor, target: Tensor) -> Tensor:
     return loss.mean()
 
 
+def plain_channel_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL divergence over the pixels of each channel."""
+    probabilities = teacher.flatten(2).softmax(-1)
+    logs = [x.flatten(2).log_softmax(-1) for x in (teacher, student)]
+    return (probabilities * (logs[0] - logs[1])).sum(-1).mean()
+
+
 def plain_cl_dice(pred: Tensor, labels: Tensor) -> Tensor:
     """clDice of two classes, with the soft skeleton of the paper."""
 

@@ -270,6 +270,8 @@ ROWS = [
     Row('FeaLoss', inputs.feature_maps, '32 x 256 x 32 x 24',
         dict(images=2, side=3), dict(mmpose=twin('mmpose', **FEATURES)),
         FEATURES),
+    Row('ChannelWiseDivergence', inputs.feature_maps, '32 x 256 x 32 x 24',
+        dict(images=2, side=4), {PLAIN: formulas.plain_channel_kl}),
     Row('ChamferDistance',
         inputs.point_sets,
         '8 x 1024 and 8 x 256 points',
