@@ -30,8 +30,10 @@ from mmlosses.compare.ranking import interval  # noqa: E402
 from mmlosses.compare.ranking import holm, paired_p, rank, seeds_to_tell
 
 BOXES = str(ROOT / 'configs/digits/boxes_giou.py')
+from mmlosses.compare.report import print_outcome  # noqa: E402
 from mmlosses.compare.search import space_of  # noqa: E402
-from mmlosses.compare.trial import trial_config  # noqa: E402
+from mmlosses.compare.study import Comparison, Outcome  # noqa: E402
+from mmlosses.compare.trial import Result, trial_config  # noqa: E402
 
 # One step, on few pictures.
 TINY = [
@@ -254,6 +256,32 @@ def test_mistakes_are_one_line_before_any_training(tmp_path, capsys, losses,
     status, text = run(capsys, *arguments(tmp_path, *losses, more=more))
     assert status == 1 and words in text
     assert 'Traceback' not in text and not list(tmp_path.glob('seed_*'))
+
+
+def test_time_left(capsys):
+    """Of 8 trainings of a minute each, 6 are left."""
+    print_outcome(Outcome('A', 1, Result({2: 0.5}, 0.1, 0)), 2, 8, 60.0)
+    assert capsys.readouterr().out == '[2/8] A, seed 1: 0.5000; 6 min left\n'
+
+
+def test_other_losses_after_an_interruption(tmp_path, monkeypatch):
+    """A training that was waiting is not run if its loss is gone."""
+    cfg = Config.fromfile(BOXES)
+    monkeypatch.setattr(Comparison, 'train',
+                        lambda *args: Result({1: 0.5}, 0.1, 0))
+
+    def study(*names):
+        return Comparison(cfg, ['model.head.loss'],
+                          [parse_candidate(name) for name in names], 1, 'mIoU',
+                          tmp_path)
+
+    study('stock', 'CIoULoss', 'SIoULoss').enqueue()
+    told = []
+    for names in (('stock', 'L1Loss'), ('stock', 'SIoULoss')):
+        comparison = study(*names)
+        comparison.work(told.append)
+        assert [x.name for x in comparison.outcomes()] == list(names)
+    assert [x.name for x in told] == ['stock', 'L1Loss', 'SIoULoss']
 
 
 def command(folder, *losses, seeds=2, more=()):

@@ -82,6 +82,91 @@ def test_annotations_are_consistent(crowd):
     assert min(counts) == 1 and max(counts) == 4
 
 
+def image_of(scenes, index):
+    return scenes[index]['inputs'][0].numpy().astype(int)
+
+
+@pytest.mark.parametrize(
+    'harder', [
+        dict(occlusion=0.5),
+        dict(noise=0.1),
+        dict(wrong_labels=0.5),
+        dict(wrong_boxes=0.5)
+    ],
+    ids=lambda harder: next(iter(harder)))
+def test_harder_scenes_change_what_they_say(crowd, harder):
+    """Images or annotations, and nothing else."""
+    scenes = DigitScenes('train', 40, **CROWD, **harder)
+    changed = {
+        key
+        for index in range(40)
+        for key in instances(scenes, index).keys() if not torch.equal(
+            instances(scenes, index)[key],
+            instances(crowd, index)[key])
+    }
+    images = [image_of(x, k) for x in (scenes, crowd) for k in range(40)]
+    if not np.array_equal(images[:40], images[40:]):
+        changed.add('image')
+    expected = dict(
+        wrong_labels={'labels'}, wrong_boxes={'bboxes', 'keypoints'})
+    assert changed == expected.get(next(iter(harder)), {'image'})
+
+
+def test_occlusion_blanks_a_part_of_each_digit(crowd):
+    scenes = DigitScenes('train', 40, **CROWD, occlusion=0.5)
+    for index in range(40):
+        lost = (image_of(scenes, index) == 0) & (image_of(crowd, index) > 0)
+        kept = image_of(scenes, index) == image_of(crowd, index)
+        assert (lost | kept).all()
+        for x1, y1, x2, y2 in instances(crowd, index).bboxes.int().tolist():
+            rows, columns = np.nonzero(lost[y1:y2, x1:x2])
+            for side, place in ((y2 - y1, rows), (x2 - x1, columns)):
+                assert 0 < np.ptp(place) + 1 <= round(side / 2)
+
+
+def test_noise_has_its_deviation():
+    clean, scenes = DigitScenes('train', 5), DigitScenes('train', 5, noise=0.2)
+    empty = np.concatenate([
+        image_of(scenes, index)[image_of(clean, index) == 0]
+        for index in range(5)
+    ])
+    # Half of it is cut off at 0.
+    above = empty[empty > 0] / 255
+    assert np.sqrt((above**2).mean()) == pytest.approx(0.2, rel=0.1)
+    assert len(above) / len(empty) == pytest.approx(0.5, abs=0.1)
+
+
+def test_share_of_wrong_annotations():
+    clean = DigitScenes('train', 1000, canvas=32, digit_size=(12, 20))
+    wrong = DigitScenes(
+        'train',
+        1000,
+        canvas=32,
+        digit_size=(12, 20),
+        wrong_labels=0.2,
+        wrong_boxes=0.1)
+    labels, boxes = [
+        np.array([(instances(clean, k)[key] != instances(wrong, k)[key]).any()
+                  for k in range(1000)]) for key in ('labels', 'bboxes')
+    ]
+    assert labels.mean() == pytest.approx(0.2, abs=0.04)
+    assert boxes.mean() == pytest.approx(0.1, abs=0.03)
+    assert (labels & boxes).any() and (labels & ~boxes).any()
+    for k in np.nonzero(boxes)[0]:
+        (x1, y1, x2, y2), = instances(wrong, k).bboxes.tolist()
+        assert 0 <= x1 < x2 <= 32 and 0 <= y1 < y2 <= 32
+
+
+def test_long_tail():
+    scenes = DigitScenes(
+        'train', 3000, canvas=32, digit_size=(12, 20), imbalance=20.0)
+    counts = np.bincount(
+        [instances(scenes, index).labels.item() for index in range(3000)])
+    # From class to class by the same factor.
+    shares = 20.0**(-np.arange(10) / 9)
+    np.testing.assert_allclose(counts / 3000, shares / shares.sum(), atol=0.03)
+
+
 def test_angle_is_counter_clockwise_as_seen():
     """A bar pointing right, turned by 30 degrees, points up."""
     picture = np.zeros((8, 8))
@@ -99,6 +184,11 @@ def test_angle_is_counter_clockwise_as_seen():
     (dict(num_digits=(3, 2)), 'num_digits'),
     (dict(digit_size=(20, 60)), 'digit_size'),
     (dict(digit_size=(0, 20)), 'digit_size'),
+    (dict(occlusion=1.1), 'occlusion must be from 0 to 1'),
+    (dict(wrong_labels=-0.1), 'wrong_labels must be'),
+    (dict(wrong_boxes=20), 'wrong_boxes must be'),
+    (dict(noise=-1.0), 'noise must be at least 0'),
+    (dict(imbalance=0.1), 'imbalance at least 1'),
 ])
 def test_wrong_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):

@@ -199,11 +199,18 @@ def numbers(given: Interval | None) -> Dict[str, float | None] | None:
 
 def print_outcome(outcome: Outcome, done: int, total: int,
                   seconds: float) -> None:
-    """Print what became of a training, and how long the others take."""
+    """Print what became of a training, and how long the others take.
+
+    Args:
+        outcome (Outcome): What became of it.
+        done (int): Trainings that have ended.
+        total (int): All trainings.
+        seconds (float): For one of them.
+    """
     if outcome.result is None:
         what = f'failed: {outcome.reason}'
     else:
         what = f'{outcome.result.value:.4f}'
-    left = seconds * (total - done) / max(done, 1)
+    left = seconds * (total - done)
     print(f'[{done}/{total}] {outcome.name}, seed {outcome.seed}: {what}; '
           f'{left / 60:.0f} min left')

@@ -165,10 +165,12 @@ class Comparison:
         """The training of a trial, as a function for Optuna."""
 
         def train(trial: Trial) -> float:
-            if 'loss' not in trial.user_attrs:
-                # Another worker took the last one that was waiting.
+            key = trial.user_attrs.get('loss'), trial.user_attrs.get('seed')
+            if key not in self.keys:
+                # Another worker took the last one that was waiting, or the
+                # study was begun with other losses.
                 raise TrialError
-            name, seed = trial.user_attrs['loss'], trial.user_attrs['seed']
+            name, seed = key
             try:
                 result = self.train(self.candidates[name], seed,
                                     self.folder(seed) / file_name(name))

@@ -27,6 +27,9 @@ class DigitScenes(Dataset):
     - ``masks`` (n, canvas, canvas): where its ink is darker than half, bool;
     - ``angles`` (n,): its rotation in radians, counter-clockwise as seen.
 
+    The last five arguments make the scenes harder and change nothing else.
+    Leave validation scenes their annotations.
+
     Args:
         split (str): ``'train'`` or ``'val'``.
         num_scenes (int): Number of scenes.
@@ -39,6 +42,19 @@ class DigitScenes(Dataset):
             Default: 45.
         canvas (int): Side of the canvas in pixels. Default: 64.
         seed (int): Seed of the scenes. Default: 0.
+        occlusion (float): Sides of a blank patch on each digit, as a share of
+            the sides of its box. The annotations are those of the whole
+            digit. Default: 0.0.
+        noise (float): Standard deviation of the noise of each pixel, as a
+            share of full ink. Default: 0.0.
+        wrong_labels (float): Share of digits with the label of another one.
+            Default: 0.0.
+        wrong_boxes (float): Share of digits whose box and keypoints are wrong:
+            each side of the box is up to 0.4 of its width or height away.
+            Default: 0.0.
+        imbalance (float): How many times as many images the 0 has as the 9;
+            the classes between are spaced evenly, by their logarithm.
+            Default: 1.0.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -56,7 +72,12 @@ class DigitScenes(Dataset):
                  digit_size: Tuple[float, float] = (24, 44),
                  max_rotation: float = 45.0,
                  canvas: int = 64,
-                 seed: int = 0) -> None:
+                 seed: int = 0,
+                 occlusion: float = 0.0,
+                 noise: float = 0.0,
+                 wrong_labels: float = 0.0,
+                 wrong_boxes: float = 0.0,
+                 imbalance: float = 1.0) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be 'train' or 'val', got {split!r}")
         if not 1 <= num_digits[0] <= num_digits[1]:
@@ -67,17 +88,38 @@ class DigitScenes(Dataset):
                 'digit_size must be (least, greatest), and the square must '
                 f'fit the canvas of {canvas} pixels when it is rotated, got '
                 f'{digit_size}')
+        shares = dict(
+            occlusion=occlusion,
+            wrong_labels=wrong_labels,
+            wrong_boxes=wrong_boxes)
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f'{name} must be from 0 to 1, got {share}')
+        if noise < 0 or imbalance < 1:
+            raise ValueError('noise must be at least 0 and imbalance at least '
+                             f'1, got {noise} and {imbalance}')
         self.num_digits = num_digits
         self.digit_size = digit_size
         self.max_rotation = max_rotation
         self.canvas = canvas
+        self.occlusion = occlusion
+        self.noise = noise
+        self.wrong_labels = wrong_labels
+        self.wrong_boxes = wrong_boxes
         pictures, labels = load_split(split)
+        if imbalance > 1:
+            kept = long_tail(labels, imbalance)
+            pictures, labels = pictures[kept], labels[kept]
         self.scenes = []
         for index in range(num_scenes):
             # One generator per scene: longer datasets begin with the same
             # scenes.
-            random = np.random.default_rng([seed, SPLITS.index(split), index])
-            self.scenes.append(self.draw_scene(pictures, labels, random))
+            key = [seed, SPLITS.index(split), index]
+            ink, instances = self.draw_scene(pictures, labels,
+                                             np.random.default_rng(key))
+            # Another generator: harder scenes have the same digits.
+            self.spoil(ink, instances, np.random.default_rng([*key, 1]))
+            self.scenes.append((to_image(ink), instances))
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -99,7 +141,7 @@ class DigitScenes(Dataset):
         self, pictures: np.ndarray, labels: np.ndarray,
         random: np.random.Generator
     ) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
-        """Draw one scene: its uint8 image and its annotations."""
+        """Draw one scene: its ink and its annotations."""
         least, most = self.num_digits
         ink = np.zeros((self.canvas, self.canvas))
         instances: Dict[str, list] = dict(
@@ -121,10 +163,28 @@ class DigitScenes(Dataset):
                     break
         dtypes = dict(
             labels=np.int64, bboxes=np.float32, masks=bool, angles=np.float32)
-        return (np.round(255 * ink).astype(np.uint8), {
+        return ink, {
             name: np.array(values, dtype=dtypes[name])
             for name, values in instances.items()
-        })
+        }
+
+    def spoil(self, ink: np.ndarray, instances: Dict[str, np.ndarray],
+              random: np.random.Generator) -> None:
+        """Occlude the digits, add noise, and make annotations wrong."""
+        labels, boxes = instances['labels'], instances['bboxes']
+        for index, box in enumerate(boxes.astype(int)):
+            sides = box[2:] - box[:2]
+            patch = np.round(self.occlusion * sides).astype(int)
+            x, y = box[:2] + random.integers(0, sides - patch, endpoint=True)
+            ink[y:y + patch[1], x:x + patch[0]] = 0
+            other = (labels[index] + random.integers(1, 10)) % 10
+            if random.random() < self.wrong_labels:
+                labels[index] = other
+            shift = random.uniform(-0.4, 0.4, size=4) * np.tile(sides, 2)
+            if random.random() < self.wrong_boxes:
+                boxes[index] = (box + shift).clip(0, self.canvas)
+        if self.noise:
+            ink += self.noise * random.normal(size=ink.shape)
 
     def draw_digit(
             self, picture: np.ndarray, angle: float,
@@ -148,6 +208,21 @@ def load_split(split: str) -> Tuple[np.ndarray, np.ndarray]:
     train = int(0.8 * len(order))
     chosen = order[:train] if split == 'train' else order[train:]
     return digits.images[chosen] / 16, digits.target[chosen]
+
+
+def long_tail(labels: np.ndarray, imbalance: float) -> np.ndarray:
+    """The indices of a sample with fewer and fewer images of each label."""
+    shares = imbalance**(-np.arange(10) / 9)
+    number = np.bincount(labels, minlength=10).min()
+    return np.concatenate([
+        np.nonzero(labels == label)[0][:max(round(number * share), 1)]
+        for label, share in enumerate(shares)
+    ])
+
+
+def to_image(ink: np.ndarray) -> np.ndarray:
+    """Ink as an uint8 image."""
+    return np.round(255 * ink.clip(0, 1)).astype(np.uint8)
 
 
 def render(picture: np.ndarray, scale: float, angle: float, centre: np.ndarray,

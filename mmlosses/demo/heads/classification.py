@@ -15,7 +15,8 @@ class ClassificationHead(nn.Module):
 
     Args:
         loss (dict): Config of the loss, called with scores (N, C), labels
-            (N,) and the ``avg_factor`` N.
+            (N,) and the ``avg_factor`` N. A loss with a number of scores and
+            an activation of its own is asked for them, as in mmdet's heads.
         in_channels (int): Channels of the features.
         num_classes (int): Number C of classes. Default: 10.
     """
@@ -25,8 +26,12 @@ class ClassificationHead(nn.Module):
                  in_channels: int,
                  num_classes: int = 10) -> None:
         super().__init__()
-        self.scores = nn.Linear(in_channels, num_classes)
+        self.num_classes = num_classes
         self.loss_module = MODELS.build(loss)
+        self.custom = getattr(self.loss_module, 'custom_cls_channels', False)
+        if self.custom:
+            num_classes = self.loss_module.get_cls_channels(num_classes)
+        self.scores = nn.Linear(in_channels, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Scores (N, C)."""
@@ -42,7 +47,10 @@ class ClassificationHead(nn.Module):
     def predict(self, features: Tensor,
                 data_samples: List[BaseDataElement]) -> List[BaseDataElement]:
         """The label with the highest score."""
-        labels = self(features).argmax(dim=1)
+        scores = self(features)
+        if self.custom:
+            scores = self.loss_module.get_activation(scores)
+        labels = scores[:, :self.num_classes].argmax(dim=1)
         for sample, label in zip(data_samples, labels):
             sample.pred_instances = InstanceData(labels=label[None])
         return data_samples

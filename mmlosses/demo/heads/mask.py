@@ -13,16 +13,20 @@ class MaskHead(nn.Module):
 
     Args:
         loss (dict): Config of the loss, called with logits (N, 1, H, W) and
-            a mask of that shape.
+            a mask of that shape, or labels (N, H, W) of a label map.
         in_channels (int): Channels of the features.
         stride (int): Stride of the features in pixels. Default: 4.
+        label_map (bool): If True, the loss takes labels, 1 for ink.
+            Default: False.
     """
 
     def __init__(self,
                  loss: Dict[str, Any],
                  in_channels: int,
-                 stride: int = 4) -> None:
+                 stride: int = 4,
+                 label_map: bool = False) -> None:
         super().__init__()
+        self.label_map = label_map
         self.logits = nn.Sequential(
             nn.Conv2d(in_channels, stride**2, 3, padding=1),
             nn.PixelShuffle(stride))
@@ -39,6 +43,8 @@ class MaskHead(nn.Module):
             sample.gt_instances.masks.any(dim=0, keepdim=True)
             for sample in data_samples
         ])
+        if self.label_map:
+            target = target.squeeze(1).long()
         return dict(loss_mask=self.loss_module(self(features), target))
 
     def predict(self, features: Tensor,
