@@ -157,6 +157,11 @@ def is_visible(tensor: Tensor) -> bool:
             and tensor.device.type == 'cpu')
 
 
+def is_nothing(mask: Tensor) -> bool:
+    """Return True if a mask has no True, where to look is free."""
+    return is_visible(mask) and not mask.any()
+
+
 def check_not_negative(name: str, tensor: Tensor) -> None:
     """Raise for a number below 0 or NaN, where checking is free."""
     if tensor.numel() > 0 and is_visible(tensor):

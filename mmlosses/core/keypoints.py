@@ -104,6 +104,17 @@ class HeatmapLoss(KeypointLoss):
             weight = mask
         return super().prepare(pred, target, weight, avg_factor)
 
+    def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
+        """Add the pixels before they are weighed, if they have one weight."""
+        if inputs.weight is not None and inputs.reduction != 'none':
+            same = [
+                axis for axis, size in enumerate(inputs.weight.shape)
+                if size == 1
+            ]
+            if same:
+                loss = loss.sum(dim=same, keepdim=True)
+        return super().weigh(loss, inputs)
+
 
 class SampleSumLoss(KeypointLoss):
     """A loss whose ``'mean'`` divides by the number of samples only.

@@ -22,6 +22,11 @@ def coordinates_first(tensor: Tensor) -> Tensor:
     return torch.stack(tensor.unbind(-1))
 
 
+def mean_of_last(tensor: Tensor) -> Tensor:
+    """The mean over the last axis; the gradient of torch's fills a copy."""
+    return tensor.sum(dim=-1) / tensor.shape[-1]
+
+
 def safe_power(base: Tensor, exponent: float | Tensor) -> Tensor:
     """base ** exponent for a base >= 0, with a finite gradient at 0."""
     return base.clamp(min=torch.finfo(base.dtype).tiny).pow(exponent)

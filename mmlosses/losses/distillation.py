@@ -206,6 +206,7 @@ class KDLoss(KeypointLoss):
             'Effective Whole-body Pose Estimation with Two-stages '
             'Distillation', 'ICCV Workshops', 2023, '2307.15880'))
     synonyms = dict(weight='loss_weight')
+    masks_after_formula = True
 
     def __init__(  # type: ignore[misc]
             self,
@@ -331,7 +332,8 @@ class FeaLoss(BaseLoss):
         if self.align is not None:
             weight, bias = [x.to(pred.dtype) for x in self.align.parameters()]
             pred = F.conv2d(pred, weight, bias)
-        return self.alpha_fea * (pred - target).square().sum(dim=(1, 2, 3))
+        square = F.mse_loss(pred, target, reduction='none')
+        return self.alpha_fea * square.sum(dim=(1, 2, 3))
 
 
 @MODELS.register_module()

@@ -249,15 +249,18 @@ class MarginL2Loss(BaseLoss):
 
 def info_nce_loss(features: Tensor,
                   keys: Tensor,
-                  kept: Tensor,
+                  kept: Tensor | None = None,
                   temperature: float = 1.0) -> Tensor:
     """Return the loss (N,) of each feature, see :class:`InfoNCELoss`.
 
     A key that is not ``kept``, a bool mask (N,), is no negative.
     """
-    cosine = unit_vectors(features) @ unit_vectors(keys).T
-    own = torch.eye(len(kept), dtype=torch.bool, device=kept.device)
-    logits = (cosine / temperature).masked_fill(~(own | kept), -torch.inf)
+    units = unit_vectors(features)
+    others = units if keys is features else unit_vectors(keys)
+    logits = units @ others.T / temperature
+    if kept is not None:
+        own = torch.eye(len(kept), dtype=torch.bool, device=kept.device)
+        logits = logits.masked_fill(~(own | kept), -torch.inf)
     return -F.log_softmax(logits, dim=1).diagonal()
 
 
@@ -331,10 +334,12 @@ class InfoNCELoss(BaseLoss):
         """Sum over the features, and tell the formula which to leave out."""
         inputs = super().prepare(*args)
         inputs.denominator = 1
-        inputs.extras = (inputs.pred.new_ones(inputs.shape,
-                                              dtype=torch.bool), )
+        if inputs.weight is not None:
+            inputs.extras = (inputs.pred.new_ones(
+                inputs.shape, dtype=torch.bool), )
         return inputs
 
     def elementwise(self, pred: Tensor, target: Tensor, *kept:
                     Tensor) -> Tensor:
-        return info_nce_loss(pred, target, kept[0], self.temperature)
+        return info_nce_loss(
+            pred, target, *(kept or [None]), temperature=self.temperature)

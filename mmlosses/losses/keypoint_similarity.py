@@ -13,6 +13,7 @@ from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (check_choice, check_not_negative,
                                   check_number, check_same_shape)
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.masking import zeroed
 from mmlosses.core.reduction import align_weight
 from mmlosses.core.tensors import upcast
 from mmlosses.registry import MODELS
@@ -212,7 +213,7 @@ class OKSLoss(BaseLoss):
             visible = align_weight(weight, shape).to(pred.dtype).expand(shape)
             check_not_negative('weight', visible)
             missing = (visible == 0).unsqueeze(-1)
-            pred, target = [x.masked_fill(missing, 0) for x in (pred, target)]
+            pred, target = [zeroed(x, missing) for x in (pred, target)]
             weight = (visible > 0).any(dim=-1)
             shares = visible / number
             if self.norm_target_weight:

@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_choice, check_floating, check_number
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.attenuated import attenuated
 from mmlosses.core.keypoints import KeypointLoss, PointLoss
 from mmlosses.core.numeric import coordinates_first
 from mmlosses.core.tensors import pad_right
@@ -22,9 +23,6 @@ SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
 # Predicted standard deviations, in units of the target's, are clamped to
 # these: their squares, and the distances divided by them, are finite.
 LEAST_STD, GREATEST_STD = 1e-4, 1e18
-
-# Of e, beyond which an exponential goes on as a line.
-MOST_POWER = 40.0
 
 UNCERTAINTIES = Paper(
     'Alex Kendall, Yarin Gal',
@@ -551,17 +549,6 @@ class RLELoss(PointLoss):
         return position.shape[:2]
 
 
-def attenuated(loss: Tensor, sigma: Tensor, alpha: float = 1.0) -> Tensor:
-    r"""Return :math:`L e^{-\sigma} + \alpha \sigma` of each number.
-
-    The exponential goes on as a line where it is above e to the 40, so that
-    the gradient stays finite, and shows the way back.
-    """
-    power = (-sigma).clamp(max=MOST_POWER)
-    factor = power.exp() * (1 - sigma - power)
-    return factor * loss + alpha * sigma
-
-
 class UncertainLoss(BaseLoss):
     r"""Base of the losses of a number and its log deviation.
 
@@ -575,6 +562,7 @@ class UncertainLoss(BaseLoss):
         - weight: as pred, or without trailing axes.
         - returns: 0-dim, or the shape of pred for ``'none'``.
     """
+    masks_after_formula = True
 
     def __init__(self,
                  alpha: float = 1.0,

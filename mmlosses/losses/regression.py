@@ -11,6 +11,10 @@ from typing_extensions import Unpack
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_number, check_numbers, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.gradient import with_gradient
+from mmlosses.core.kernels.piecewise import (balanced_l1_and_derivative,
+                                             soft_wing_and_derivative,
+                                             wing_and_derivative)
 from mmlosses.core.keypoints import (HeatmapLoss, KeypointArguments,
                                      KeypointLoss, SampleSumLoss)
 from mmlosses.core.numeric import safe_sqrt
@@ -95,6 +99,7 @@ class L1Loss(KeypointLoss):
         '``RegressionHead``',
         expects='numbers',
         source='No paper; same name and values as :class:`torch.nn.L1Loss`.')
+    masks_after_formula = True
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return l1_loss(pred, target)
@@ -124,6 +129,7 @@ class MSELoss(HeatmapLoss):
         expects='numbers',
         source='No paper; same name and values as :class:`torch.nn.MSELoss`.')
     namesakes = (MarginL2Loss, )
+    masks_after_formula = True
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         return mse_loss(pred, target)
@@ -165,6 +171,7 @@ class SmoothL1Loss(KeypointLoss):
         expects='numbers',
         search=dict(beta=(0.01, 2.0)),
         paper=Paper('Ross Girshick', 'Fast R-CNN', 'ICCV', 2015, '1504.08083'))
+    masks_after_formula = True
 
     def __init__(self,
                  beta: float = 1.0,
@@ -219,6 +226,7 @@ class BalancedL1Loss(KeypointLoss):
             'Ouyang, Dahua Lin',
             'Libra R-CNN: Towards Balanced Learning for Object Detection',
             'CVPR', 2019, '1904.02701'))
+    masks_after_formula = True
 
     def __init__(self,
                  alpha: float = 0.5,
@@ -231,8 +239,14 @@ class BalancedL1Loss(KeypointLoss):
         self.alpha, self.gamma, self.beta = alpha, gamma, beta
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return balanced_l1_loss(pred, target, self.alpha, self.gamma,
-                                self.beta)
+        return with_gradient(
+            balanced_l1_loss,
+            balanced_l1_and_derivative,
+            pred,
+            target.to(pred.dtype),
+            alpha=self.alpha,
+            gamma=self.gamma,
+            beta=self.beta)
 
 
 @MODELS.register_module()
@@ -275,6 +289,7 @@ class WingLoss(SampleSumLoss):
             'Xiao-Jun Wu',
             'Wing Loss for Robust Facial Landmark Localisation with '
             'Convolutional Neural Networks', 'CVPR', 2018, '1711.06753'))
+    masks_after_formula = True
 
     def __init__(self,
                  omega: float = 10.0,
@@ -285,7 +300,13 @@ class WingLoss(SampleSumLoss):
         self.omega, self.epsilon = omega, epsilon
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return wing_loss(pred, target, self.omega, self.epsilon)
+        return with_gradient(
+            wing_loss,
+            wing_and_derivative,
+            pred,
+            target.to(pred.dtype),
+            omega=self.omega,
+            epsilon=self.epsilon)
 
 
 @MODELS.register_module()
@@ -328,6 +349,7 @@ class SoftWingLoss(SampleSumLoss):
             'Lu, Jie Zhou',
             'Structure-Coherent Deep Feature Learning for Robust Face '
             'Alignment', 'TIP', 2021))
+    masks_after_formula = True
 
     def __init__(self,
                  omega1: float = 2.0,
@@ -340,8 +362,14 @@ class SoftWingLoss(SampleSumLoss):
         self.omega1, self.omega2, self.epsilon = omega1, omega2, epsilon
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return soft_wing_loss(pred, target, self.omega1, self.omega2,
-                              self.epsilon)
+        return with_gradient(
+            soft_wing_loss,
+            soft_wing_and_derivative,
+            pred,
+            target.to(pred.dtype),
+            omega1=self.omega1,
+            omega2=self.omega2,
+            epsilon=self.epsilon)
 
 
 def silog_loss(pred: Tensor,

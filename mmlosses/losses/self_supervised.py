@@ -14,7 +14,7 @@ from mmlosses.core.checks import (check_choice, check_floating,
                                   check_number, check_same_shape,
                                   check_sample_labels, check_size)
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.numeric import unit_vectors
+from mmlosses.core.numeric import mean_of_last, unit_vectors
 from mmlosses.core.reduction import EPS, align_weight
 from mmlosses.core.statistics import in_backward
 from mmlosses.core.tensors import is_compiling, upcast
@@ -122,7 +122,7 @@ class PixelReconstructionLoss(MaskedLoss):
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         distance = F.l1_loss if self.criterion == 'L1' else F.mse_loss
         loss = distance(pred, target, reduction='none')
-        return loss.mean(dim=-1) if loss.ndim == 3 else loss
+        return mean_of_last(loss) if loss.ndim == 3 else loss
 
 
 def cosine_similarity_loss(pred: Tensor,
@@ -343,7 +343,7 @@ class CAELoss(TermsLoss):
         (logits, latent), (labels, goal) = pred, target
         check_label_range(labels, logits.shape[1], 'target')
         main = F.cross_entropy(logits, labels, reduction='none')
-        align = F.mse_loss(latent, goal, reduction='none').mean(dim=-1)
+        align = mean_of_last(F.mse_loss(latent, goal, reduction='none'))
         return torch.stack([main, self.lambd * align], dim=-1)
 
 

@@ -266,6 +266,7 @@ class MLECCLoss(KeypointLoss):
             'Yang',
             'RTMO: Towards High-Performance One-Stage Real-Time Multi-Person '
             'Pose Estimation', 'CVPR', 2024, '2312.07526'))
+    masks_after_formula = True
 
     def __init__(  # type: ignore[misc]
             self,
@@ -335,6 +336,7 @@ class JSDiscretLoss(KeypointLoss):
             'Numerical Coordinate Regression with Convolutional Neural '
             'Networks', 'arXiv', 2018, '1801.07372'),
         source='the regularisation by the Jensen-Shannon divergence.')
+    masks_after_formula = True
 
     def __init__(  # type: ignore[misc]
             self,

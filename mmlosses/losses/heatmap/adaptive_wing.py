@@ -80,6 +80,7 @@ class AdaptiveWingLoss(HeatmapLoss):
             'Adaptive Wing Loss for Robust Face Alignment via Heatmap '
             'Regression', 'ICCV', 2019, '1904.07399'),
         source='equation 3, without the weighted loss map.')
+    masks_after_formula = True
 
     def __init__(  # type: ignore[misc]
             self,

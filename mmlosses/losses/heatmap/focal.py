@@ -127,6 +127,7 @@ class GaussianFocalLoss(HeatmapLoss):
                     'CornerNet: Detecting Objects as Paired Keypoints', 'ECCV',
                     2018, '1808.01244'),
         source='equation 1.')
+    masks_after_formula = True
 
     def __init__(self,
                  alpha: float = 2.0,

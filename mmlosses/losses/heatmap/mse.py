@@ -11,6 +11,7 @@ from mmlosses.core.checks import check_same_shape, check_size
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import (HeatmapLoss, KeypointArguments,
                                      KeypointLoss)
+from mmlosses.core.numeric import mean_of_last
 from mmlosses.core.tensors import pad_right
 from mmlosses.losses.regression import mse_loss
 from mmlosses.registry import MODELS
@@ -23,7 +24,7 @@ def hard_keypoint_mse_loss(pred: Tensor,
 
     It is 0 for all but the ``topk`` worst keypoints of each sample.
     """
-    loss = mse_loss(pred, target).flatten(2).mean(dim=2)
+    loss = mean_of_last(mse_loss(pred, target).flatten(2))
     hard = loss.topk(min(topk, loss.shape[1]), dim=1)
     return torch.zeros_like(loss).scatter(1, hard.indices, hard.values)
 
@@ -77,6 +78,7 @@ class KeypointMSELoss(HeatmapLoss):
         paper=Paper('Bin Xiao, Haiping Wu, Yichen Wei',
                     'Simple Baselines for Human Pose Estimation and Tracking',
                     'ECCV', 2018, '1804.06208'))
+    masks_after_formula = True
 
     def __init__(  # type: ignore[misc]
             self,
@@ -221,6 +223,7 @@ class CombinedTargetMSELoss(HeatmapLoss):
             'The Devil is in the Details: Delving into Unbiased Data '
             'Processing for Human Pose Estimation', 'CVPR', 2020,
             '1911.07524'))
+    masks_after_formula = True
 
     def __init__(  # type: ignore[misc]
             self,
