@@ -104,7 +104,7 @@ def test_result_on_a_page(tmp_path, monkeypatch):
     half = 2.776 * statistics.stdev(shift) / math.sqrt(5)
     assert f'| {statistics.fmean(values["CIoULoss"]):.4f} |' in best
     assert f'| {statistics.fmean(shift):+.4f} ± {half:.4f} | better |' in best
-    assert '| `GIoULoss` | 0.5040 |' in text and '3 minutes' in text
+    assert '| `GIoULoss` | 0.5040 |' in text and '; 3 CPU minutes' in text
     figure = evidence.draw([result], evidence.THEMES[0])
     axes, = figure.axes
     assert [x.get_text() for x in axes.get_yticklabels()

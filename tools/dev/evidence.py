@@ -34,6 +34,17 @@ SEEDS = 5
 HEAD = ('loss', '{metric}', '95 % interval', 'difference', 'verdict',
         'ms a step')
 
+TEXT = f"""\
+## Which is better on hard digits
+
+{SEEDS} trainings of a small model for each loss, on
+[hard digits](../digits/README.md#studies), with all else equal: the mean over
+the seeds of the metric of the last validation, and the difference to the loss
+of the config, seed by seed, with the half-width of its 95 % interval. `better`
+and `worse` are what a paired t test tells from noise, corrected for the number
+of losses. The learning rate was not tuned for any loss.
+`python tools/dev/evidence.py` runs it."""
+
 
 class Study(NamedTuple):
     """One config, and the losses to compare with that of the config."""
@@ -196,13 +207,14 @@ class Results:
         link = f'[{self.config}](../digits/studies/{self.config})'
         return '\n'.join([
             f'### {self.study.title}', '', f'{self.summary()} Config: {link}; '
-            f'{self.minutes} minutes of one core.', '', *self.rows()
+            f'{self.minutes} CPU minutes on 2 cores.', '', *self.rows()
         ])
 
 
 def block(results: Sequence[Results]) -> str:
     """What a page says about its studies."""
     return '\n\n'.join([
+        TEXT,
         picture('', 'evidence', 'difference of each loss to the reference',
                 850)
     ] + [each.text() for each in results])
@@ -210,7 +222,10 @@ def block(results: Sequence[Results]) -> str:
 
 def draw(results: Sequence[Results], theme: Theme) -> Figure:
     """The differences to the reference, with their intervals."""
-    names = [x.name for x in results[0].ranks if x.name != 'stock'][::-1]
+    names = list(
+        dict.fromkeys([
+            x.name for each in results for x in each.ranks if x.name != 'stock'
+        ]))[::-1]
     colors = dict(better=theme.curves[2], worse=theme.curves[1])
     with rc_context(settings(theme, PAGE)):
         height = 0.8 + 0.17 * len(names)
@@ -250,7 +265,13 @@ def write_page(family: str) -> None:
         save(
             draw(results, theme),
             CONFIGS / family / f'evidence{theme.suffix}.png', theme)
-    write_block(CONFIGS / family / 'README.md', 'evidence', block(results))
+    page = CONFIGS / family / 'README.md'
+    text = page.read_text()
+    if '<!-- evidence -->' not in text:
+        place = '## The losses\n'
+        marks = '<!-- evidence -->\n<!-- end of evidence -->\n\n'
+        write_whole(page, text.replace(place, marks + place, 1))
+    write_block(page, 'evidence', block(results))
 
 
 def main() -> None:
