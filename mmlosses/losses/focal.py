@@ -14,7 +14,8 @@ from mmlosses.core.checks import check_number, check_numbers
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss, CustomClassLoss)
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.kernels.focal import (label_focal_and_derivative,
+from mmlosses.core.kernels.focal import (asymmetric_and_derivative,
+                                         label_focal_and_derivative,
                                          label_focal_loss,
                                          soft_focal_and_derivative)
 from mmlosses.core.kernels.gradient import with_gradient
@@ -436,9 +437,22 @@ class AsymmetricLoss(ClassificationLoss):
             inputs.pred = pred.masked_fill(whole, 0)
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        loss = asymmetric_loss(pred, self.dense_target(pred, target),
-                               self.gamma_pos, self.gamma_neg, self.clip,
-                               self.eps, self.use_sigmoid,
-                               self.class_axis(pred, target))
+        dense = self.dense_target(pred, target)
+        options: Any = {
+            'gamma_pos': self.gamma_pos,
+            'gamma_neg': self.gamma_neg,
+            'clip': self.clip,
+            'eps': self.eps
+        }
+        if self.use_sigmoid and self.eps <= 0.5:
+            loss = with_gradient(asymmetric_loss, asymmetric_and_derivative,
+                                 pred, dense, **options)
+        else:
+            loss = asymmetric_loss(
+                pred,
+                dense,
+                **options,
+                use_sigmoid=self.use_sigmoid,
+                dim=self.class_axis(pred, target))
         class_weight = self.weight_of_classes(pred, target)
         return loss if class_weight is None else loss * class_weight

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (check_choice, check_not_negative,
-                                  check_number, check_same_shape)
+                                  check_number, check_same_shape, is_nothing)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.masking import zeroed
 from mmlosses.core.reduction import align_weight
@@ -207,18 +207,21 @@ class OKSLoss(BaseLoss):
         """Tell weights of keypoints from those of objects."""
         objects = self.element_shape(pred, target)
         shape, number = pred.shape[:-1], max(pred.shape[-2], 1)
-        shares = pred.new_ones(shape) / number
+        shares = None
         if (isinstance(weight, Tensor) and number > 1
                 and weight.shape[len(objects):] in ((number, ), (number, 1))):
             visible = align_weight(weight, shape).to(pred.dtype).expand(shape)
             check_not_negative('weight', visible)
             missing = (visible == 0).unsqueeze(-1)
-            pred, target = [zeroed(x, missing) for x in (pred, target)]
+            if not is_nothing(missing):
+                pred, target = [zeroed(x, missing) for x in (pred, target)]
             weight = (visible > 0).any(dim=-1)
             shares = visible / number
             if self.norm_target_weight:
                 shares = normalised(visible)
         inputs = super().prepare(pred, target, weight, avg_factor)
+        if shares is None:
+            shares = pred.new_full(shape, 1 / number)
         inputs.extras = (shares, )
         if areas is not None:
             if areas.shape != objects:

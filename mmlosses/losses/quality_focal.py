@@ -17,7 +17,8 @@ from mmlosses.core.checks import (check_floating, check_index,
                                   check_same_shape, check_sigmoid)
 from mmlosses.core.classification import SampleLoss
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.kernels.focal import quality_focal_and_derivative
+from mmlosses.core.kernels.focal import (quality_focal_and_derivative,
+                                         varifocal_and_derivative)
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.numeric import logs_of_probability, safe_power
 from mmlosses.core.tensors import one_hot
@@ -265,9 +266,15 @@ class VarifocalLoss(BaseLoss):
         self.check_range('target', inputs.target, inputs, 0, 1)
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return varifocal_loss(pred, target.to(pred.dtype), self.alpha,
-                              self.gamma, self.iou_weighted,
-                              self.least_positive)
+        return with_gradient(
+            varifocal_loss,
+            varifocal_and_derivative,
+            pred,
+            target.to(pred.dtype),
+            alpha=self.alpha,
+            gamma=self.gamma,
+            iou_weighted=self.iou_weighted,
+            least_positive=self.least_positive)
 
 
 @MODELS.register_module()

@@ -102,6 +102,51 @@ def soft_focal_and_derivative(pred: Tensor, target: Tensor, gamma: float,
     return entropy.mul_(power), derivative.mul_(power)
 
 
+def asymmetric_and_derivative(pred: Tensor, target: Tensor, gamma_pos: float,
+                              gamma_neg: float, clip: float | None,
+                              eps: float) -> Tuple[Tensor, Tensor]:
+    r"""Return the asymmetric loss by sigmoid and its derivative.
+
+    With the probability P that counts for a target and W = 1 - P, they are
+
+    .. math::
+        -W^\gamma \log P, \qquad
+        W' \left(\gamma W^{\gamma - 1} (-\log P) + W^\gamma / P\right)
+    """
+    margin, least = clip or 0.0, max(eps, torch.finfo(pred.dtype).tiny)
+    prob, rest, others = torch.sigmoid(pred), torch.sigmoid(-pred), 1 - target
+    beyond = (prob - margin).clamp_(min=0)
+    wrong = (rest * target).addcmul_(beyond, others)
+    right = (prob * target).addcmul_((rest + margin).clamp_(max=1), others)
+    # Half of the logarithm is that of a number near 1, by its distance.
+    entropy = (2 * right).clamp_(2 * least, 1).log_()
+    entropy.add_((-wrong.clamp(max=0.5)).log1p_()).neg_()
+    exponent = (gamma_neg * others).add_(target, alpha=gamma_pos)
+    power = safe_power(wrong, exponent)
+    # A derivative neither below the margin nor of a bounded logarithm.
+    slope = beyond.sign_().mul_(others).sub_(target).mul_(prob).mul_(rest)
+    derivative = exponent.mul_(power).div_(wrong.add_(wrong == 0))
+    derivative.mul_(entropy)
+    derivative.addcdiv_(power * (right >= least), right.clamp_(min=least))
+    return power.mul_(entropy), derivative.mul_(slope)
+
+
+def varifocal_and_derivative(pred: Tensor, target: Tensor, alpha: float,
+                             gamma: float, iou_weighted: bool,
+                             least_positive: float) -> Tuple[Tensor, Tensor]:
+    """Return the varifocal loss and its derivative."""
+    prob, rest = torch.sigmoid(pred), torch.sigmoid(-pred)
+    entropy = F.softplus(-pred, threshold=50).addcmul_(1 - target, pred)
+    positive = (target > least_positive).to(pred.dtype)
+    power = prob * prob if gamma == 2 else safe_power(prob, gamma)
+    negative = power.mul_(1 - positive).mul_(alpha)
+    share = positive.mul_(target) if iou_weighted else positive
+    share.add_(negative)
+    derivative = (prob.sub_(target)).mul_(share)
+    derivative.addcmul_(negative.mul_(rest).mul_(gamma), entropy)
+    return share.mul_(entropy), derivative
+
+
 def focal_and_derivative(logits: Tensor,
                          gamma: float) -> Tuple[Tensor, Tensor]:
     r"""Return the focal loss of negatives and its derivative.

@@ -96,10 +96,12 @@ class BoundaryLoss(BaseLoss):
 
     def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
         """Weigh each class by the share of the other one."""
-        loss, edge = super().weigh(loss, inputs), inputs.target == 1
-        there = torch.ones_like(edge)
-        if inputs.removed is not None:
-            there = ~inputs.removed.expand(edge.shape)
+        loss = super().weigh(loss, inputs)
+        if inputs.removed is None:  # each target is 0 or 1
+            on = inputs.target.sum() / max(loss.numel(), 1)
+            return loss * (on + inputs.target * (1 - 2 * on))
+        edge = inputs.target == 1
+        there = ~inputs.removed.expand(edge.shape)
         # In int64, the default, the sum takes twenty times as long.
         total, on = [
             x.sum(dtype=torch.int32).to(loss.dtype)
