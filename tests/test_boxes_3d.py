@@ -3,7 +3,8 @@ import math
 
 import pytest
 import torch
-from cases.boxes_3d import Bank, random_corners, random_turned
+from cases.boxes_3d import Bank, random_corners
+from cases.rotated import random_boxes
 from torch import nn
 
 from mmlosses.core.kernels.rotated import (overlap_and_derivative,
@@ -96,7 +97,7 @@ def turned_pairs():
         [[0] * 7, box],
         [[0] * 7, [0] * 7],
     ])
-    random = torch.stack([random_turned(100), random_turned(100)], dim=1)
+    random = torch.stack([random_boxes(100, 3), random_boxes(100, 3)], dim=1)
     return torch.cat([random, special]).double().unbind(1)
 
 
@@ -207,7 +208,7 @@ def test_derivative_of_the_overlap():
 
 def test_gradients_of_turned_boxes():
     torch.manual_seed(0)
-    pred, target = [random_turned(6).double() for _ in range(2)]
+    pred, target = [random_boxes(6, 3).double() for _ in range(2)]
     pred.requires_grad_()
     loss = RotatedIoU3DLoss(reduction='sum')
     assert torch.autograd.gradcheck(lambda x: loss(x, target), (pred, ))

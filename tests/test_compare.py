@@ -302,7 +302,7 @@ def test_killed_in_the_middle_and_resumed(tmp_path):
         command(tmp_path, 'CIoULoss'), start_new_session=True)
     first = tmp_path / 'seed_0/stock'
     second = tmp_path / 'seed_0/CIoULoss'
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while not list(second.glob('*/vis_data/scalars.json')):
         assert time.time() < deadline and started.poll() is None
         time.sleep(0.1)

@@ -1,5 +1,6 @@
 """Projects that cannot be imported, and the tables of all stock configs."""
 import inspect
+import sys
 
 import pages
 import pytest
@@ -106,5 +107,21 @@ def test_tables_keep_the_other_projects(tmp_path, monkeypatch):
     assert '`mmdet::b.py` | differs' in pages.read_block(page, 'differ')
     short = pages.read_block(tmp_path / 'README.md', 'stock projects')
     assert short.split('\n')[2:] == [
-        '| mmdet 3.4 | 3 | 2 |', '| mmyolo 0.6 | 3 | 2 |'
+        '| mmdet 3.4 | 3 | 2 | 1 of 2 |', '| mmyolo 0.6 | 3 | 2 | - |'
     ]
+
+
+def test_wheel_without_a_row_lends_its_losses(wheel, tmp_path, monkeypatch):
+    """As mmrazor, whose losses the configs of mmyolo name."""
+    written = []
+    monkeypatch.setattr(stock_configs, 'write_page',
+                        lambda project, *_: written.append(project))
+    monkeypatch.setattr(stock_configs, 'register_stand_ins',
+                        lambda project, _: written.append(f'{project} lent'))
+    record = tmp_path / 'record.json'
+    monkeypatch.setattr(sys, 'argv', [
+        'stock_configs.py', f'--wheel={PROJECT}={wheel}', '--record',
+        str(record)
+    ])
+    stock_configs.main()
+    assert written == [f'{PROJECT} lent']

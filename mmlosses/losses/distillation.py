@@ -23,10 +23,11 @@ def distillation_kl_loss(pred: Tensor, soft_label: Tensor, dim: int) -> Tensor:
 
     The teacher gets no gradient.
     """
-    return F.kl_div(
-        F.log_softmax(pred, dim),
-        F.softmax(soft_label.detach(), dim),
-        reduction='none').sum(dim)
+    teacher = F.log_softmax(soft_label.detach(), dim)
+    # A class that the teacher rules out has the logarithm -inf.
+    least = torch.finfo(teacher.dtype).min
+    difference = teacher.clamp(min=least) - F.log_softmax(pred, dim)
+    return (teacher.exp() * difference).sum(dim)
 
 
 @MODELS.register_module()

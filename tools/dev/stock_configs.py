@@ -287,13 +287,17 @@ def write_page(project: str, version: str, count: Counter, failed: Counter,
 
 
 def short_table(rows: List[str]) -> str:
-    """The projects, with the shares of their configs and losses."""
+    """The projects, with what builds and what agrees with stock."""
     lines = [
-        '| project | stock configs | all losses build |', '| --- ' * 3 + '|'
+        '| project | stock configs | all losses build | same step as stock |',
+        '| --- ' * 4 + '|'
     ]
     for row in rows:
-        name, version, configs, whole, *_ = row.strip('| ').split(' | ')
-        lines.append(f'| {name} {version} | {configs} | {whole} |')
+        (name, version, configs, whole, _, _, _, agree, differ,
+         _) = row.strip('| ').split(' | ')
+        same = '-' if agree == '-' else (
+            f'{agree} of {int(agree) + int(differ)}')
+        lines.append(f'| {name} {version} | {configs} | {whole} | {same} |')
     return '\n'.join(lines)
 
 

@@ -176,11 +176,16 @@ def plain_kl(pred: Tensor, target: Tensor) -> Tensor:
     return loss.mean()
 
 
-def plain_channel_kl(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL divergence over the pixels of each channel."""
-    probabilities = teacher.flatten(2).softmax(-1)
-    logs = [x.flatten(2).log_softmax(-1) for x in (teacher, student)]
-    return (probabilities * (logs[0] - logs[1])).sum(-1).mean()
+def plain_channel_kl(student: Tensor,
+                     teacher: Tensor,
+                     tau: float = 1.0) -> Tensor:
+    """KL divergence over the pixels of each channel, as in mmrazor."""
+    maps = [x.flatten(2) / tau for x in (student, teacher)]
+    probabilities = maps[1].softmax(-1)
+    loss = (
+        probabilities * maps[1].log_softmax(-1) -
+        probabilities * maps[0].log_softmax(-1))
+    return tau**2 * loss.sum(-1).mean()
 
 
 def plain_cl_dice(pred: Tensor, labels: Tensor) -> Tensor:
