@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .checks import (REDUCTIONS, check_choice, check_floating,
                      check_not_negative, check_number, check_range,
-                     check_same_shape, is_nothing)
+                     check_same_shape, is_nothing, is_visible)
 from .compiled import call_compiled
 from .info import LossInfo
 from .kernels.masking import without_gradient, zeroed
@@ -69,6 +69,8 @@ class Inputs:
         self.shape, self.weight, self.avg_factor = shape, weight, avg_factor
         # Elements of weight 0 or with an ignored label: no value, no gradient.
         self.removed = None if weight is None else weight == 0
+        # Not empty if a look at the loss has found no NaN and no infinity.
+        self.finite: List[bool] = []
         # Divides a mean without `avg_factor`. The mean of no elements is 0.
         self.denominator: float | Tensor = max(math.prod(shape), 1)
         # What is made of the elements: 'mean', 'sum' or 'none'.
@@ -309,10 +311,12 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
 
     def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
         """Apply the weight, and zero removed elements."""
-        weight = inputs.weight
-        if inputs.removed is not None and (weight is None
-                                           or self.masks_after_formula):
-            loss = zeroed(loss, inputs.removed)
+        weight, late = inputs.weight, self.masks_after_formula
+        if inputs.removed is not None and (weight is None or late):
+            if late and is_visible(loss) and loss.detach().sum().isfinite():
+                inputs.finite.append(True)
+            if weight is None or not inputs.finite:
+                loss = zeroed(loss, inputs.removed)
         return loss if weight is None else loss * weight
 
     def reduce(self, loss: Tensor, inputs: Inputs, reduction: str) -> Tensor:
@@ -402,7 +406,7 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         def zero(tensor: Tensor) -> Tensor:
             elements = self.expand_to_input(removed, tensor)
             if late and tensor.is_floating_point():
-                return without_gradient(tensor, elements)
+                return without_gradient(tensor, elements, inputs.finite)
             return zeroed(tensor, elements)
 
         inputs.pred = map_tensors(zero, inputs.pred)
