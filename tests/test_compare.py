@@ -30,7 +30,7 @@ from mmlosses.compare.ranking import interval  # noqa: E402
 from mmlosses.compare.ranking import holm, paired_p, rank, seeds_to_tell
 
 BOXES = str(ROOT / 'configs/digits/boxes_giou.py')
-from mmlosses.compare.report import print_outcome  # noqa: E402
+from mmlosses.compare.report import Leaderboard, print_outcome  # noqa: E402
 from mmlosses.compare.search import space_of  # noqa: E402
 from mmlosses.compare.study import Comparison, Outcome  # noqa: E402
 from mmlosses.compare.trial import Result, trial_config  # noqa: E402
@@ -282,6 +282,19 @@ def test_other_losses_after_an_interruption(tmp_path, monkeypatch):
         comparison.work(told.append)
         assert [x.name for x in comparison.outcomes()] == list(names)
     assert [x.name for x in told] == ['stock', 'L1Loss', 'SIoULoss']
+
+
+def test_time_of_a_step_is_that_of_the_least_disturbed(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Comparison, 'train',
+        lambda self, candidate, seed, folder: Result({1: 0.5},
+                                                     (0.3, 0.1)[seed], seed))
+    comparison = Comparison(
+        Config.fromfile(BOXES), ['model.head.loss'],
+        [parse_candidate('stock')], 2, 'mIoU', tmp_path)
+    comparison.work(lambda outcome: None)
+    board = Leaderboard(comparison, 'stock', True)
+    assert board.costs('stock') == (100.0, 1)
 
 
 def command(folder, *losses, seeds=2, more=()):
