@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,7 @@ def train(name: str) -> None:
     board = work_dir / 'leaderboard.json'
     if not board.exists():
         raise ValueError(f'the study {name} ended without a result')
+    results_of(name).parent.mkdir(exist_ok=True)
     write_whole(
         results_of(name),
         json.dumps(
@@ -161,8 +163,9 @@ class Results:
         }, 'stock', True)
 
     def label(self, name: str) -> str:
-        """A loss on a page."""
-        return self.reference if name == 'stock' else name
+        """A loss on a page, without long lists."""
+        name = self.reference if name == 'stock' else name
+        return re.sub(r'\[.*?\]', '[...]', name)
 
     def rows(self) -> List[str]:
         """The table, in Markdown."""
@@ -246,7 +249,9 @@ def draw(results: Sequence[Results], theme: Theme) -> Figure:
             axes.set(
                 title=each.study.title,
                 xlabel=f'{each.metric} minus that of {each.reference}')
-        row[0].set_yticks(range(len(names)), names)
+        row[0].set_yticks(
+            range(len(names)), [results[0].label(x) for x in names])
+        row[0].set_ylim(-0.7, len(names) - 0.3)
     return figure
 
 
