@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from benchmarks import command, many_classes, report
+from benchmarks import command, many_classes, report, steps
 from benchmarks.measure import (LIMIT, OURS, Call, leaves_of, measure, ratio,
                                 saved_bytes)
 from benchmarks.row import default_row, find
@@ -179,3 +179,14 @@ def test_page_of_many_classes(tmp_path):
         classes, ranks = line['classes'] // 1000, line.get('ranks', 1)
         assert f'| {classes:,} | {ranks} | ' in page
     assert 'of the memory and' not in page  # tiny sizes prove nothing
+
+
+@pytest.mark.slow
+def test_losses_of_a_step(monkeypatch):
+    """Both kinds are measured, and the recorded calls are those of a step."""
+    pytest.importorskip('mmpose')
+    monkeypatch.setattr(steps, 'MODELS', {'RTMPose': steps.MODELS['RTMPose']})
+    *_, line = steps.run(1, True).splitlines()
+    cells = [cell.strip() for cell in line.strip('|').split('|')]
+    assert cells[0] == 'RTMPose'
+    assert all([0 < float(cell.strip('%')) < 100 for cell in cells[2:4]])

@@ -3,6 +3,7 @@
     python tools/benchmark.py [ROW ...] [--compile]
     python tools/benchmark.py --growth
     python tools/benchmark.py --many-classes
+    python tools/benchmark.py --steps
 
 It runs forward and backward on the CPU, all contestants of a row in one
 process and in random order, so other load hits all of them. A ratio is the
@@ -19,7 +20,7 @@ import torch
 from arguments import parse_names
 from pages import CONFIGS, write_block
 
-from . import many_classes
+from . import many_classes, steps
 from .measure import keep_memory, machine, measure
 from .report import draw, draw_growth, line, table
 from .rows import ROWS
@@ -35,7 +36,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('row', nargs='*', help=f'of {", ".join(names)}')
     parser.add_argument(
-        '--rounds', type=int, help='21, or 5 with --many-classes, by default')
+        '--rounds',
+        type=int,
+        help='21, or 5 with --many-classes or --steps, by default')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument(
         '--compile', action='store_true', help='also ours by inductor')
@@ -45,6 +48,10 @@ def main() -> None:
         '--many-classes',
         action='store_true',
         help='measure ArcFace with up to a million classes instead')
+    parser.add_argument(
+        '--steps',
+        action='store_true',
+        help='measure what losses take of a training step instead')
     parser.add_argument(
         '--small', action='store_true', help='tiny inputs, to try the tool')
     parser.add_argument('--out', type=Path, default=FOLDER)
@@ -56,6 +63,11 @@ def main() -> None:
                     many_classes.run(args.rounds or 5, args.small))
         return
     keep_memory()
+    if args.steps:
+        table_of_steps = steps.run(args.rounds or 5, args.small)
+        write_block(args.out / 'README.md', 'steps',
+                    f'{table_of_steps}\n\n{machine()}.')
+        return
     rounds = args.rounds or 21
     chosen = [row for row in ROWS if row.name in (args.row or names)]
     if args.growth:

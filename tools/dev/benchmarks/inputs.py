@@ -33,7 +33,9 @@ def keypoint_maps(batch: int = 64,
                   height: int = 64,
                   width: int = 48) -> Arguments:
     """Probabilities and heatmaps of 17 keypoints, some not visible."""
-    pred, target = torch.rand(2, batch, 17 * maps, height, width)
+    pred, target = [
+        torch.rand(batch, 17 * maps, height, width) for _ in range(2)
+    ]
     target[:, ::3, height // 2, width // 2] = 1
     weight = (torch.rand(batch, 17) > 0.2).float()
     return leaf(0.98 * pred + 0.01), target, weight
