@@ -57,7 +57,7 @@ def box_pairs_3d(batch: int = 20_000) -> Arguments:
 
 def uncertain_numbers(count: int = 100_000) -> Arguments:
     """Numbers with log deviations."""
-    pred, target, sigma = torch.randn(3, count)
+    pred, target, sigma = [torch.randn(count) for _ in range(3)]
     return leaf(pred), target, leaf(sigma)
 
 
