@@ -61,9 +61,11 @@ KEYPOINT = 'use_target_weight=True'
 STUDIES = {
     'boxes':
     Study('boxes', 'Hard digits',
-          ('IoULoss', 'CIoULoss', 'EIoULoss', 'SIoULoss',
+          ('IoULoss', 'ExtendedIoULoss', 'DIoULoss', 'CIoULoss', 'EIoULoss',
+           'EIoULoss(focal_gamma=0.5)', 'SIoULoss', 'WIoULoss(version=1)',
            'WIoULoss(momentum=0.01)', 'AlphaIoULoss', 'MPDIoULoss',
-           'NWDLoss(constant=16.0)', 'L1Loss')),
+           'InnerIoULoss', 'ShapeIoULoss', 'NWDLoss(constant=16.0)',
+           'BoundedIoULoss', 'L1Loss')),
     'boxes_wrong':
     Study('boxes', '20 % wrong boxes',
           ('WIoULoss(momentum=0.01)', 'AlphaIoULoss', 'CIoULoss', 'L1Loss')),
