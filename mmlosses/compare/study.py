@@ -165,7 +165,7 @@ class Comparison:
         """The training of a trial, as a function for Optuna."""
 
         def train(trial: Trial) -> float:
-            key = trial.user_attrs.get('loss'), trial.user_attrs.get('seed')
+            key: Any = tuple(map(trial.user_attrs.get, ('loss', 'seed')))
             if key not in self.keys:
                 # Another worker took the last one that was waiting, or the
                 # study was begun with other losses.
@@ -178,8 +178,8 @@ class Comparison:
                 trial.set_user_attr('reason', str(error))
                 tell(Outcome(name, seed, None, str(error)))
                 raise
-            for key, value in result._asdict().items():
-                trial.set_user_attr(key, value)
+            for attr, value in result._asdict().items():
+                trial.set_user_attr(attr, value)
             tell(Outcome(name, seed, result))
             return result.value
 

@@ -378,10 +378,11 @@ class ChannelWiseDivergence(BaseLoss):
             2021, '2011.13256'))
     pred_name = 'preds_S'
 
-    def __init__(self,
-                 tau: float = 1.0,
-                 loss_weight: float = 1.0,
-                 **kwargs: Unpack[CommonArguments]) -> None:
+    def __init__(  # type: ignore[misc]
+            self,
+            tau: float = 1.0,
+            loss_weight: float = 1.0,
+            **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(loss_weight=loss_weight, **kwargs)
         check_number('tau', tau, above=0)
         self.tau = tau
@@ -399,5 +400,5 @@ class ChannelWiseDivergence(BaseLoss):
         return pred.shape[:2]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        maps = [(x / self.tau).flatten(2) for x in (pred, target)]
-        return self.tau**2 * distillation_kl_loss(*maps, dim=-1)
+        pred, target = [(x / self.tau).flatten(2) for x in (pred, target)]
+        return self.tau**2 * distillation_kl_loss(pred, target, -1)

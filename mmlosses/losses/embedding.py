@@ -341,5 +341,5 @@ class InfoNCELoss(BaseLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor, *kept:
                     Tensor) -> Tensor:
-        return info_nce_loss(
-            pred, target, *(kept or [None]), temperature=self.temperature)
+        return info_nce_loss(pred, target, kept[0] if kept else None,
+                             self.temperature)

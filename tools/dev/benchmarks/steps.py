@@ -59,7 +59,8 @@ class Step:
     def __init__(self, cfg: Config, size: int) -> None:
         self.model: Any = Check(cfg).build()
         torch.manual_seed(0)
-        self.data = self.model.data_preprocessor(fake_batch(cfg, size), True)
+        preprocess: Any = self.model.data_preprocessor
+        self.data = preprocess(fake_batch(cfg, size), True)
         self.calls: List[Tuple[nn.Module, Tuple, Dict, List[Tensor]]] = []
 
     def run(self) -> None:
