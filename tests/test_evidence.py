@@ -10,11 +10,11 @@ pytest.importorskip('optuna')
 pytest.importorskip('scipy.stats')
 pytest.importorskip('matplotlib')
 
+import evidence
 from helpers import ROOT, needs_dotted_paths
 from mmengine.config import Config
 from pages import read_block
 
-import evidence
 from mmlosses.compare.candidates import check_candidates, parse_candidate
 
 pytestmark = needs_dotted_paths

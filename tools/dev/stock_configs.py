@@ -9,9 +9,10 @@ that has a drop-in, as ``python -m mmlosses swap`` does, and builds it. With
 distinct set of heads and losses, each in a process of its own. The record
 keeps what was compared before; delete it to start anew. --wheel names the
 package in an unpacked wheel of a project that cannot be imported, of which
-only the losses are built; one that has no row in the tables, as mmrazor, lends
-its losses to the configs of the others. The tables go into configs/guides/stock_configs.md
-and README.md; they keep what is said of the other projects.
+only the losses are built; one without a row in the tables, as mmrazor, lends
+its losses to the configs of the others. The tables go into
+configs/guides/stock_configs.md and README.md; they keep what is said of the
+other projects.
 """
 from __future__ import annotations
 import argparse
