@@ -143,10 +143,10 @@ def target_has_no_gradient(loss):
     """Why the target gradient need not be finite."""
     if isinstance(loss, losses.BalancedBCELoss) and not loss.use_sigmoid:
         return "torch's own, log(1 - p) - log p, is infinite for p = 0 and 1"
-    if isinstance(
-            loss,
-        (losses.KDLoss, losses.CAELoss, losses.KLDivLoss,
-         losses.ChannelWiseDivergence, losses.KnowledgeDistillationKLDivLoss)):
+    teachers = (losses.KDLoss, losses.CAELoss, losses.KLDivLoss,
+                losses.ChannelWiseDivergence,
+                losses.KnowledgeDistillationKLDivLoss)
+    if isinstance(loss, teachers):
         return 'a teacher does not learn'
     return None
 

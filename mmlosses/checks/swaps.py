@@ -31,6 +31,7 @@ REASONS: Dict[str, str] = {
     'mmseg.DiceLoss': 'stock counts pixels to ignore',
     'mmseg.HuasdorffDisstanceLoss': 'stock takes all classes for one',
     'mmseg.KLDivLoss': 'stock takes probabilities for logarithms',
+    'mmseg.OhemCrossEntropy': 'stock keeps fewer pixels of equal probability',
     'mmrotate.BCConvexGIoULoss': 'stock adds the mean of the batch to each',
     'mmrotate.ConvexGIoULoss': 'stock ignores avg_factor',
     'mmrotate.GDLoss_v1': 'stock adds the means of levels',
