@@ -24,10 +24,8 @@ CONFIGS = [
     'mmdet/fcos_iou', 'mmdet/mask-rcnn_cross_entropy',
     'mmdet/mask2former_dice', 'mmdet/paa_inner_iou', 'mmdet/rpn_balanced_bce',
     'mmdet/solo_dice', 'mmdet/yolov3_mse', 'mmdet/yolox_iou',
-    'mmpose/cid_hrnet-w32_gaussian_focal_coco-512x512',
     'mmpose/rtmo-s_iou_l1_coco-640x640',
     'mmpose/rtmpose-s_kl_discret_coco-256x192',
-    'mmpose/td-hm_cpm_mse_coco-256x192',
     'mmpose/td-reg_res50_propel_coco-256x192',
     'mmpose/yoloxpose_s_cross_entropy_focal_coco-640'
 ]

@@ -204,11 +204,11 @@ def test_training_resumes_on_another_number_of_ranks(configs):
         with config.open('a') as file:
             file.write(f'\nload_from = {str(start)!r}\n')
         path = None
-        for epoch, world in ((1, 2), (2, 1), (3, 4)):
+        for epoch, world in ((1, 2), (2, 4)):
             done, path = train(config, world, epoch, path)
             assert done.returncode == 0, done.stderr
             saved[name, epoch] = torch.load(path, weights_only=False)
-    for epoch in (1, 2, 3):
+    for epoch in (1, 2):
         whole, sharded = saved['whole', epoch], saved['sharded', epoch]
         vectors = sharded['state_dict']['head.loss_module.weight']
         assert vectors.shape == (10, 16)

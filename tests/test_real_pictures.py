@@ -14,6 +14,10 @@ except (ImportError, AssertionError) as error:
     pytest.skip(
         f'needs mmcv, mmdet and mmpose: {error}', allow_module_level=True)
 
+# One of each way to call a loss; the tests of heads have the others.
+KINDS = ('RetinaNet, focal and GIoU', 'CornerNet, all three', 'SimCC',
+         'RLE head, PROPEL')
+
 
 def run(*args):
     return subprocess.run([
@@ -27,9 +31,9 @@ def run(*args):
 
 @pytest.fixture(scope='module')
 def table(coco, tmp_path_factory):
-    """The rows that eight trainings of four iterations leave."""
+    """The rows that trainings of four iterations leave."""
     out = tmp_path_factory.mktemp('real_pictures')
-    done = run(coco, '--iterations', 4, '--out', out)
+    done = run(coco, *KINDS, '--iterations', 4, '--out', out)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (out / 'real_pictures.png').stat().st_size > 10_000
     rows = re.findall(r'^\| (.+) \|$', (out / 'README.md').read_text(), re.M)
@@ -37,7 +41,7 @@ def table(coco, tmp_path_factory):
 
 
 def test_losses_fall(table):
-    assert len(table) == 8
+    assert len(table) == 4
     for name, *numbers, _ in table:
         first_stock, stock, first, last = map(float, numbers)
         assert stock < first_stock and last < first, name
@@ -45,7 +49,7 @@ def test_losses_fall(table):
 
 def test_curves_of_drop_ins_coincide(table):
     worst = [float(row[-1]) for row in table if row[-1] != 'different loss']
-    assert len(worst) == 6 and max(worst) < 1e-3
+    assert len(worst) == 3 and max(worst) < 1e-3
 
 
 def test_wrong_folder_and_wrong_kind(coco, tmp_path):
