@@ -10,6 +10,7 @@ from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
 from .checks import (check_ignored, check_index, check_label_range,
                      check_not_negative)
+from .kernels.masking import zeroed
 from .tensors import one_hot
 
 
@@ -81,8 +82,7 @@ class LabelMapLoss(BaseLoss):
             ignored = ignored | (labels == label)
         if pixels is None:
             pixels = pred.new_ones(labels.shape)
-        inputs.pred = torch.where(
-            ignored.unsqueeze(1), pred.new_zeros(()), pred)
+        inputs.pred = zeroed(pred, ignored.unsqueeze(1))
         inputs.target = labels.masked_fill(ignored, 0)
         weights = class_weights(self, pred)
         if pred.shape[1] > 1:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..checks import is_visible
 from ..tensors import is_transformed
+from .gradient import gradients_with_graph
 
 # Of e, beyond which an exponential goes on as a line.
 MOST_POWER = 40.0
@@ -55,14 +56,9 @@ class Attenuated(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
         error, sigma = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a second derivative
-            inputs = [x for x in (error, sigma) if x.requires_grad]
             loss = plain_attenuated(error, sigma, ctx.alpha)
-            found = iter(
-                torch.autograd.grad(loss, inputs, grad, create_graph=True))
-            return (*[
-                next(found) if x.requires_grad else None
-                for x in (error, sigma)
-            ], None)
+            return (*gradients_with_graph(
+                loss, (error, sigma), ctx.needs_input_grad[:2], grad), None)
         slope, factor = slope_and_factor(sigma)
         of_sigma = (slope * error).neg_().add_(ctx.alpha).mul_(grad)
         return factor * grad, of_sigma, None

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmlosses.distributed.class_shard import ClassShard
 from ..numeric import MIN_NORM, unit_vectors
 from ..tensors import autocast_off, is_transformed
+from .gradient import gradients_with_graph
 
 MarginFn = Callable[[Tensor], Tensor]
 
@@ -197,8 +198,7 @@ def differentiable_grads(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
         raise RuntimeError('there is no second derivative with classes that '
                            'are spread over ranks')
     queries, vectors, labels = ctx.saved_tensors[:3]
-    needed = ctx.needs_input_grad[:2]
     loss = class_entropy(queries, vectors, labels, *ctx.args)
-    inputs = [x for x, need in zip((queries, vectors), needed) if need]
-    found = iter(torch.autograd.grad(loss, inputs, grad, create_graph=True))
-    return tuple([next(found) if need else None for need in needed])
+    return tuple(
+        gradients_with_graph(loss, (queries, vectors),
+                             ctx.needs_input_grad[:2], grad))

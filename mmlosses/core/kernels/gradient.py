@@ -3,7 +3,7 @@
 Autograd stores every intermediate result and passes over all of them again.
 """
 from __future__ import annotations
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -49,3 +49,12 @@ class WithGradient(torch.autograd.Function):
         else:
             grad = derivative * pad_right(grad, derivative.ndim)
         return (None, None, None, grad, *[None for _ in constants])
+
+
+def gradients_with_graph(loss: Tensor, inputs: Sequence[Tensor],
+                         needed: Sequence[bool],
+                         grad: Tensor) -> List[Tensor | None]:
+    """Return the gradients that are needed, to be differentiated again."""
+    wanted = [x for x, need in zip(inputs, needed) if need]
+    found = iter(torch.autograd.grad(loss, wanted, grad, create_graph=True))
+    return [next(found) if need else None for need in needed]

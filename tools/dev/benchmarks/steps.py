@@ -16,6 +16,7 @@ from mmlosses.checks.step import Check
 from mmlosses.checks.swaps import find_swaps, swapped
 from mmlosses.checks.watch import loss_modules
 from mmlosses.commands.check_config import quiet
+from .measure import ratio
 
 # The image side for a detector, as its config resizes to about.
 MODELS = {
@@ -128,9 +129,8 @@ def run(rounds: int, small: bool) -> str:
         ]
         alone = statistics.median(
             [ours[1] / stock[1] for stock, ours in times])
-        ratios = [ours[0] / stock[0] for stock, ours in times]
-        low, middle, high = statistics.quantiles(
-            ratios, n=4, method='inclusive') if rounds > 1 else ratios * 3
+        low, middle, high = ratio([ours[0] for _, ours in times],
+                                  [stock[0] for stock, _ in times])
         lines.append(f'| {name} | {whole:.2f} | {shares[0]:.1%} | '
                      f'{shares[1]:.1%} | {alone:.2f} | {middle:.2f} '
                      f'({low:.2f}-{high:.2f}) |')
