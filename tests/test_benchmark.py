@@ -141,7 +141,7 @@ def test_missing_peer_is_noted():
     row = next(row for row in ROWS if row.loss == 'SIoULoss')
     calls = calls_of(row)
     calls['mmdet'] = Call(None)
-    result = measure(calls, 2, False)
+    result = measure(calls, 2)
     result.update(on='a machine', size='small')
     assert result['missing'] == ['mmdet']
     assert report.best_peer(result) is None

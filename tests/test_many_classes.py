@@ -1,5 +1,6 @@
 """More classes than fit: in chunks, and spread over ranks."""
 import itertools
+import math
 
 import pytest
 import torch
@@ -7,8 +8,10 @@ import torch.distributed as dist
 from helpers import ROOT, needs_dotted_paths
 from mmengine.registry import MODEL_WRAPPERS
 from ranks import launch_training, needs_ranks, run_ranks
+from torch import nn
 
 from mmlosses.distributed.class_shard import ClassShard
+from mmlosses.distributed.wrapper import clip_sharded_grad_norm_
 from mmlosses.losses import ArcFaceLoss, ModifiedSoftmaxLoss, NormFaceLoss
 
 LOSSES = (ModifiedSoftmaxLoss, NormFaceLoss, ArcFaceLoss)
@@ -156,8 +159,10 @@ _base_ = {base!r}
 model = dict(channels=(8, 8), head=dict(loss=dict({options})))
 train_dataloader = dict(batch_size=10, dataset=dict(num_scenes=40))
 val_dataloader = dict(dataset=dict(num_scenes=15))
-optim_wrapper = dict(_delete_=True, optimizer=dict(
-    type='SGD', lr=0.01, momentum=0.9))
+optim_wrapper = dict(
+    _delete_=True,
+    clip_grad=dict(max_norm=0.5),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
 train_cfg = dict(max_epochs=3)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 """
@@ -196,7 +201,10 @@ def configs(tmp_path):
 @needs_dotted_paths
 @pytest.mark.slow
 def test_training_resumes_on_another_number_of_ranks(configs):
-    """Weights and momentum are those of a training that spreads nothing."""
+    """Weights and momentum are those of a training that spreads nothing.
+
+    So is the norm of the gradients, by which they are clipped.
+    """
     saved = {}
     done, start = train(configs['whole'], 1, 1)
     assert done.returncode == 0, done.stderr
@@ -215,6 +223,11 @@ def test_training_resumes_on_another_number_of_ranks(configs):
         for key in ('state_dict', 'optimizer'):
             torch.testing.assert_close(
                 sharded[key], whole[key], rtol=1e-3, atol=1e-5)
+        norm, expected = [
+            one['message_hub']['log_scalars']['train/grad_norm'].current()
+            for one in (sharded, whole)
+        ]
+        assert norm == pytest.approx(expected, rel=1e-3) and norm > 0.5
 
 
 @needs_ranks
@@ -229,7 +242,28 @@ def test_another_wrapper_is_refused(configs):
     assert 'ShardedClassesDDP' in done.stderr
 
 
-NORM = 'optim_wrapper.update(clip_grad=dict(max_norm=1.0))'
+def clip(rank, norm_type):
+    """Clip a part of the vectors and a parameter that all ranks have."""
+    whole = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(4, 2))]
+    whole[0].grad = torch.tensor([1., -2., 3.])
+    whole[1].grad = torch.arange(8.).view(4, 2)
+    parts = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(2, 2))]
+    parts[0].grad = whole[0].grad.clone()
+    rows = slice(2 * rank, 2 * rank + 2)
+    parts[1].grad = whole[1].grad[rows].clone()
+    expected = nn.utils.clip_grad_norm_(whole, 2.0, norm_type)
+    norm = clip_sharded_grad_norm_(parts, 2.0, norm_type, sharded=[parts[1]])
+    torch.testing.assert_close(norm, expected)
+    torch.testing.assert_close(parts[0].grad, whole[0].grad)
+    torch.testing.assert_close(parts[1].grad, whole[1].grad[rows])
+
+
+@needs_ranks
+@pytest.mark.parametrize('norm_type', [2.0, math.inf])
+def test_norm_of_all_classes(norm_type):
+    run_ranks(clip, norm_type)
+
+
 VALUE = "optim_wrapper.update(clip_grad=dict(type='value', clip_value=1.0))"
 AVERAGE = "custom_hooks.append(dict(type='EMAHook'))"
 
@@ -238,7 +272,6 @@ AVERAGE = "custom_hooks.append(dict(type='EMAHook'))"
 @needs_dotted_paths
 @pytest.mark.slow
 @pytest.mark.parametrize('change, message', [
-    (NORM, 'clip_grad by the norm'),
     (AVERAGE, 'EMAHook averages'),
     (VALUE, None),
 ])

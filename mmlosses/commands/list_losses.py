@@ -13,6 +13,7 @@ here finds that one:
 """
 from __future__ import annotations
 import argparse
+import functools
 import inspect
 import json
 import os
@@ -27,6 +28,10 @@ from mmlosses.losses import FAMILIES
 from mmlosses.registry import MODELS
 
 MIM = Path(__file__).resolve().parents[1] / '.mim'
+BENCHMARK = MIM / 'configs/benchmark/results.json'
+
+# Compiling pays below this share of the time, which is not noise.
+PAYS = 0.9
 
 
 def family_of(loss: type) -> str:
@@ -56,6 +61,17 @@ def catalogue() -> Dict[Type[BaseLoss], List[str]]:
     }
 
 
+@functools.lru_cache(maxsize=None)
+def compiled_times() -> Dict[str, float]:
+    """The time with ``compile=True`` by that without, of measured losses."""
+    found = {}
+    for name, row in json.loads(BENCHMARK.read_text()).items():
+        ratio = row['calls']['mmlosses']['compiled_ratio']
+        if ratio is not None:
+            found[name] = round(ratio[1], 2)
+    return found
+
+
 def call_of(loss: Type[BaseLoss]) -> str:
     """The arguments of a call without their types."""
     parameters = [
@@ -76,6 +92,7 @@ def as_dict(loss: Type[BaseLoss], aliases: List[str]) -> Dict[str, Any]:
         'for': plain(info.purpose),
         'slots': plain(info.slots),
         'call': call_of(loss),
+        'compiled': compiled_times().get(loss.__name__),
         'paper': paper,
         'page': f'configs/{family}/README.md',
     }
@@ -96,6 +113,10 @@ def listed(row: Dict[str, Any]) -> str:
         cited = f'{paper["title"]} ({", ".join(filter(None, where))})'
     lines = [f'mmlosses.{row["name"]}{also}']
     lines += [f'  {key:6}{row[key]}' for key in ('for', 'slots', 'call')]
+    if row['compiled'] is not None:
+        pays = 'pays' if row['compiled'] < PAYS else 'does not pay'
+        lines.append(f'  compile=True {pays}: {row["compiled"]} of the time '
+                     'on a CPU')
     return '\n'.join(lines + [
         f'  paper {cited}',
         f'  page  {MIM / row["page"]}',

@@ -1,10 +1,14 @@
 """Model wrapper for distributed trainings with sharded classes."""
 from __future__ import annotations
-from typing import Any, Dict, Tuple
+import functools
+import math
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
+import torch
+import torch.distributed as dist
 from mmengine.model import MMDistributedDataParallel
-from torch import nn
-from torch.nn.utils import clip_grad_value_
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from mmlosses.registry import MODEL_WRAPPERS
 from .class_shard import ClassShard
@@ -17,6 +21,43 @@ def sharded_losses(model: nn.Module) -> Dict[str, Tuple[Any, ClassShard]]:
         for name, module in model.named_modules()
         if isinstance(getattr(module, 'shard', None), ClassShard)
     }
+
+
+def clip_sharded_grad_norm_(parameters: Iterable[nn.Parameter],
+                            max_norm: float,
+                            norm_type: float = 2.0,
+                            error_if_nonfinite: bool = False,
+                            *,
+                            sharded: Sequence[nn.Parameter]) -> Tensor:
+    """Clip the gradients by their norm over the classes of all ranks.
+
+    As :func:`torch.nn.utils.clip_grad_norm_`, but the parameters in
+    ``sharded`` have other elements on each rank, and the rest the same.
+    """
+    grads: List[List[Any]] = [[], []]
+    for parameter in parameters:
+        spread = any([parameter is one for one in sharded])
+        grads[spread].append(parameter.grad)
+    common, own = [
+        torch.stack(
+            [torch.linalg.vector_norm(grad, norm_type)
+             for grad in group]) if group else sharded[0].new_zeros(1)
+        for group in grads
+    ]
+    if norm_type == math.inf:
+        own = own.max()
+        dist.all_reduce(own, dist.ReduceOp.MAX)
+        norm = torch.maximum(own, common.max())
+    else:
+        power = own.pow(norm_type).sum()
+        dist.all_reduce(power)
+        norm = (power + common.pow(norm_type).sum()).pow(1 / norm_type)
+    if error_if_nonfinite and not norm.isfinite():
+        raise RuntimeError(f'the norm of the gradients is {norm.item()}')
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1)
+    for grad in grads[0] + grads[1]:
+        grad.mul_(factor)
+    return norm
 
 
 @MODEL_WRAPPERS.register_module()
@@ -33,9 +74,8 @@ class ShardedClassesDDP(MMDistributedDataParallel):
     Limits: in each step the ranks synchronise to exchange their numbers of
     features. Every rank processes the features of all ranks, so its work falls
     with the number of ranks only if its batch stays the same or shrinks.
-    ``clip_grad`` by the norm would scale each rank by the norm of its own
-    part, and ``EMAHook`` would save that of rank 0: both are refused.
-    ``clip_grad=dict(type='value', clip_value=...)`` works.
+    ``EMAHook`` would save the part of rank 0 and is refused. ``clip_grad`` by
+    the norm takes that over the classes of all ranks.
 
     Args:
         module (nn.Module): The model.
@@ -62,11 +102,11 @@ class ShardedClassesDDP(MMDistributedDataParallel):
         super().__init__(module, *args, **kwargs)
 
     def train_step(self, data: Any, optim_wrapper: Any) -> Dict[str, Any]:
-        """Train, unless the gradients are clipped by their norm."""
-        clip = getattr(optim_wrapper, 'clip_grad_kwargs', None)
-        if clip and optim_wrapper.clip_func is not clip_grad_value_:
-            raise ValueError(
-                'with shard_classes=True, clip_grad by the norm would scale '
-                'the same gradient differently on each rank: use clip_grad='
-                "dict(type='value', clip_value=...) or none")
+        """Train, and clip the gradients by a norm that all ranks share."""
+        losses = sharded_losses(self.module).values()
+        clip = getattr(optim_wrapper, 'clip_func', None)
+        if losses and clip is clip_grad_norm_:
+            optim_wrapper.clip_func = functools.partial(
+                clip_sharded_grad_norm_,
+                sharded=[module.weight for module, _ in losses])
         return super().train_step(data, optim_wrapper)

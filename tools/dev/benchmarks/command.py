@@ -1,15 +1,16 @@
 """Benchmark each loss against its peers: time, and bytes saved for backward.
 
-    python tools/benchmark.py [ROW ...] [--compile]
+    python tools/benchmark.py [ROW ...] [--compile] [--device cuda]
     python tools/benchmark.py --growth
     python tools/benchmark.py --many-classes
     python tools/benchmark.py --steps
 
-It runs forward and backward on the CPU, all contestants of a row in one
-process and in random order, so other load hits all of them. A ratio is the
-median over the rounds of our time by that of the peer in the same round. The
-results go into configs/benchmark/results.json, which keeps the rows that are
-not named. Table and picture show all of them.
+It runs forward and backward, all contestants of a row in one process and in
+random order, so other load hits all of them. A ratio is the median over the
+rounds of our time by that of the peer in the same round. The results go into
+configs/benchmark/results.json, which keeps the rows that are not named. Table
+and picture show all of them. Those of a GPU have files and a table of their
+own.
 """
 from __future__ import annotations
 import argparse
@@ -41,7 +42,8 @@ def main() -> None:
         help='21, or 5 with --many-classes or --steps, by default')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument(
-        '--compile', action='store_true', help='also ours by inductor')
+        '--compile', action='store_true', help='also ours with compile=True')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument(
         '--growth', action='store_true', help='draw cost against size instead')
     parser.add_argument(
@@ -56,6 +58,8 @@ def main() -> None:
         '--small', action='store_true', help='tiny inputs, to try the tool')
     parser.add_argument('--out', type=Path, default=FOLDER)
     args = parse_names(parser, 'row', names)
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda needs a GPU, and torch finds none')
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.many_classes:
@@ -73,16 +77,19 @@ def main() -> None:
     if args.growth:
         draw_growth(rounds, args.out / 'growth.png', chosen)
         return
-    record = args.out / 'results.json'
+    suffix = '' if args.device == 'cpu' else f'_{args.device}'
+    record = args.out / f'results{suffix}.json'
     results = json.loads(record.read_text()) if record.exists() else {}
     for row in chosen:
         torch.manual_seed(0)
-        calls = row.calls(**(row.small if args.small else {}))
-        results[row.name] = measure(calls, rounds, args.compile)
+        with torch.device(args.device):
+            calls = row.calls(args.compile,
+                              **(row.small if args.small else {}))
+        results[row.name] = measure(calls, rounds)
         results[row.name].update(
-            on=machine(), size='small' if args.small else row.size)
+            on=machine(args.device), size='small' if args.small else row.size)
         print(line(row, results[row.name]), flush=True)
         record.write_text(json.dumps(results, indent=1) + '\n')
     results = {name: results[name] for name in names if name in results}
-    draw(results, args.out / 'ratios.png')
-    write_block(args.out / 'README.md', 'benchmark', table(results))
+    draw(results, args.out / f'ratios{suffix}.png')
+    write_block(args.out / 'README.md', f'benchmark{suffix}', table(results))

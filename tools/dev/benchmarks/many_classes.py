@@ -3,26 +3,28 @@
 One step, forward and backward, in its own process for each line: with all
 logits at once, in chunks, and with the classes sharded over ranks. Memory is
 the peak of the tensors of a step, without class vectors and their gradient.
+One rank of many runs alone, with collectives that return at once; what more
+ranks need follows from the measured constants.
 """
 from __future__ import annotations
-import itertools
 import multiprocessing
 import statistics
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from mmlosses.losses import ArcFaceLoss
-from .measure import MIB, machine
+from .measure import MIB, Call, machine, peak_bytes
 
 BATCH, CHANNELS, CHUNK = 256, 512, 5_000
+
+# The classes of which one rank is measured, and the features on paper.
+MANY, FEATURES = 10_000_000, 4_096
 
 Line = Dict[str, Any]
 
@@ -39,6 +41,7 @@ def lines() -> List[Line]:
             dict(how='shards', classes=200_000, ranks=ranks)
             for ranks in (1, 2, 4)
         ],
+        dict(how='one rank', classes=MANY, ranks=64),
     ]
 
 
@@ -58,61 +61,49 @@ class PlainArcFace(torch.nn.Module):
         return F.cross_entropy(logits, labels)
 
 
-def peak(call: Callable[[], Any]) -> int:
-    """The peak of the bytes of all tensors during a call."""
-    with profile(
-            activities=[ProfilerActivity.CPU],
-            profile_memory=True) as profiler:
-        call()
-    events = profiler.profiler.kineto_results.events()
-    changes = sorted([(event.start_ns(), event.nbytes()) for event in events
-                      if event.name() == '[memory]'])
-    return max(itertools.accumulate([change for _, change in changes]))
-
-
 def step(rank: int, line: Line, rounds: int, threads: int,
          store: str) -> Tuple[float, int, int]:
     """Seconds, peak and bytes of the vectors, over some steps."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     ranks = line.get('ranks', 1)
+    sharded = line['how'] in ('shards', 'one rank')
     if line['how'] == 'shards':
         dist.init_process_group(
             'gloo', init_method=store, rank=rank, world_size=ranks)
+    elif sharded:
+        from torch.testing._internal.distributed.fake_pg import FakeStore
+        dist.init_process_group(
+            'fake', store=FakeStore(), rank=rank, world_size=ranks)
     loss: torch.nn.Module
     if line['how'] == 'plain':
         loss = PlainArcFace(line['classes'])
     else:
-        kwargs: Dict[str, Any] = dict(
-            dense={},
-            chunks=dict(chunk_size=CHUNK),
-            shards=dict(chunk_size=CHUNK, shard_classes=True))[line['how']]
-        loss = ArcFaceLoss(line['classes'], CHANNELS, **kwargs)
+        loss = ArcFaceLoss(
+            line['classes'],
+            CHANNELS,
+            chunk_size=None if line['how'] == 'dense' else CHUNK,
+            shard_classes=sharded)
     # All ranks together have the batch.
     features = torch.randn(BATCH, CHANNELS)[rank::ranks].requires_grad_()
     labels = torch.randint(line['classes'], (BATCH, ))[rank::ranks]
 
-    def call() -> None:
-        loss.weight.grad = features.grad = None
-        loss(features, labels).backward()
-
-    memory = peak(call)
+    call, leaves = Call(loss, features, labels), [features, loss.weight]
+    memory = peak_bytes(call)
     seconds = []
     for _ in range(rounds):
         if ranks > 1:
             dist.barrier()
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(call.seconds(leaves, 1))
     gradients = loss.weight.numel() * 4
-    if line['how'] == 'shards':
+    if sharded:
         dist.destroy_process_group()
     return statistics.median(seconds), memory - gradients, 2 * gradients
 
 
 def measure(line: Line, rounds: int) -> Line:
     """Run a line in new processes; the slowest and largest count."""
-    ranks = line.get('ranks', 1)
+    ranks = 1 if line['how'] == 'one rank' else line.get('ranks', 1)
     context = multiprocessing.get_context('spawn')
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(
             ranks, mp_context=context) as pool:
@@ -130,6 +121,7 @@ def table(results: List[Line]) -> str:
         dense='`ArcFaceLoss`',
         chunks=f'`chunk_size={CHUNK}`',
         shards=f'`chunk_size={CHUNK}, shard_classes=True`')
+    names['one rank'] = f'{names["shards"]}, one rank alone'
     rows = [
         '| how | classes | ranks | s | MiB at the peak | vectors and their '
         'gradient, MiB |', '| --- ' * 6 + '|'
@@ -148,7 +140,32 @@ def table(results: List[Line]) -> str:
             'time of the dense form with 200,000 classes; goals 0.25 and 1.3.')
     rows.append(f'\n{BATCH} features of {CHANNELS} numbers, all ranks '
                 f'together, on {machine()}. No GPU was measured.')
-    return '\n'.join(rows)
+    return '\n'.join([*rows, *on_paper(results)])
+
+
+def on_paper(results: List[Line]) -> List[str]:
+    """What ten million classes need on each of many ranks.
+
+    All ranks exchange the features, and the gradients of them by a ring, which
+    moves twice the size of a tensor.
+    """
+    line = max([line for line in results if line['how'] == 'chunks'],
+               key=lambda line: line['classes'])
+    each = line['seconds'] / line['classes'] / BATCH
+    rows = [
+        f'\n{MANY:,} classes and {FEATURES:,} features of all ranks together, '
+        f'computed from these {1e9 * each:.0f} ns for a feature and a class:',
+        '\n| ranks | vectors, gradient, momentum, MiB a rank '
+        '| traffic of a rank and step, MiB | s a step, without traffic |',
+        '| --- ' * 4 + '|'
+    ]
+    for ranks in (8, 64, 512):
+        classes = MANY / ranks
+        held = 3 * 4 * CHANNELS * classes / MIB
+        traffic = 3 * 4 * CHANNELS * FEATURES * (1 - 1 / ranks) / MIB
+        rows.append(f'| {ranks} | {held:,.0f} | {traffic:.0f} '
+                    f'| {each * FEATURES * classes:.1f} |')
+    return rows
 
 
 def run(rounds: int, small: bool) -> str:

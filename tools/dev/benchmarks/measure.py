@@ -2,6 +2,7 @@
 from __future__ import annotations
 import ctypes
 import functools
+import itertools
 import math
 import platform
 import random
@@ -13,6 +14,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 MIB = 2**20
 OURS, LIMIT = 'mmlosses', 'limit'
@@ -44,6 +46,26 @@ class Call:
         for leaf in leaves:
             leaf.grad = None
         self().backward()
+
+    def seconds(self, leaves: Sequence[Tensor], repeats: int) -> float:
+        """Time a step; on a GPU, between two events of its stream."""
+        on_gpu = leaves[0].is_cuda
+        if on_gpu:
+            begin, end = [
+                torch.cuda.Event(enable_timing=True) for _ in range(2)
+            ]
+            begin.record()
+        before = time.perf_counter()
+        for _ in range(repeats):
+            self.step(leaves)
+        taken = time.perf_counter() - before
+        if on_gpu:
+            end.record()
+            end.synchronize()
+            taken = begin.elapsed_time(end) / 1000
+        for leaf in leaves:
+            leaf.grad = None
+        return taken / repeats
 
     def inputs(self) -> List[Tensor]:
         """The tensors that exist without the call."""
@@ -121,6 +143,28 @@ def saved_bytes(call: Call) -> Tuple[int, int]:
     return new, sum(sizes.values())
 
 
+def peak_bytes(call: Call) -> int:
+    """The peak of the bytes of all tensors that a step adds."""
+    leaves = leaves_of(call())
+    step = functools.partial(call.step, leaves)
+    if leaves[0].is_cuda:
+        step()  # has the workspaces of the libraries allocated
+        for leaf in leaves:
+            leaf.grad = None
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(
+            activities=[ProfilerActivity.CPU],
+            profile_memory=True) as profiler:
+        step()
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted([(event.start_ns(), event.nbytes()) for event in events
+                      if event.name() == '[memory]'])
+    return max(itertools.accumulate([change for _, change in changes]))
+
+
 def time_calls(calls: Dict[str, Call],
                rounds: int,
                least: float = 0.01) -> Dict[str, List[float]]:
@@ -132,20 +176,13 @@ def time_calls(calls: Dict[str, Call],
     for name, call in calls.items():
         leaves[name] = leaves_of(call())
         call.step(leaves[name])
-        begin = time.perf_counter()
-        call.step(leaves[name])
-        repeats[name] = math.ceil(least / (time.perf_counter() - begin))
+        repeats[name] = math.ceil(least / call.seconds(leaves[name], 1))
     seconds: Dict[str, List[float]] = {name: [] for name in calls}
     order = random.Random(0)
     for _ in range(rounds):
         for name in order.sample(sorted(calls), len(calls)):
-            begin = time.perf_counter()
-            for _ in range(repeats[name]):
-                calls[name].step(leaves[name])
-            taken = time.perf_counter() - begin
-            seconds[name].append(taken / repeats[name])
-            for leaf in leaves[name]:
-                leaf.grad = None
+            seconds[name].append(calls[name].seconds(leaves[name],
+                                                     repeats[name]))
     return seconds
 
 
@@ -157,35 +194,32 @@ def ratio(ones: Sequence[float], others: Sequence[float]) -> List[float]:
     return statistics.quantiles(ratios, n=4, method='inclusive')
 
 
-def measure(calls: Dict[str, Call], rounds: int,
-            compiled: bool) -> Dict[str, Any]:
+def measure(calls: Dict[str, Call], rounds: int) -> Dict[str, Any]:
     """The results of one row."""
     missing = [name for name, call in calls.items() if call.function is None]
     calls = {k: call for k, call in calls.items() if k not in missing}
-    if compiled:
-        ours = calls[OURS]
-        calls[COMPILED] = Call(torch.compile(ours.function), *ours.args)
     seconds = time_calls(calls, rounds)
+    compiled = seconds.get(COMPILED)
     return {
         'missing': sorted(missing),
         'calls': {
             name: {
-                'seconds':
-                statistics.median(seconds[name]),
-                'ratio':
-                ratio(seconds[OURS], seconds[name]),
-                'compiled_ratio':
-                ratio(seconds[COMPILED], seconds[name]) if compiled else None,
-                'saved':
-                saved_bytes(call)
+                'seconds': statistics.median(seconds[name]),
+                'ratio': ratio(seconds[OURS], seconds[name]),
+                'compiled_ratio': compiled and ratio(compiled, seconds[name]),
+                'saved': saved_bytes(call),
+                'peak': peak_bytes(call)
             }
             for name, call in calls.items()
         }
     }
 
 
-def machine() -> str:
-    """The processor, threads and torch that were measured."""
+def machine(device: str = 'cpu') -> str:
+    """The processor, or GPU, and torch that were measured."""
+    release = f'torch {torch.__version__.partition("+")[0]}'
+    if device == 'cuda':
+        return f'{torch.cuda.get_device_name()}, {release}'
     cpu = platform.processor() or platform.machine()
     info = Path('/proc/cpuinfo')
     if info.exists():
@@ -195,4 +229,4 @@ def machine() -> str:
                 break
     threads = torch.get_num_threads()
     return (f'{cpu}, {threads} thread{"s" if threads > 1 else ""}, '
-            f'torch {torch.__version__.partition("+")[0]}')
+            f'{release}')

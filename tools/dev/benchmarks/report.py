@@ -14,8 +14,8 @@ Results = Dict[str, Dict[str, Any]]
 
 HEAD = [
     'loss', 'size', 'ours, ms', 'best peer', 'its ms', 'ratio (quartiles)',
-    'goal', 'ours keeps, MiB', 'the peer keeps', 'ratio to the limit',
-    'compiled: ratio to peer, limit'
+    'goal', 'ours keeps, MiB', 'the peer keeps', 'peak by that of the peer',
+    'ratio to the limit', 'compiled: ratio to ours, peer, limit'
 ]
 
 
@@ -41,7 +41,7 @@ def line(row: Row, result: Dict[str, Any]) -> str:
         f'`{row.name}`', result['size'],
         f'{1000 * calls[OURS]["seconds"]:.2f}', 'no peer here', '', '',
         '' if row.goal is None else f'{row.goal}',
-        kept(calls[OURS]), '', '', ''
+        kept(calls[OURS]), '', '', '', ''
     ]
     if name is not None:
         peer = calls[name]
@@ -51,12 +51,14 @@ def line(row: Row, result: Dict[str, Any]) -> str:
             f'{middle:.2f} ({low:.2f}-{high:.2f})'
         ]
         cells[8] = kept(peer)
+        cells[9] = f'{calls[OURS]["peak"] / peer["peak"]:.2f}'
     if LIMIT in calls:
-        cells[9] = f'{row.limit}: {calls[LIMIT]["ratio"][1]:.2f}'
+        cells[10] = f'{row.limit}: {calls[LIMIT]["ratio"][1]:.2f}'
     if COMPILED in calls:
-        cells[10] = f'{calls[name or OURS]["compiled_ratio"][1]:.2f}'
-        if LIMIT in calls:
-            cells[10] += f', {calls[LIMIT]["compiled_ratio"][1]:.2f}'
+        cells[11] = ', '.join([
+            f'{calls[x]["compiled_ratio"][1]:.2f}' for x in (OURS, name, LIMIT)
+            if x in calls
+        ])
     return '| ' + ' | '.join(cells) + ' |'
 
 
@@ -80,7 +82,7 @@ def table(results: Results) -> str:
                          f'{", ".join(result["missing"])}.')
     for place, names in places.items():
         which = 'All rows' if len(places) == 1 else ', '.join(names)
-        lines.append(f'\n{which}: {place}. No GPU was measured.')
+        lines.append(f'\n{which}: {place}.')
     return '\n'.join(lines)
 
 
@@ -127,7 +129,7 @@ def draw_growth(rounds: int, path: Path, rows: Sequence[Row]) -> None:
         bytes_kept: Dict[str, List[float]] = {}
         for value in values:
             torch.manual_seed(0)
-            result = measure(row.calls(**{size: value}), rounds, False)
+            result = measure(row.calls(**{size: value}), rounds)
             for name, figures in result['calls'].items():
                 times.setdefault(name, []).append(1000 * figures['seconds'])
                 bytes_kept.setdefault(name,

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from .inputs import Arguments, leaf
-from .measure import LIMIT, OURS, Call
+from .measure import COMPILED, LIMIT, OURS, Call
 
 Function = Callable[..., Any]
 
@@ -62,8 +62,16 @@ class Row:
     def __post_init__(self) -> None:
         self.name = self.name or self.loss
 
-    def calls(self, **sizes: int) -> Dict[str, Call]:
-        """The calls to measure, all on the same random arguments."""
+    def calls(self,
+              compiled: bool = False,
+              /,
+              **sizes: int) -> Dict[str, Call]:
+        """The calls to measure, all on the same random arguments.
+
+        Args:
+            compiled (bool): Also our loss with ``compile=True``.
+            sizes: Of the arguments.
+        """
         bound = inspect.signature(self.inputs).bind_partial(**{
             **self.sizes,
             **sizes
@@ -73,8 +81,12 @@ class Row:
         kwargs = self.kwargs
         if callable(kwargs):
             kwargs = kwargs(**bound.arguments)
-        ours = MODELS.build(dict(type=f'mmlosses.{self.loss}', **kwargs))
+        config = dict(type=f'mmlosses.{self.loss}', **kwargs)
+        ours = MODELS.build(config)
         functions = {OURS: self.call(ours), **self.peers}
+        if compiled:
+            functions[COMPILED] = self.call(
+                MODELS.build(dict(config, compile=True)))
         if self.limit_of is not None:
             functions[LIMIT] = self.limit_of
         return {
