@@ -9,6 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmlosses.checks import swaps as module
+from mmlosses.checks.batches import detection_batch
 from mmlosses.checks.step import start_from
 from mmlosses.checks.swaps import find_swaps, overrides, swapped
 from mmlosses.commands import swap
@@ -220,6 +221,13 @@ model = dict(bbox_head=dict(num_classes=80, loss_bbox=dict(beta=1.0)))
 ''')
     status, text, _ = run('config.py', '--check', '--size', 128)
     assert status == 2 and 'could not be judged: stock' in text
+
+
+def test_batch_for_a_config_without_training_data():
+    """DeepSORT's has None there."""
+    cfg = Config(dict(model=dict(num_classes=3), train_dataloader=None))
+    batch = detection_batch(cfg, 64)
+    assert [x.shape[-1] for x in batch['inputs']] == [64, 64]
 
 
 def test_both_start_from_the_same_weights():

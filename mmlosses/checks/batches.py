@@ -152,7 +152,7 @@ def detection_batch(cfg: Config, size: int) -> Dict[str, list]:
     # Stuff classes are numbered after the things.
     stuff = things if things < 1000 else 1
     transforms = list(
-        pipelines(cfg.get('train_dataloader', {}).get('dataset', {})))
+        pipelines((cfg.get('train_dataloader') or {}).get('dataset', {})))
     scale = semantic_scale(transforms)
     # Some assigners prefer masks to boxes if they exist.
     masked = 'LoadAnnotations' not in map(type_name, transforms) or any(
