@@ -14,6 +14,8 @@ from torch.autograd import forward_ad
 # A loss takes one tensor or, as SimCC does, one tensor per axis.
 Tensors = Union[Tensor, Tuple[Tensor, ...], List[Tensor]]
 
+HALF = (torch.float16, torch.bfloat16)
+
 # torch 2.0 has no `torch.compiler`.
 try:
     is_compiling = torch.compiler.is_compiling
@@ -46,19 +48,21 @@ def first_tensor(tensors: Tensors) -> Tensor:
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return float32 for half precision, and any other dtype unchanged."""
-    half = dtype in (torch.float16, torch.bfloat16)
-    return torch.float32 if half else dtype
+    return torch.float32 if dtype in HALF else dtype
 
 
 def upcast(tensor: Tensor) -> Tensor:
     """Return half precision as float32, and any other tensor unchanged."""
-    if not isinstance(tensor, Tensor):
-        return tensor  # reported by the checks that follow
-    return tensor.to(compute_dtype(tensor.dtype))
+    # What is no tensor is reported by the checks that follow.
+    half = isinstance(tensor, Tensor) and tensor.dtype in HALF
+    return tensor.float() if half else tensor
 
 
 def autocast_off(device_type: str) -> ContextManager:
-    """Switch autocast off, where the device has one to switch off."""
+    """Switch autocast off, where it is on and the device has one."""
+    # To enter the context takes as long as ten checks.
+    if not is_compiling() and not torch._C._is_any_autocast_enabled():
+        return contextlib.nullcontext()
     try:
         return torch.autocast(device_type, enabled=False)
     except RuntimeError:  # e.g. 'mps' before torch 2.3, 'meta' in any

@@ -16,7 +16,6 @@ from mmlosses.core.keypoints import KeypointLoss, PointLoss
 from mmlosses.core.numeric import coordinates_first
 from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
-from .regression import l1_loss, smooth_l1_loss
 
 SCALES = ('std', 'var', 'log_var', 'softplus', 'sigmoid')
 
@@ -617,7 +616,7 @@ class UncertainL1Loss(UncertainLoss):
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
         position, sigma = pred
-        return attenuated(l1_loss(position, target), sigma, self.alpha)
+        return attenuated(position - target, sigma, self.alpha)
 
 
 @MODELS.register_module()
@@ -668,8 +667,7 @@ class UncertainSmoothL1Loss(UncertainLoss):
     def elementwise(self, pred: Tuple[Tensor, Tensor],
                     target: Tensor) -> Tensor:
         position, sigma = pred
-        error = smooth_l1_loss(position, target, self.beta)
-        return attenuated(error, sigma, self.alpha)
+        return attenuated(position - target, sigma, self.alpha, self.beta)
 
 
 PROPEL = PROPELLoss

@@ -41,7 +41,7 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
 
 
 def balanced_l1_loss(pred: Tensor,
-                     target: Tensor,
+                     target: Tensor | float = 0.0,
                      alpha: float = 0.5,
                      gamma: float = 1.5,
                      beta: float = 1.0) -> Tensor:
@@ -56,7 +56,7 @@ def balanced_l1_loss(pred: Tensor,
 
 
 def wing_loss(pred: Tensor,
-              target: Tensor,
+              target: Tensor | float = 0.0,
               omega: float = 10.0,
               epsilon: float = 2.0) -> Tensor:
     """Return the wing loss of each number, see :class:`WingLoss`."""
@@ -68,7 +68,7 @@ def wing_loss(pred: Tensor,
 
 
 def soft_wing_loss(pred: Tensor,
-                   target: Tensor,
+                   target: Tensor | float = 0.0,
                    omega1: float = 2.0,
                    omega2: float = 20.0,
                    epsilon: float = 0.5) -> Tensor:
@@ -242,8 +242,7 @@ class BalancedL1Loss(KeypointLoss):
         return with_gradient(
             balanced_l1_loss,
             balanced_l1_and_derivative,
-            pred,
-            target.to(pred.dtype),
+            pred - target,
             alpha=self.alpha,
             gamma=self.gamma,
             beta=self.beta)
@@ -303,8 +302,7 @@ class WingLoss(SampleSumLoss):
         return with_gradient(
             wing_loss,
             wing_and_derivative,
-            pred,
-            target.to(pred.dtype),
+            pred - target,
             omega=self.omega,
             epsilon=self.epsilon)
 
@@ -365,8 +363,7 @@ class SoftWingLoss(SampleSumLoss):
         return with_gradient(
             soft_wing_loss,
             soft_wing_and_derivative,
-            pred,
-            target.to(pred.dtype),
+            pred - target,
             omega1=self.omega1,
             omega2=self.omega2,
             epsilon=self.epsilon)

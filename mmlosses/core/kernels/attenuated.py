@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import is_visible
@@ -13,52 +14,68 @@ from .gradient import gradients_with_graph
 MOST_POWER = 40.0
 
 
-def attenuated(error: Tensor, sigma: Tensor, alpha: float = 1.0) -> Tensor:
+def attenuated(error: Tensor,
+               sigma: Tensor,
+               alpha: float = 1.0,
+               beta: float = 0.0) -> Tensor:
     r"""Return :math:`L e^{-\sigma} + \alpha \sigma` of each number.
 
-    The exponential goes on as a line where it is above e to the 40, so that
+    L is the smooth L1 loss of an ``error`` with a sign, and L1 for ``beta``
+    0. The exponential goes on as a line where it is above e to the 40, so that
     the gradient stays finite, and shows the way back.
     """
     if is_transformed():
-        return plain_attenuated(error, sigma, alpha)
-    return Attenuated.apply(error, sigma, alpha)
+        return plain_attenuated(error, sigma, alpha, beta)
+    return Attenuated.apply(error, sigma, alpha, beta)
 
 
-def plain_attenuated(error: Tensor, sigma: Tensor, alpha: float) -> Tensor:
+def plain_attenuated(error: Tensor, sigma: Tensor, alpha: float,
+                     beta: float) -> Tensor:
     """Return the same by autograd."""
     power = (-sigma).clamp(max=MOST_POWER)
-    return power.exp() * (1 - sigma - power) * error + alpha * sigma
+    factor = power.exp() * (1 - sigma - power)
+    return factor * smooth_l1(error, beta) + alpha * sigma
 
 
-def slope_and_factor(sigma: Tensor) -> Tuple[Tensor, Tensor]:
-    """Return minus the derivative of the factor of the error, and it."""
+def smooth_l1(error: Tensor, beta: float) -> Tensor:
+    """Return the smooth L1 loss of an error."""
+    if beta == 0:
+        return error.abs()
+    zeros = error.new_zeros(()).expand_as(error)
+    return F.smooth_l1_loss(error, zeros, reduction='none', beta=beta)
+
+
+def factor_of(sigma: Tensor, slope: Tensor) -> Tensor:
+    """Return the factor of the error, whose derivative is minus the slope."""
     if (sigma.numel() > 0 and is_visible(sigma)
-            and sigma.min().item() >= -MOST_POWER):
-        slope = torch.exp(-sigma)
-        return slope, slope
-    power = (-sigma).clamp_(max=MOST_POWER)
-    slope = power.exp()
-    return slope, slope * (1 - sigma - power)
+            and sigma.amin().item() >= -MOST_POWER):
+        return slope
+    return slope * (1 - sigma - (-sigma).clamp_(max=MOST_POWER))
 
 
 class Attenuated(torch.autograd.Function):
-    """Keeps its inputs only, and computes the exponential again."""
+    """Keeps its inputs and the exponential."""
 
     @staticmethod
-    def forward(ctx: Any, error: Tensor, sigma: Tensor,
-                alpha: float) -> Tensor:
-        ctx.alpha = alpha
-        ctx.save_for_backward(error, sigma)
-        _, factor = slope_and_factor(sigma)
-        return (alpha * sigma).addcmul_(factor, error)
+    def forward(ctx: Any, error: Tensor, sigma: Tensor, alpha: float,
+                beta: float) -> Tensor:
+        ctx.alpha, ctx.beta = alpha, beta
+        slope = (-sigma).clamp_(max=MOST_POWER).exp_()
+        ctx.save_for_backward(error, sigma, slope)
+        loss = smooth_l1(error, beta)
+        return loss.mul_(factor_of(sigma, slope)).add_(sigma, alpha=alpha)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
-        error, sigma = ctx.saved_tensors
+        error, sigma, slope = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a second derivative
-            loss = plain_attenuated(error, sigma, ctx.alpha)
+            loss = plain_attenuated(error, sigma, ctx.alpha, ctx.beta)
             return (*gradients_with_graph(
-                loss, (error, sigma), ctx.needs_input_grad[:2], grad), None)
-        slope, factor = slope_and_factor(sigma)
-        of_sigma = (slope * error).neg_().add_(ctx.alpha).mul_(grad)
-        return factor * grad, of_sigma, None
+                loss,
+                (error, sigma), ctx.needs_input_grad[:2], grad), None, None)
+        loss = smooth_l1(error, ctx.beta)
+        of_sigma = (ctx.alpha - loss.mul_(slope)).mul_(grad)
+        of_error = ((error /
+                     ctx.beta).clamp_(-1, 1) if ctx.beta else error.sign())
+        of_error = of_error.mul_(factor_of(sigma, slope)).mul_(grad)
+        return of_error, of_sigma, None, None

@@ -3,6 +3,8 @@
 Each is a function of the error up to its knot, plus one of what is beyond,
 which is 0 for small errors. ``torch.where`` and its gradient take as long as
 twenty sums on a CPU. Each function returns the loss and its derivative.
+
+They take the error, which autograd has to keep once, not its two parts.
 """
 from __future__ import annotations
 import math
@@ -13,41 +15,38 @@ from torch import Tensor
 Errors = Tuple[Tensor, Tensor, Tensor]
 
 
-def split(pred: Tensor, target: Tensor, knot: float) -> Errors:
+def split(error: Tensor, knot: float) -> Errors:
     """Return the sign of the error, and its size below and beyond a knot."""
-    error = pred - target
     size = error.abs()
     near = size.clamp(max=knot)
-    return error.sign_(), near, size.sub_(near)
+    return error.sign(), near, size.sub_(near)
 
 
-def wing_and_derivative(pred: Tensor, target: Tensor, omega: float,
+def wing_and_derivative(error: Tensor, omega: float,
                         epsilon: float) -> Tuple[Tensor, Tensor]:
     """The wing loss."""
-    sign, near, beyond = split(pred, target, omega)
+    sign, near, beyond = split(error, omega)
     slope = (near + epsilon).reciprocal_().mul_(omega)
     slope.add_(beyond.sign(), alpha=1 - omega / (omega + epsilon))
     loss = near.div_(epsilon).log1p_().mul_(omega).add_(beyond)
     return loss, slope.mul_(sign)
 
 
-def soft_wing_and_derivative(pred: Tensor, target: Tensor, omega1: float,
-                             omega2: float,
+def soft_wing_and_derivative(error: Tensor, omega1: float, omega2: float,
                              epsilon: float) -> Tuple[Tensor, Tensor]:
     """The soft wing loss."""
-    sign, near, beyond = split(pred, target, omega1)
+    sign, near, beyond = split(error, omega1)
     slope = (beyond + (epsilon + omega1)).reciprocal_().mul_(omega2)
     slope.sub_(1).mul_(beyond.sign()).add_(1)
     loss = near.add_(beyond.div_(epsilon + omega1).log1p_(), alpha=omega2)
     return loss, slope.mul_(sign)
 
 
-def balanced_l1_and_derivative(pred: Tensor, target: Tensor, alpha: float,
-                               gamma: float,
+def balanced_l1_and_derivative(error: Tensor, alpha: float, gamma: float,
                                beta: float) -> Tuple[Tensor, Tensor]:
     """The balanced L1 loss."""
     b = math.expm1(gamma / alpha)
-    sign, near, beyond = split(pred, target, beta)
+    sign, near, beyond = split(error, beta)
     logs = (near * (b / beta)).log1p_()
     slope = alpha * logs
     if beta != 1:  # the inliers do not end with the slope gamma
