@@ -223,6 +223,19 @@ model = dict(bbox_head=dict(num_classes=80, loss_bbox=dict(beta=1.0)))
     assert status == 2 and 'could not be judged: stock' in text
 
 
+@pytest.mark.parametrize('name, ours', [
+    ('SIoULoss', 'mmlosses.SIoULoss'),
+    ('NoSuchLoss', ''),
+    ('nowhere.SIoULoss', ''),
+])
+def test_loss_that_stock_does_not_find(name, ours):
+    """S2A-Net for HRSC in mmrotate leaves the scope of mmdet out."""
+    loss = dict(type=name, _scope_='mmseg')
+    found, = find_swaps(Config(dict(model=dict(head=dict(loss=loss)))))
+    assert (found.stock, found.ours) == (name, ours)
+    assert found.number == 'not registered, so stock does not build'
+
+
 def test_batch_for_a_config_without_training_data():
     """DeepSORT's has None there."""
     cfg = Config(dict(model=dict(num_classes=3), train_dataloader=None))

@@ -75,14 +75,18 @@ def find_swaps(cfg: Config, only: str = '*') -> List[Swap]:
     found = []
     for path, loss in loss_configs(cfg.model, 'model'):
         cls = class_of(loss)
-        if cls is None:
-            found.append(Swap(path, loss['type'], reason='not registered'))
-            continue
-        name = class_name(cls)
-        if fnmatch(path, only) or fnmatch(name, only):
+        name = loss['type'] if cls is None else class_name(cls)
+        if not (fnmatch(path, only) or fnmatch(name, only)):
+            found.append(Swap(path, name, reason=f'not in {only}'))
+        elif cls is not None:
             found.append(find_swap(path, name, cls, loss, cfg))
         else:
-            found.append(Swap(path, name, reason=f'not in {only}'))
+            # As where a config of mmrotate forgets the scope of mmdet.
+            ours = '' if '.' in name else f'mmlosses.{name}'
+            if ours and find_class(ours) is None:
+                ours = ''
+            reason = 'not registered, so stock does not build'
+            found.append(Swap(path, name, ours, reason=reason))
     return found
 
 
