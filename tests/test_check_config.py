@@ -82,6 +82,7 @@ def test_configs_of_digits_train(digits, config):
         assert done.rows[0][-1] == pytest.approx(done.norm, rel=1e-5)
 
 
+@pytest.mark.slow
 @needs_dotted_paths
 def test_command_prints_losses_and_verdict(digits):
     done = run(TOOL, DIGITS[0].parent / 'ccs.py', '--cfg-options', FEW_SCENES)

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import torch
-from cases import CASES, REPRESENTATIVES
+from cases import CASES
 from helpers import needs_dynamo
 from mmengine.utils import digit_version
 
@@ -26,9 +26,8 @@ CHECKS = [
         case,
         check,
         id=f'{case.loss.__name__}-{name}',
-        # Compiling takes seconds: of all losses in the slow part only.
-        marks=pytest.mark.slow
-        if name == 'compiles' and case.loss not in REPRESENTATIVES else ())
+        # Compiling takes seconds.
+        marks=pytest.mark.slow if name == 'compiles' else ())
     for case in CASES for name, check in CONTRACT.items()
 ]
 

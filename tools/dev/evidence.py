@@ -57,6 +57,7 @@ class Study(NamedTuple):
 # For 20 times as many images of the first class as of the last.
 CLASS_WEIGHT = [round(20**(i / 9), 1) for i in range(10)]
 KEYPOINT = 'use_target_weight=True'
+VECTORS = 'num_classes=10, in_channels=16'
 
 STUDIES = {
     'boxes':
@@ -88,6 +89,13 @@ STUDIES = {
           (f'CrossEntropyLoss(class_weight={CLASS_WEIGHT})',
            'SeesawLoss(num_classes=10, return_dict=False)',
            'EQLV2Loss(num_classes=10)')),
+    'margin':
+    Study('margin', 'Embeddings of digits',
+          (f'ModifiedSoftmaxLoss({VECTORS})',
+           f'CenterSoftmaxLoss({VECTORS}, center_weight=0.01)',
+           f'ArcFaceLoss({VECTORS}, scale=16.0, margin=0.1)',
+           f'ArcFaceLoss({VECTORS}, scale=16.0, margin=0.3)',
+           f'ArcFaceLoss({VECTORS}, scale=16.0, margin=0.5)')),
 }
 
 
