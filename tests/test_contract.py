@@ -27,8 +27,8 @@ CHECKS = [
         check,
         id=f'{case.loss.__name__}-{name}',
         # Compiling takes seconds.
-        marks=pytest.mark.slow if name == 'compiles' else ())
-    for case in CASES for name, check in CONTRACT.items()
+        marks=pytest.mark.slow if name == 'compiles' else ()) for case in CASES
+    for name, check in CONTRACT.items()
 ]
 
 

@@ -1,7 +1,6 @@
 """Model wrapper for distributed trainings with sharded classes."""
 from __future__ import annotations
 import functools
-import math
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import torch
@@ -27,6 +26,7 @@ def clip_sharded_grad_norm_(parameters: Iterable[nn.Parameter],
                             max_norm: float,
                             norm_type: float = 2.0,
                             error_if_nonfinite: bool = False,
+                            foreach: bool | None = None,
                             *,
                             sharded: Sequence[nn.Parameter]) -> Tensor:
     """Clip the gradients by their norm over the classes of all ranks.
@@ -34,28 +34,24 @@ def clip_sharded_grad_norm_(parameters: Iterable[nn.Parameter],
     As :func:`torch.nn.utils.clip_grad_norm_`, but the parameters in
     ``sharded`` have other elements on each rank, and the rest the same.
     """
-    grads: List[List[Any]] = [[], []]
+    spread = {id(parameter) for parameter in sharded}
+    norms: List[List[Tensor]] = [[], []]
+    grads = []
     for parameter in parameters:
-        spread = any([parameter is one for one in sharded])
-        grads[spread].append(parameter.grad)
-    common, own = [
-        torch.stack(
-            [torch.linalg.vector_norm(grad, norm_type)
-             for grad in group]) if group else sharded[0].new_zeros(1)
-        for group in grads
-    ]
-    if norm_type == math.inf:
-        own = own.max()
-        dist.all_reduce(own, dist.ReduceOp.MAX)
-        norm = torch.maximum(own, common.max())
-    else:
-        power = own.pow(norm_type).sum()
-        dist.all_reduce(power)
-        norm = (power + common.pow(norm_type).sum()).pow(1 / norm_type)
+        grad: Any = parameter.grad
+        grads.append(grad)
+        norms[id(parameter) in spread].append(
+            torch.linalg.vector_norm(grad, float(norm_type)))
+    zero = sharded[0].new_zeros(())
+    common, own = [torch.stack([zero, *group]) for group in norms]
+    of_ranks = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(of_ranks, own)
+    norm = torch.linalg.vector_norm(
+        torch.cat([common, *of_ranks]), float(norm_type))
     if error_if_nonfinite and not norm.isfinite():
         raise RuntimeError(f'the norm of the gradients is {norm.item()}')
     factor = (max_norm / (norm + 1e-6)).clamp(max=1)
-    for grad in grads[0] + grads[1]:
+    for grad in grads:
         grad.mul_(factor)
     return norm
 
