@@ -71,6 +71,8 @@ def autocast_off(device_type: str) -> ContextManager:
 
 def pad_right(tensor: Tensor, ndim: int) -> Tensor:
     """Add singleton axes on the right until the tensor has ``ndim``."""
+    if tensor.ndim == ndim:
+        return tensor
     return tensor.reshape(tensor.shape + (1, ) * (ndim - tensor.ndim))
 
 

@@ -255,8 +255,11 @@ class CrossCorrelationLoss(BaseLoss):
         return inputs
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        factor = target + self.lambd * (1 - target)
-        return factor * (pred - target)**2
+        # Not times a matrix of factors, which autograd would keep.
+        square = (pred - target).square()
+        diagonal = square.diagonal(dim1=-2, dim2=-1)
+        return torch.diagonal_scatter(
+            self.lambd * square, diagonal, dim1=-2, dim2=-1)
 
 
 @MODELS.register_module()

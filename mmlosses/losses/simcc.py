@@ -12,6 +12,9 @@ from mmlosses.core.base import Inputs
 from mmlosses.core.checks import (check_choice, check_floating, check_numbers,
                                   check_same_shape)
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.divergence import (js_discret_and_derivative,
+                                              js_discret_loss)
+from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.registry import MODELS
 
@@ -79,25 +82,6 @@ def mle_cc_loss(pred: Sequence[Tensor],
     if mode == 'log':
         return -(first + EPS_LIKELIHOOD).log()
     return 1 - (first if mode == 'linear' else first.square())
-
-
-def js_discret_loss(pred: Tensor, target: Tensor) -> Tensor:
-    r"""Jensen-Shannon divergence (N, K) of distributions (N, K, \*).
-
-    .. math::
-        \frac{1}{2} D(p \,\|\, m) + \frac{1}{2} D(t \,\|\, m), \qquad
-        m = \frac{p + t}{2}, \qquad 0 \log 0 = 0
-
-    The gradient is finite where a softmax has rounded to 0.
-    """
-    middle = (pred + target) / 2
-    both = [p * (log(p) - log(middle)) for p in (pred, target)]
-    return (both[0] + both[1]).flatten(2).sum(dim=-1) / 2
-
-
-def log(probability: Tensor) -> Tensor:
-    """Return the logarithm, of a number that cannot be 0."""
-    return probability.clamp(min=1e-30).log()
 
 
 @MODELS.register_module()
@@ -360,7 +344,8 @@ class JSDiscretLoss(KeypointLoss):
         self.check_range('gt_hm', inputs.target, inputs, 0, 1)
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return js_discret_loss(pred, target)
+        return with_gradient(js_discret_loss, js_discret_and_derivative, pred,
+                             target.to(pred.dtype))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         check_same_shape(pred, target)

@@ -35,7 +35,9 @@ def combined_target_mse_loss(pred: Tensor, target: Tensor) -> Tensor:
     heat, x, y = pred.unflatten(1, shape).unbind(dim=2)
     true_heat, true_x, true_y = target.unflatten(1, shape).unbind(dim=2)
     offset = mse_loss(x, true_x) + mse_loss(y, true_y)
-    return (mse_loss(heat, true_heat) + true_heat.square() * offset) / 2
+    # Not by its square, which autograd would keep.
+    return torch.addcmul(
+        mse_loss(heat, true_heat), true_heat, true_heat * offset) / 2
 
 
 @MODELS.register_module()
