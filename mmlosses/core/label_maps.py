@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
 from .checks import (check_ignored, check_index, check_label_range,
-                     check_not_negative)
+                     check_not_negative, is_nothing)
 from .kernels.masking import zeroed
 from .tensors import one_hot
 
@@ -82,14 +82,17 @@ class LabelMapLoss(BaseLoss):
             ignored = ignored | (labels == label)
         if pixels is None:
             pixels = pred.new_ones(labels.shape)
-        inputs.pred = zeroed(pred, ignored.unsqueeze(1))
-        inputs.target = labels.masked_fill(ignored, 0)
+        if not is_nothing(ignored):
+            inputs.pred = zeroed(pred, ignored.unsqueeze(1))
+            labels = labels.masked_fill(ignored, 0)
+            pixels = pixels.masked_fill(ignored, 0)
+        inputs.target = labels
         weights = class_weights(self, pred)
         if pred.shape[1] > 1:
             classes = torch.arange(pred.shape[1], device=pred.device)
             for label in labels_to_ignore:
                 weights = weights * (classes != label)
-        inputs.extras = (pixels.masked_fill(ignored, 0), weights.unsqueeze(0))
+        inputs.extras = (pixels, weights.unsqueeze(0))
         return inputs
 
     def check_values(self, inputs: Inputs) -> None:

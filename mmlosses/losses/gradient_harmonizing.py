@@ -12,6 +12,7 @@ from mmlosses.core.checks import check_number, check_sigmoid, check_size
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss)
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.statistics import StatisticsLoss
 from mmlosses.registry import MODELS
 
@@ -184,6 +185,19 @@ class GHMC(HarmonizingLoss, ClassificationLoss):
         return loss, (pred.sigmoid() - target).abs()
 
 
+def pseudo_huber(error: Tensor, mu: float) -> Tensor:
+    r"""Return :math:`\sqrt{d^2 + \mu^2} - \mu`."""
+    return pseudo_huber_and_derivative(error, mu)[0]
+
+
+def pseudo_huber_and_derivative(error: Tensor,
+                                mu: float) -> Tuple[Tensor, Tensor]:
+    """Return the same and its derivative."""
+    root = (error * error + mu * mu).sqrt()
+    # Without the difference of two numbers close to mu.
+    return error * (error / (root + mu)), error / root
+
+
 def authentic_smooth_l1(pred: Tensor, target: Tensor,
                         mu: float) -> Tuple[Tensor, Tensor]:
     r"""Return the loss and its gradient norm, from 0 to 1.
@@ -192,9 +206,9 @@ def authentic_smooth_l1(pred: Tensor, target: Tensor,
         |d| / \sqrt{d^2 + \mu^2}, \qquad d = pred - target
     """
     error = pred - target
-    root = (error * error + mu * mu).sqrt()
-    # Without the difference of two numbers close to mu.
-    return error * (error / (root + mu)), error.abs() / root
+    loss = with_gradient(
+        pseudo_huber, pseudo_huber_and_derivative, error, mu=mu)
+    return loss, (error / (loss + mu)).detach().abs()
 
 
 @MODELS.register_module()

@@ -38,7 +38,7 @@ def fitted_scale(pred: Tensor, target: Tensor) -> Tensor:
     axes = (-2, -1)
     square = (pred * pred).sum(dim=axes, keepdim=True)
     product = (target * pred).sum(dim=axes, keepdim=True)
-    return product / square.masked_fill(square == 0, 1)
+    return product / (square + (square == 0))
 
 
 def velocity_loss(pred: Tensor,
@@ -51,7 +51,7 @@ def velocity_loss(pred: Tensor,
     """
     error = mpjpe_loss(pred.diff(dim=-3), target.diff(dim=-3))
     if valid is not None:
-        error = error * valid[..., 1:, :] * valid[..., :-1, :]
+        error = error * (valid[..., 1:, :] * valid[..., :-1, :])
     return F.pad(error, (0, 0, 1, 0))
 
 
@@ -136,7 +136,8 @@ def project_points(points: Tensor, intrinsics: Tensor) -> Tensor:
     # Where a division would overflow, the point is at the border anyway.
     depth = torch.where(depth.abs() < MIN_DEPTH,
                         torch.full_like(depth, MIN_DEPTH), depth)
-    xy = (points[..., :2] / depth).clamp(-1, 1)
+    # The division keeps a copy of two coordinates, not a view of all three.
+    xy = (points[..., :2].contiguous() / depth).clamp(-1, 1)
     if intrinsics.shape[-1] == 9:
         radial, tangential = intrinsics[..., 4:7], intrinsics[..., 7:]
         r2 = xy.square().sum(dim=-1, keepdim=True)
@@ -244,12 +245,13 @@ class MPJPEVelocityJointLoss(PointLoss):
     def prepare(self, *args: Any, **kwargs: Any) -> Inputs:
         """Mark the joints to leave out: masked, a 1 becomes a 0."""
         inputs = super().prepare(*args, **kwargs)
-        inputs.extras = (inputs.pred.new_ones(tuple(inputs.shape)), )
+        if inputs.removed is not None:
+            inputs.extras = (inputs.pred.new_ones(tuple(inputs.shape)), )
         return inputs
 
     def elementwise(self, pred: Tensor, target: Tensor, *extras:
                     Tensor) -> Tensor:
-        valid, = extras
+        valid = extras[0] if extras else None
         return joint_velocity_loss(pred, target, valid, self.lambda_scale,
                                    self.lambda_3d_velocity)
 

@@ -12,7 +12,6 @@ from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.kernels.hulls import (EPS, giou_and_derivative,
                                          giou_of_points)
-from mmlosses.core.numeric import safe_sqrt
 from mmlosses.core.polygons import Points, following, points_of, sides_of
 from mmlosses.registry import MODELS
 from ..regression import smooth_l1_loss
@@ -145,13 +144,14 @@ def spatial_border_loss(pts: Tensor, gt_bboxes: Tensor) -> Tensor:
     r"""The loss (\*) of :class:`SpatialBorderLoss`."""
     (x, y), corners = points_of(pts, gt_bboxes)
     left, top = [axis.unsqueeze(1) for axis in corners]
-    cross = ((left - x) * (following(top) - y) - (top - y) *
-             (following(left) - x))
+    across, down = left - x.detach(), top - y.detach()
+    cross = across * following(down) - down * following(across)
     inside = (cross >= INSIDE).all(dim=0) | (cross <= -INSIDE).all(dim=0)
     left, top = corners
     x, y = x - (left[0] + left[2]) / 2, y - (top[0] + top[2]) / 2
-    distance = safe_sqrt(x * x + y * y)
-    outside = torch.where(inside, torch.zeros_like(distance), distance)
+    square = x * x + y * y
+    zero = inside | (square == 0)  # where the root has no finite gradient
+    outside = square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
     number = (~inside).sum(dim=0).clamp(min=1)
     return 0.2 * outside.sum(dim=0) / number
 

@@ -198,16 +198,16 @@ class HausdorffDistanceLoss(LabelMapLoss):
             weights = torch.cat([0 * weights, weights], dim=1)
         seen, prob = pred.detach().argmax(dim=1), pred.softmax(dim=1)
         far = distance_to_other(torch.cat([target, seen])).to(pred.dtype)
-        loss = 0 * pixels
         # Other classes have distance 0 in each of the two masks.
-        for mask, distance in zip((target, seen), far.split(len(target))):
-            own = prob.gather(1, mask.unsqueeze(1)).squeeze(1)
-            error = own - (mask == target).to(own.dtype)
-            hot = one_hot(mask, pred.shape[1])[:, 1:]
-            weight = (weights[:, 1:, None, None] * hot).sum(dim=1)
-            loss = loss + weight * error.square() * distance**self.alpha
+        far = (pixels.repeat(2, 1, 1) * far**self.alpha).unsqueeze(1)
+        factor = torch.zeros_like(prob)
+        for mask, depth in zip((target, seen), far.split(len(target))):
+            factor = factor.scatter_add(1, mask.unsqueeze(1), depth)
+        factor = weights[:, 1:, None, None] * factor[:, 1:]
+        own = one_hot(target, pred.shape[1])[:, 1:].to(prob.dtype)
+        loss = factor * (prob[:, 1:] - own).square()
         size = max(target.shape[1] * target.shape[2], 1)
-        return (pixels * loss).sum(dim=(1, 2)) / (size * pred.shape[1])
+        return loss.sum(dim=(1, 2, 3)) / (size * pred.shape[1])
 
 
 HuasdorffDisstanceLoss = HausdorffDistanceLoss

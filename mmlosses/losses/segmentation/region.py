@@ -133,7 +133,8 @@ def soft_skeleton(maps: Tensor, iterations: int = 10) -> Tensor:
         if i:
             maps = erode(maps)
         opened = F.max_pool2d(erode(maps), 3, stride=1, padding=1)
-        thin = (maps - opened).clamp(min=0)
+        # Unlike clamp, relu keeps its result, which the product keeps too.
+        thin = (maps - opened).relu()
         skeleton = skeleton + thin * (1 - skeleton)
     return skeleton
 
