@@ -213,12 +213,13 @@ class OKSLoss(BaseLoss):
             visible = align_weight(weight, shape).to(pred.dtype).expand(shape)
             check_not_negative('weight', visible)
             missing = (visible == 0).unsqueeze(-1)
+            weight = None
             if not is_nothing(missing):
                 pred, target = [zeroed(x, missing) for x in (pred, target)]
-            weight = (visible > 0).any(dim=-1)
-            shares = visible / number
-            if self.norm_target_weight:
-                shares = normalised(visible)
+                weight = (visible > 0).any(dim=-1)
+            shares = (
+                normalised(visible) if self.norm_target_weight else visible /
+                number)
         inputs = super().prepare(pred, target, weight, avg_factor)
         if shares is None:
             shares = pred.new_full(shape, 1 / number)
