@@ -44,7 +44,7 @@ PROJECTS = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain')
 ORDER = ('mmdet', 'mmpose', 'mmseg', 'mmpretrain', 'mmrotate', 'mmdet3d',
          'mmyolo')
 PAGE = CONFIGS / 'guides/stock_configs.md'
-SECONDS = 300  # for one comparison
+SECONDS = 900  # for one comparison, ViT-L included
 SIZES = (128, 256, 512)  # sides of fake pictures: the smallest that serves
 
 
