@@ -141,8 +141,8 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         compile (bool): If True, the formula, and only it, is compiled by
             :func:`torch.compile`: once for all shapes, at the first call,
             which takes seconds to a minute. Values are equal up to rounding;
-            there are no second derivatives. Without a compiler, it warns and
-            runs eagerly. Default: False.
+            there are no second derivatives. Without a compiler, and before
+            torch 2.1, it warns and runs eagerly. Default: False.
         loss_name (str, optional): Key under which mmseg's heads log and add
             the loss; only those that start with ``loss_`` are trained on.
             ``None`` is ``loss_`` and the name of the class, such as

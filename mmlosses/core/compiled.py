@@ -4,6 +4,7 @@ import warnings
 from typing import Any, Callable, Dict
 
 import torch
+from mmengine.utils import digit_version
 
 from .tensors import is_transformed
 
@@ -20,6 +21,8 @@ def call_compiled(formula: Callable, *args: Any) -> Any:
         return formula(*args)
     try:
         if formula not in COMPILED:
+            if digit_version(torch.__version__) < digit_version('2.1'):
+                raise RuntimeError('torch 2.0 compiles for a single shape')
             COMPILED[formula] = torch.compile(formula, dynamic=True)
         return COMPILED[formula](*args)
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from mmlosses.core.checks import (check_number, check_same_shape,
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
 from mmlosses.core.numeric import safe_sqrt, unit_vectors
+from mmlosses.core.tensors import is_transformed
 from mmlosses.registry import MODELS
 
 
@@ -255,8 +256,10 @@ def info_nce_loss(features: Tensor,
 
     A key that is not ``kept``, a bool mask (N,), is no negative.
     """
-    units = unit_vectors(features)
-    others = units if keys is features else unit_vectors(keys)
+    units = others = unit_vectors(features)
+    # torch 2.0 cannot compile a comparison by `is`.
+    if is_transformed() or keys is not features:
+        others = unit_vectors(keys)
     logits = units @ others.T / temperature
     if kept is not None:
         own = torch.eye(len(kept), dtype=torch.bool, device=kept.device)
