@@ -90,7 +90,7 @@ STUDIES = {
            'SeesawLoss(num_classes=10, return_dict=False)',
            'EQLV2Loss(num_classes=10)')),
     'margin':
-    Study('margin', 'Embeddings of digits',
+    Study('margin', 'Embeddings of plain digits',
           (f'ModifiedSoftmaxLoss({VECTORS})',
            f'CenterSoftmaxLoss({VECTORS}, center_weight=0.01)',
            f'ArcFaceLoss({VECTORS}, scale=16.0, margin=0.1)',
@@ -173,8 +173,9 @@ class Results:
         }, 'stock', True)
 
     def label(self, name: str) -> str:
-        """A loss on a page, without long lists."""
+        """A loss on a page, without its sizes and long lists."""
         name = self.reference if name == 'stock' else name
+        name = name.replace(f'({VECTORS})', '').replace(f'{VECTORS}, ', '')
         return re.sub(r'\[.*?\]', '[...]', name)
 
     def rows(self) -> List[str]:
@@ -199,7 +200,10 @@ class Results:
         """What differs from the reference, in a sentence or two."""
         found = []
         for verdict in ('better', 'worse'):
-            names = [f'`{x.name}`' for x in self.ranks if x.verdict == verdict]
+            names = [
+                f'`{self.label(x.name)}`' for x in self.ranks
+                if x.verdict == verdict
+            ]
             if names:
                 found.append(f'{verdict.capitalize()} than '
                              f'`{self.reference}`: {", ".join(names)}.')
