@@ -7,7 +7,7 @@ import pytest
 import torch
 from benchmarks import command, many_classes, report, steps
 from benchmarks.measure import (LIMIT, OURS, Call, leaves_of, measure, ratio,
-                                saved_bytes)
+                                peak_bytes, saved_bytes)
 from benchmarks.row import default_row, find
 from benchmarks.rows import ROWS, WITHOUT_ROW
 from helpers import ROOT
@@ -98,6 +98,17 @@ def test_bytes_count_a_storage_once():
     assert saved_bytes(Call(within, x))[0] == 400
     linear = torch.nn.Linear(100, 1)
     assert saved_bytes(Call(linear, x))[0] == 0
+
+
+def test_peak_of_a_step():
+    """Also where the step before has left a gradient."""
+    x = torch.ones(100_000, requires_grad=True)
+    call = Call(lambda x: (x.exp() * x.sin()).sum(), x)
+    first = peak_bytes(call)
+    call.step([x])
+    assert peak_bytes(call) == first
+    # Four results of the forward pass and the gradient at least.
+    assert 4 * x.nbytes <= first <= 8 * x.nbytes
 
 
 def test_ratio_is_of_the_same_round():

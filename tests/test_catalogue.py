@@ -114,6 +114,8 @@ def test_list_of_all_losses(capsys):
     for row in rows:
         assert row['for'] and row['slots'] and row['call'][0] == '('
         assert '`' not in row['slots'] and (ROOT / row['page']).is_file()
+    measured = {row['name'] for row in rows if row['compiled']}
+    assert measured == {row.loss for row in ROWS if row.name == row.loss}
 
 
 @pytest.mark.parametrize('words, found', [

@@ -58,7 +58,9 @@ def test_wheel_carries_configs_and_users_tools_only(installed):
             for x in ROOT.glob(f'configs/**/{pattern}')
         }
     kinds = {x.suffix for x in (mim / 'configs').rglob('*') if x.is_file()}
-    assert kinds == {'.py', '.yml', '.md'}
+    assert kinds == {'.py', '.yml', '.md', '.json'}
+    # From which list_losses says whether compiling pays.
+    assert [x.name for x in mim.rglob('*.json')] == ['results.json']
     assert {x.name
             for x in (mim / 'tools').rglob('*')} == {
                 'check_config.py', 'class_weights.py', 'install_openmmlab.sh',

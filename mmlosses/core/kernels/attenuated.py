@@ -61,20 +61,22 @@ class Attenuated(torch.autograd.Function):
                 beta: float) -> Tensor:
         ctx.alpha, ctx.beta = alpha, beta
         slope = (-sigma).clamp_(max=MOST_POWER).exp_()
-        ctx.save_for_backward(error, sigma, slope)
-        loss = smooth_l1(error, beta)
-        return loss.mul_(factor_of(sigma, slope)).add_(sigma, alpha=alpha)
+        size = smooth_l1(error, beta)
+        # An absolute value takes less time than to keep it.
+        ctx.save_for_backward(error, sigma, slope, size if beta else None)
+        loss = size * factor_of(sigma, slope)
+        return loss.add_(sigma, alpha=alpha)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor | None, ...]:
-        error, sigma, slope = ctx.saved_tensors
+        error, sigma, slope, size = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a second derivative
             loss = plain_attenuated(error, sigma, ctx.alpha, ctx.beta)
             return (*gradients_with_graph(
                 loss,
                 (error, sigma), ctx.needs_input_grad[:2], grad), None, None)
-        loss = smooth_l1(error, ctx.beta)
-        of_sigma = (ctx.alpha - loss.mul_(slope)).mul_(grad)
+        size = error.abs() if size is None else size
+        of_sigma = (size * slope).neg_().add_(ctx.alpha).mul_(grad)
         of_error = ((error /
                      ctx.beta).clamp_(-1, 1) if ctx.beta else error.sign())
         of_error = of_error.mul_(factor_of(sigma, slope)).mul_(grad)

@@ -10,12 +10,12 @@ from typing_extensions import Unpack
 from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_index, check_label_range, check_numbers
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.kernels.gaussian_focal import (peak_focal_and_derivative,
-                                                  peak_focal_loss)
+from mmlosses.core.kernels.gaussian_focal import (
+    peak_focal_and_derivative, peak_focal_loss, peak_focal_of_probability,
+    peak_focal_of_probability_and_derivative)
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.keypoints import HeatmapLoss, KeypointArguments
-from mmlosses.core.numeric import (log_of_probability, logs_of_probability,
-                                   safe_power)
+from mmlosses.core.numeric import logs_of_probability, safe_power
 from mmlosses.registry import MODELS
 from .mse import KeypointMSELoss
 
@@ -37,23 +37,19 @@ def gaussian_focal_loss(pred: Tensor,
     Args: see :class:`GaussianFocalLoss`; ``positives`` holds how many times
     :math:`n` each element is a positive: by default once, where t is 1.
     """
-    if use_sigmoid and positives is None:
+    if positives is None:
         options = {
             'alpha': alpha,
             'gamma': gamma,
             'pos_weight': pos_weight,
             'neg_weight': neg_weight
         }
-        return with_gradient(peak_focal_loss, peak_focal_and_derivative, pred,
-                             target, **options)
-    if positives is None:
-        # One logarithm and one power of each pixel, for either case.
-        peak, rest = target == 1, 1 - pred
-        share = torch.where(peak, torch.full_like(target, pos_weight),
-                            neg_weight * (1 - target).pow(gamma))
-        wrong = safe_power(torch.where(peak, rest, pred), alpha)
-        return share * wrong * -log_of_probability(
-            torch.where(peak, pred, rest))
+        if use_sigmoid:
+            return with_gradient(peak_focal_loss, peak_focal_and_derivative,
+                                 pred, target, **options)
+        return with_gradient(peak_focal_of_probability,
+                             peak_focal_of_probability_and_derivative, pred,
+                             target.to(pred.dtype), **options)
     if use_sigmoid:
         log_prob, log_rest = F.logsigmoid(pred), F.logsigmoid(-pred)
         # Not 1 - sigmoid(pred), which rounds to 0.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from arguments import parse_names
@@ -27,6 +28,12 @@ from .report import draw, draw_growth, line, table
 from .rows import ROWS
 
 FOLDER = CONFIGS / 'benchmark'
+
+
+def rounded(found: Any) -> Any:
+    """The same with four digits of each number."""
+    return json.loads(
+        json.dumps(found), parse_float=lambda text: float(f'{float(text):.4g}'))
 
 
 def main() -> None:
@@ -85,7 +92,7 @@ def main() -> None:
         with torch.device(args.device):
             calls = row.calls(args.compile,
                               **(row.small if args.small else {}))
-        results[row.name] = measure(calls, rounds)
+        results[row.name] = rounded(measure(calls, rounds))
         results[row.name].update(
             on=machine(args.device), size='small' if args.small else row.size)
         print(line(row, results[row.name]), flush=True)

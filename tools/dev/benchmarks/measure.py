@@ -146,19 +146,18 @@ def saved_bytes(call: Call) -> Tuple[int, int]:
 def peak_bytes(call: Call) -> int:
     """The peak of the bytes of all tensors that a step adds."""
     leaves = leaves_of(call())
-    step = functools.partial(call.step, leaves)
+    call.step(leaves)  # warm up
+    for leaf in leaves:
+        leaf.grad = None
     if leaves[0].is_cuda:
-        step()  # has the workspaces of the libraries allocated
-        for leaf in leaves:
-            leaf.grad = None
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        step()
+        call.step(leaves)
         return torch.cuda.max_memory_allocated() - before
     with profile(
             activities=[ProfilerActivity.CPU],
             profile_memory=True) as profiler:
-        step()
+        call.step(leaves)
     events = profiler.profiler.kineto_results.events()
     changes = sorted([(event.start_ns(), event.nbytes()) for event in events
                       if event.name() == '[memory]'])
