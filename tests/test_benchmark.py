@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 from benchmarks import command, many_classes, report, steps
-from benchmarks.measure import (LIMIT, OURS, Call, leaves_of, measure, ratio,
-                                peak_bytes, saved_bytes)
+from benchmarks.measure import (LIMIT, OURS, Call, leaves_of, measure,
+                                peak_bytes, ratio, saved_bytes)
 from benchmarks.row import default_row, find
 from benchmarks.rows import ROWS, WITHOUT_ROW
 from helpers import ROOT

@@ -14,6 +14,7 @@ from mmlosses.registry import MODELS
 
 sys.path.insert(0, str(ROOT / 'tools/dev'))
 import family_pages  # noqa: E402
+from benchmarks.rows import ROWS  # noqa: E402
 
 CATALOGUE = list_losses.catalogue()
 

@@ -33,7 +33,8 @@ FOLDER = CONFIGS / 'benchmark'
 def rounded(found: Any) -> Any:
     """The same with four digits of each number."""
     return json.loads(
-        json.dumps(found), parse_float=lambda text: float(f'{float(text):.4g}'))
+        json.dumps(found),
+        parse_float=lambda text: float(f'{float(text):.4g}'))
 
 
 def main() -> None:
