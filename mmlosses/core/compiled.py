@@ -4,7 +4,6 @@ import warnings
 from typing import Any, Callable, Dict
 
 import torch
-from mmengine.utils import digit_version
 
 from .tensors import is_transformed
 
@@ -21,7 +20,7 @@ def call_compiled(formula: Callable, *args: Any) -> Any:
         return formula(*args)
     try:
         if formula not in COMPILED:
-            if digit_version(torch.__version__) < digit_version('2.1'):
+            if not hasattr(torch, 'compiler'):  # as all later ones have
                 raise RuntimeError('torch 2.0 compiles for a single shape')
             COMPILED[formula] = torch.compile(formula, dynamic=True)
         return COMPILED[formula](*args)
