@@ -82,7 +82,7 @@ STUDIES = {
            f'WingLoss({KEYPOINT})', f'SoftWingLoss({KEYPOINT})')),
     'masks':
     Study('segmentation', 'Ink of hard digits',
-          ('DiceLoss', 'FocalLoss', 'TverskyLoss',
+          ('DiceLoss', 'FocalLoss', 'TverskyLoss', 'BalancedBCELoss',
            "LovaszLoss(loss_type='binary')")),
     'long_tail':
     Study('long_tail', 'Long-tailed digits',
