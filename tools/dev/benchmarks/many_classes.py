@@ -139,7 +139,8 @@ def table(results: List[Line]) -> str:
             f'memory and {chunks["seconds"] / dense["seconds"]:.2f} of the '
             'time of the dense form with 200,000 classes; goals 0.25 and 1.3.')
     rows.append(f'\n{BATCH} features of {CHANNELS} numbers, all ranks '
-                f'together, on {machine()}. No GPU was measured.')
+                f'together, on {machine()}. No GPU was measured. One rank '
+                'alone does not wait: what it exchanges returns at once.')
     return '\n'.join([*rows, *on_paper(results)])
 
 
