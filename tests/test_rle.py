@@ -218,3 +218,12 @@ def test_learns_a_density():
 def test_wrong_shape(shape):
     with pytest.raises(ValueError, match=r'one shape \(N, K, 2\)'):
         RLELoss()(*[torch.zeros(shape)] * 3)
+
+
+@pytest.mark.parametrize('sigma', [-300.0, -90.0, -20.0, 50.0])
+def test_gradient_of_a_far_and_certain_prediction(sigma):
+    """The square of the deviation overflows in a quotient's gradient."""
+    pred = torch.full((1, 1, 2), 1e28, requires_grad=True)
+    sigma = torch.full((1, 1, 2), sigma, requires_grad=True)
+    RLELoss()(pred, sigma, torch.zeros(1, 1, 2)).backward()
+    assert pred.grad.isfinite().all() and sigma.grad.isfinite().all()

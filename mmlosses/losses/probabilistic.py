@@ -444,7 +444,10 @@ def rle_loss(pred: Tensor,
     ``log_prob`` maps errors (\*, 2) to log densities (\*).
     """
     log_sigma = F.logsigmoid(sigma)
-    error = (pred - target) / (sigma.sigmoid() + 1e-9)
+    # Not divided by the sum, whose square in the gradient may overflow.
+    least = log_sigma.new_full((), math.log(1e-9))
+    bounded = torch.logaddexp(log_sigma, least)
+    error = (pred - target) * (-bounded).exp()
     # As published, the density of the flow counts for each coordinate.
     loss = log_sigma - log_prob(less_far(error)).unsqueeze(-1)
     if residual and q_distribution == 'laplace':
