@@ -334,7 +334,9 @@ def test_wing_matches_the_equations(loss, function, by_hand, kwargs, args):
 ])
 def test_gradient_of_wing(loss, gradients):
     """0 at the target, and finite at any distance."""
-    pred = torch.tensor([[0, 1e-9, 1, 500, 2e38]], requires_grad=True)
+    # log1p of torch 2.0 is infinite above 1.2e38.
+    far = 3e38 if hasattr(torch, 'compiler') else 2e38
+    pred = torch.tensor([[0, 1e-9, 1, 500, far]], requires_grad=True)
     got = loss()(pred, torch.zeros(1, 5))
     got.backward()
     assert got.isfinite()

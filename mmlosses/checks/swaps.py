@@ -82,11 +82,11 @@ def find_swaps(cfg: Config, only: str = '*') -> List[Swap]:
             found.append(find_swap(path, name, cls, loss, cfg))
         else:
             # As where a config of mmrotate forgets the scope of mmdet.
-            ours = '' if '.' in name else f'mmlosses.{name}'
-            if ours and find_class(ours) is None:
-                ours = ''
+            ours = f'mmlosses.{name}'
+            known = '.' not in name and find_class(ours) is not None
             reason = 'not registered, so stock does not build'
-            found.append(Swap(path, name, ours, reason=reason))
+            found.append(
+                Swap(path, name, ours if known else '', reason=reason))
     return found
 
 

@@ -99,10 +99,13 @@ class ShardedClassesDDP(MMDistributedDataParallel):
 
     def train_step(self, data: Any, optim_wrapper: Any) -> Dict[str, Any]:
         """Train, and clip the gradients by a norm that all ranks share."""
-        losses = sharded_losses(self.module).values()
-        clip = getattr(optim_wrapper, 'clip_func', None)
-        if losses and clip is clip_grad_norm_:
-            optim_wrapper.clip_func = functools.partial(
-                clip_sharded_grad_norm_,
-                sharded=[module.weight for module, _ in losses])
+        if getattr(optim_wrapper, 'clip_func', None) is clip_grad_norm_:
+            # In the first step alone, which replaces the function.
+            sharded = [
+                module.weight
+                for module, _ in sharded_losses(self.module).values()
+            ]
+            if sharded:
+                optim_wrapper.clip_func = functools.partial(
+                    clip_sharded_grad_norm_, sharded=sharded)
         return super().train_step(data, optim_wrapper)

@@ -16,8 +16,7 @@ def peak_focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float,
     peak = target == 1
     # A positive is a negative with the sign of the logit flipped.
     logits = torch.where(peak, -logits, logits)
-    share = torch.where(peak, torch.full_like(target, pos_weight),
-                        neg_weight * (1 - target).pow(gamma))
+    share = share_of(target, peak, gamma, pos_weight, neg_weight)
     return share * safe_power(logits.sigmoid(), alpha) * -F.logsigmoid(-logits)
 
 
@@ -34,6 +33,13 @@ def peak_focal_and_derivative(logits: Tensor, target: Tensor, alpha: float,
     return loss, derivative
 
 
+def share_of(target: Tensor, peak: Tensor, gamma: float, pos_weight: float,
+             neg_weight: float) -> Tensor:
+    """Return the share of each pixel, as autograd differentiates it."""
+    return torch.where(peak, torch.full_like(target, pos_weight),
+                       neg_weight * (1 - target).pow(gamma))
+
+
 def far_share(target: Tensor, gamma: float, neg_weight: float) -> Tensor:
     """Return the share of a negative, which grows away from the peak."""
     share = 1 - target
@@ -47,8 +53,7 @@ def peak_focal_of_probability(prob: Tensor, target: Tensor, alpha: float,
     """The same loss, of probabilities."""
     # One logarithm and one power of each pixel, for either case.
     peak, rest = target == 1, 1 - prob
-    share = torch.where(peak, torch.full_like(target, pos_weight),
-                        neg_weight * (1 - target).pow(gamma))
+    share = share_of(target, peak, gamma, pos_weight, neg_weight)
     wrong = safe_power(torch.where(peak, rest, prob), alpha)
     return share * wrong * -log_of_probability(torch.where(peak, prob, rest))
 
