@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .checks import (REDUCTIONS, check_choice, check_floating,
                      check_not_negative, check_number, check_range,
-                     check_same_shape, is_nothing, is_visible)
+                     check_same_shape, is_nothing)
 from .compiled import call_compiled
 from .info import LossInfo
 from .kernels.masking import without_gradient, zeroed
@@ -67,10 +67,10 @@ class Inputs:
         self.pred, self.target = pred, target
         # The weight broadcasts to the shape.
         self.shape, self.weight, self.avg_factor = shape, weight, avg_factor
-        # Elements of weight 0 or with an ignored label: no value, no gradient.
-        self.removed = None if weight is None else weight == 0
-        # Not empty if a look at the loss has found no NaN and no infinity.
-        self.finite: List[bool] = []
+        self._removed: Tensor | None = None
+        self._knows_removed = weight is None
+        # If True, the inputs of removed elements are 0.
+        self.masked = False
         # Divides a mean without `avg_factor`. The mean of no elements is 0.
         self.denominator: float | Tensor = max(math.prod(shape), 1)
         # What is made of the elements: 'mean', 'sum' or 'none'.
@@ -80,13 +80,28 @@ class Inputs:
         # Further arguments of the formula, also zeroed for removed elements.
         self.extras: Tuple[Tensor, ...] = ()
 
+    @property
+    def removed(self) -> Tensor | None:
+        """The elements of weight 0 or with an ignored label, or None.
+
+        They have no value and no gradient. The mask is made when needed.
+        """
+        if not self._knows_removed:
+            assert self.weight is not None
+            self.removed = self.weight == 0
+        return self._removed
+
+    @removed.setter
+    def removed(self, elements: Tensor | None) -> None:
+        self._removed, self._knows_removed = elements, True
+
     def remove(self, elements: Tensor) -> None:
         """Remove elements: their weight becomes 0, if there is a weight."""
+        before = self.removed
         if self.weight is not None:
             zero = self.weight.new_zeros(())
             self.weight = torch.where(elements, zero, self.weight)
-        self.removed = (
-            elements if self.removed is None else elements | self.removed)
+        self.removed = elements if before is None else elements | before
 
 
 class LossType(type):
@@ -311,12 +326,10 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
 
     def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
         """Apply the weight, and zero removed elements."""
-        weight, late = inputs.weight, self.masks_after_formula
-        if inputs.removed is not None and (weight is None or late):
-            if late and is_visible(loss) and loss.detach().sum().isfinite():
-                inputs.finite.append(True)
-            if weight is None or not inputs.finite:
-                loss = zeroed(loss, inputs.removed)
+        weight = inputs.weight
+        if inputs.masked and (weight is None or self.masks_after_formula):
+            assert inputs.removed is not None
+            loss = zeroed(loss, inputs.removed)
         return loss if weight is None else loss * weight
 
     def reduce(self, loss: Tensor, inputs: Inputs, reduction: str) -> Tensor:
@@ -367,17 +380,42 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         weight = self.given_weight(weight, target_weight, *others)
         with autocast_off(first_tensor(pred).device.type):
             inputs = self.prepare(pred, target, weight, avg_factor, **options)
-            if inputs.weight is not None:
-                check_not_negative('weight', inputs.weight)
             inputs.reduction = reduction
-            if inputs.removed is not None and is_nothing(inputs.removed):
+            least = None
+            if inputs.weight is not None:
+                least = check_not_negative('weight', inputs.weight)
+            elif inputs.removed is not None and is_nothing(inputs.removed):
                 inputs.removed = None
-            if inputs.removed is not None:
-                self.mask_removed(inputs)
-            self.check_values(inputs)
-            loss = self.weigh(self.unreduced(inputs), inputs)
-            loss = self.reduce(loss, inputs, reduction)
+            if least:  # no weight is 0
+                inputs.removed = None
+            loss = None
+            if least == 0 and self.masks_after_formula:
+                loss = self.finite_loss(inputs)
+            if loss is None:
+                if inputs.removed is not None:
+                    self.mask_removed(inputs)
+                    inputs.masked = True
+                loss = self.checked_loss(inputs)
         return loss if self.loss_weight == 1 else self.loss_weight * loss
+
+    def checked_loss(self, inputs: Inputs) -> Any:
+        """Check the values of a call, and compute the reduced loss."""
+        self.check_values(inputs)
+        loss = self.weigh(self.unreduced(inputs), inputs)
+        return self.reduce(loss, inputs, inputs.reduction)
+
+    def finite_loss(self, inputs: Inputs) -> Tensor | None:
+        """Return the loss without masking anything, None if not finite.
+
+        The product of 0 and a finite loss is 0, and so is its gradient. Where
+        to look is free, this takes a third of the time of the masks.
+        """
+        try:
+            loss = self.checked_loss(inputs)
+        except ValueError:  # perhaps for a removed element
+            return None
+        number = loss if loss.ndim == 0 else loss.detach().sum()
+        return loss if math.isfinite(number.item()) else None
 
     def given_weight(self, *given: Tensor | None) -> Tensor | None:
         """Resolve the names of the weight and ``use_target_weight``."""
@@ -406,7 +444,7 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         def zero(tensor: Tensor) -> Tensor:
             elements = self.expand_to_input(removed, tensor)
             if late and tensor.is_floating_point():
-                return without_gradient(tensor, elements, inputs.finite)
+                return without_gradient(tensor, elements)
             return zeroed(tensor, elements)
 
         inputs.pred = map_tensors(zero, inputs.pred)

@@ -162,13 +162,18 @@ def is_nothing(mask: Tensor) -> bool:
     return is_visible(mask) and not mask.any()
 
 
-def check_not_negative(name: str, tensor: Tensor) -> None:
-    """Raise for a number below 0 or NaN, where checking is free."""
-    if tensor.numel() > 0 and is_visible(tensor):
-        least = tensor.detach().amin().item()  # NaN if there is one
-        if not least >= 0:
-            raise ValueError(f'{name} must not be negative or NaN, got '
-                             f'{least}')
+def check_not_negative(name: str, tensor: Tensor) -> float | None:
+    """Return the least number, None where checking is not free.
+
+    Raises:
+        ValueError: If it is below 0 or NaN.
+    """
+    if tensor.numel() == 0 or not is_visible(tensor):
+        return None
+    least = tensor.detach().amin().item()  # NaN if there is one
+    if not least >= 0:
+        raise ValueError(f'{name} must not be negative or NaN, got {least}')
+    return least
 
 
 def check_range(name: str,

@@ -3,7 +3,7 @@
 On a CPU, ``torch.where`` takes two to four times as long as the bits below.
 """
 from __future__ import annotations
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 
 import torch
 from torch import Tensor
@@ -28,16 +28,11 @@ def zeroed(tensor: Tensor, removed: Tensor) -> Tensor:
     return zero_bits(tensor, removed)
 
 
-def without_gradient(tensor: Tensor, removed: Tensor,
-                     finite: List[bool]) -> Tensor:
-    """Return the same values, with gradient 0 where a mask is True.
-
-    A loss of weight 0 that turns out to be finite has such a gradient anyway:
-    something in the list ``finite`` says so.
-    """
+def without_gradient(tensor: Tensor, removed: Tensor) -> Tensor:
+    """Return the same values, with gradient 0 where a mask is True."""
     if not tensor.requires_grad:
         return tensor
-    return WithoutGradient.apply(tensor, removed, finite)
+    return WithoutGradient.apply(tensor, removed)
 
 
 def zero_bits(tensor: Tensor, removed: Tensor) -> Tensor:
@@ -54,17 +49,13 @@ class WithoutGradient(torch.autograd.Function):
     """Removes gradients, even NaN, see :func:`without_gradient`."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, removed: Tensor,
-                finite: List[bool]) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor, removed: Tensor) -> Tensor:
         ctx.save_for_backward(removed)
-        ctx.finite = finite
         return tensor.view_as(tensor)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
-        if not ctx.finite:
-            grad = zeroed(grad, ctx.saved_tensors[0])
-        return grad, None, None
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None]:
+        return zeroed(grad, ctx.saved_tensors[0]), None
 
 
 class Zeroed(torch.autograd.Function):
