@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .checks import (REDUCTIONS, check_choice, check_floating,
                      check_not_negative, check_number, check_range,
-                     check_same_shape, is_nothing)
+                     check_same_shape, is_nothing, is_visible)
 from .compiled import call_compiled
 from .info import LossInfo
 from .kernels.masking import without_gradient, zeroed
@@ -381,15 +381,10 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         with autocast_off(first_tensor(pred).device.type):
             inputs = self.prepare(pred, target, weight, avg_factor, **options)
             inputs.reduction = reduction
-            least = None
-            if inputs.weight is not None:
-                least = check_not_negative('weight', inputs.weight)
-            elif inputs.removed is not None and is_nothing(inputs.removed):
-                inputs.removed = None
-            if least:  # no weight is 0
-                inputs.removed = None
             loss = None
-            if least == 0 and self.masks_after_formula:
+            if self.removes_nothing(inputs):
+                inputs.removed = None
+            elif self.masks_after_formula:
                 loss = self.finite_loss(inputs)
             if loss is None:
                 if inputs.removed is not None:
@@ -398,6 +393,12 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
                 loss = self.checked_loss(inputs)
         return loss if self.loss_weight == 1 else self.loss_weight * loss
 
+    def removes_nothing(self, inputs: Inputs) -> bool:
+        """Return True if no element is removed, where to look is free."""
+        if inputs.weight is None:
+            return inputs.removed is None or is_nothing(inputs.removed)
+        return bool(check_not_negative('weight', inputs.weight))
+
     def checked_loss(self, inputs: Inputs) -> Any:
         """Check the values of a call, and compute the reduced loss."""
         self.check_values(inputs)
@@ -405,14 +406,23 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         return self.reduce(loss, inputs, inputs.reduction)
 
     def finite_loss(self, inputs: Inputs) -> Tensor | None:
-        """Return the loss without masking anything, None if not finite.
+        """Return the loss without masked inputs, if that is finite.
 
         The product of 0 and a finite loss is 0, and so is its gradient. Where
         to look is free, this takes a third of the time of the masks.
         """
+        if not is_visible(first_tensor(inputs.pred)):
+            return None
+        weight, removed = inputs.weight, inputs._removed
+        if weight is None:
+            assert removed is not None
+            inputs.weight = (~removed).to(first_tensor(inputs.pred).dtype)
         try:
             loss = self.checked_loss(inputs)
         except ValueError:  # perhaps for a removed element
+            loss = None
+        inputs.weight = weight
+        if loss is None:
             return None
         number = loss if loss.ndim == 0 else loss.detach().sum()
         return loss if math.isfinite(number.item()) else None

@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 from .base import BaseLoss, CommonArguments, Inputs
 from .buffers import register_weights
 from .checks import (INTEGERS, check_ignored, check_index, check_label_range,
-                     check_same_shape, check_size, check_tensor)
+                     check_same_shape, check_size, check_tensor, lacks)
 from .reduction import EPS, fits
 from .tensors import one_hot
 
@@ -97,6 +97,8 @@ class ClassificationLoss(BaseLoss):
         if ignore_index is None or (not self.binary
                                     and target.ndim == pred.ndim):
             return None
+        if lacks(target, ignore_index):
+            return None
         return target == ignore_index
 
     def prepare(self,
@@ -121,6 +123,8 @@ class ClassificationLoss(BaseLoss):
         if self.binary and target.ndim < pred.ndim:
             inputs.target = foreground_first(pred, inputs.target)
         if ignored is not None:
+            if target.ndim < pred.ndim:  # such as 255, which is no class
+                inputs.target = inputs.target.masked_fill(ignored, 0)
             if ignored.ndim < len(inputs.shape):
                 ignored = ignored.unsqueeze(1)
             inputs.remove(ignored)

@@ -5,6 +5,8 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
+from .checks import is_between
+
 # On processors with AVX-512, the log1p of torch 2.4 to 2.15, and with it
 # softplus and binary cross entropy, is ten times slower until the process
 # has computed a power of enough numbers.
@@ -71,5 +73,7 @@ def log_of_probability(prob: Tensor) -> Tensor:
 
 def bounded_probability(prob: Tensor) -> Tensor:
     """Return a probability, without gradient unless it is within (0, 1)."""
+    if is_between(prob, 0, 1):
+        return prob
     inside = (prob > 0) & (prob < 1)
     return torch.where(inside, prob, prob.detach().clamp(0, 1))

@@ -1,5 +1,6 @@
 """Cross entropy by softmax, by sigmoid and of masks; label smoothing."""
 from __future__ import annotations
+import math
 from typing import Any, Dict, Sequence, Tuple
 
 import torch
@@ -11,7 +12,7 @@ from mmlosses.core.base import CommonArguments, Inputs
 from mmlosses.core.buffers import register_weights
 from mmlosses.core.checks import (check_choice, check_index, check_label_range,
                                   check_number, check_same_shape, check_size,
-                                  check_tensor)
+                                  check_tensor, least_of)
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss, CustomClassLoss,
                                           SampleLoss)
@@ -34,9 +35,11 @@ def soft_cross_entropy(log_prob: Tensor,
     Log-probabilities p and probabilities t are (N, C, \*), the result (N, \*).
     ``class_weight`` w broadcasts to ``target``.
     """
-    # A class masked by a logit of -inf may have target 0.
-    impossible = (target == 0) & torch.isinf(log_prob)
-    log_prob = log_prob.masked_fill(impossible, 0)
+    least = least_of(log_prob)
+    if least is None or not math.isfinite(least):
+        # A class masked by a logit of -inf may have target 0.
+        impossible = (target == 0) & torch.isinf(log_prob)
+        log_prob = log_prob.masked_fill(impossible, 0)
     if class_weight is not None:
         target = target * class_weight
     return -(target * log_prob).sum(dim=1)
@@ -254,8 +257,10 @@ class CrossEntropyLoss(ClassificationLoss):
         """Also ignore negative targets of a sigmoid, as in mmdet."""
         ignore_index = -100 if ignore_index is None else ignore_index
         ignored = super().ignored(pred, target, ignore_index)
-        if self.binary and ignored is not None:
-            ignored = ignored | (target < 0)
+        least = least_of(target) if self.binary else 0
+        if least is None or not least >= 0:
+            negative = target < 0
+            ignored = negative if ignored is None else ignored | negative
         return ignored
 
     def forward(self,

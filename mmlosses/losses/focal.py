@@ -176,6 +176,7 @@ class FocalLoss(ClassificationLoss):
             'Dollár', 'Focal Loss for Dense Object Detection', 'ICCV', 2017,
             '1708.02002'))
     published = {'loss_name': "mmseg's default of 0.5 for ``alpha``"}
+    masks_after_formula = True
 
     _alpha: Tensor | None
 
@@ -229,14 +230,18 @@ class FocalLoss(ClassificationLoss):
         if not self.use_sigmoid:
             target = self.dense_target(pred, target)
             return softmax_focal_loss(pred, target, *settings, class_weight)
-        if target.ndim < pred.ndim and not self.activated:
+        options = {'gamma': self.gamma, 'alpha': alpha}
+        if self.activated:
+            target = self.dense_target(pred, target)
+            loss = sigmoid_focal_loss(pred, target, *settings)
+        elif target.ndim < pred.ndim:
             self.check_labels(pred, target)
-            options = {'gamma': self.gamma, 'alpha': alpha}
             loss = with_gradient(label_focal_loss, label_focal_and_derivative,
                                  pred, target, **options)
         else:
-            target = self.dense_target(pred, target)
-            loss = sigmoid_focal_loss(pred, target, *settings)
+            target = target.to(pred.dtype)
+            loss = with_gradient(sigmoid_focal_loss, soft_focal_and_derivative,
+                                 pred, target, **options)
         share = self.weight_of_classes(pred, target, 'alpha')
         if share is not None:
             target = self.dense_target(pred, target)

@@ -10,10 +10,11 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (check_label_range, check_number,
-                                  check_same_shape)
+                                  check_same_shape, is_between)
 from mmlosses.core.classification import foreground_first, is_label
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
+from mmlosses.core.numeric import bounded_probability
 from mmlosses.core.tensors import autocast_off, one_hot, upcast
 from mmlosses.registry import MODELS
 
@@ -30,9 +31,10 @@ def binary_cross_entropy(pred: Tensor,
     if use_sigmoid:
         return F.binary_cross_entropy_with_logits(
             pred, target, reduction='none')
+    if is_between(pred, 0, 1) and not target.requires_grad:
+        return F.binary_cross_entropy(pred, target, reduction='none')
     # At 0 and 1 torch's gradient is 1e12, infinite in half precision.
-    inside = (pred > 0) & (pred < 1)
-    pred = torch.where(inside, pred, pred.detach().clamp(0, 1))
+    pred = bounded_probability(pred)
     # torch raises for NaN, on a GPU by an assertion that ends the process.
     loss = 0 * pred.detach() + F.binary_cross_entropy(
         pred.nan_to_num(), target.detach(), reduction='none')

@@ -79,27 +79,31 @@ def quality_focal_and_derivative(pred: Tensor, labels: Tensor, quality: Tensor,
 
 
 def soft_focal_and_derivative(pred: Tensor, target: Tensor, gamma: float,
-                              alpha: float) -> Tuple[Tensor, Tensor]:
+                              alpha: float | None) -> Tuple[Tensor, Tensor]:
     r"""Return the focal loss of soft labels t and its derivative.
 
     .. math::
-        (\alpha t + (1 - \alpha) (1 - t)) \, w^\gamma (s - t x), \qquad
-        w = (1 - \sigma) t + \sigma (1 - t)
+        a \, w^\gamma H, \qquad
+        a \, w^{\gamma - 1} (\gamma (1 - 2 t) \sigma (1 - \sigma) H
+        + w (\sigma - t)), \quad
+        w = t + (1 - 2 t) \sigma, \quad H = s - t x,
+        \quad a = \alpha t + (1 - \alpha) (1 - t)
 
     with :math:`\sigma` and s as in :func:`focal_and_derivative`.
     """
-    prob, rest = torch.sigmoid(pred), torch.sigmoid(-pred)
-    others = 1 - target
-    wrong = (rest * target).addcmul_(prob, others)
-    power = wrong * wrong if gamma == 2 else safe_power(wrong, gamma)
-    # As in `safe_power`, without a derivative where nothing is wrong.
-    nonzero = wrong.add_(wrong == 0)
-    share = (alpha * target).add_(others, alpha=1 - alpha)
+    prob = torch.sigmoid(pred)
     entropy = F.softplus(pred, threshold=50).addcmul_(target, pred, value=-1)
-    slope = others.sub_(target).mul_(prob).mul_(rest).div_(nonzero)
-    derivative = slope.mul_(entropy).mul_(gamma).add_(prob).sub_(target)
-    power.mul_(share)
-    return entropy.mul_(power), derivative.mul_(power)
+    sign = torch.rsub(target, 1, alpha=2)
+    wrong = torch.addcmul(target, prob, sign)
+    factor = wrong
+    if gamma != 2:  # as in `safe_power`
+        factor = wrong.clamp(min=torch.finfo(wrong.dtype).tiny).pow(gamma - 1)
+    if alpha is not None and alpha >= 0:
+        factor = (sign * (0.5 - alpha)).add_(0.5).mul_(factor)
+    slope = sign.mul_(prob)
+    slope = slope.addcmul_(slope, prob, value=-1).mul_(entropy)
+    derivative = prob.sub_(target).mul_(wrong).add_(slope, alpha=gamma)
+    return entropy.mul_(wrong).mul_(factor), derivative.mul_(factor)
 
 
 def asymmetric_and_derivative(pred: Tensor, target: Tensor, gamma_pos: float,
@@ -159,6 +163,7 @@ def focal_and_derivative(logits: Tensor,
     # The default threshold is not exact in double precision.
     entropy = F.softplus(logits, threshold=50)
     power = prob * prob if gamma == 2 else prob.pow(gamma)
-    derivative = entropy * gamma
-    derivative.addcmul_(derivative, prob, value=-1).add_(prob).mul_(power)
+    # Finite where the loss is: not (gamma s) - (gamma s) p.
+    derivative = torch.addcmul(entropy, entropy, prob, value=-1)
+    derivative.mul_(gamma).add_(prob).mul_(power)
     return power.mul_(entropy), derivative

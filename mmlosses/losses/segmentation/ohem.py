@@ -134,7 +134,7 @@ class OhemCrossEntropy(SampleLoss):
         inputs.denominator = number.clamp(min=1)
         weights = class_weights(self, inputs.pred)
         loss = super().weigh(loss * weights[inputs.target], inputs)
-        return loss.masked_fill(~kept, 0)
+        return loss * kept  # keeps NaN
 
     def mine(self, loss: Tensor, removed: Tensor | None) -> Tensor:
         """Return a mask of the hard pixels."""
