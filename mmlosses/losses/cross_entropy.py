@@ -332,8 +332,9 @@ class CrossEntropyLoss(ClassificationLoss):
         if class_weight is not None:
             class_weight = align_weight(class_weight.flatten()[labels], pixels)
             weight = class_weight if weight is None else class_weight * weight
-        index = pad_right(labels, pred.ndim)
-        return pred.take_along_dim(index, dim=1).squeeze(1), weight
+        # Not `take_along_dim`, which takes each index modulo the classes.
+        index = pad_right(labels, pred.ndim).expand(pred[:, :1].shape)
+        return pred.gather(1, index).squeeze(1), weight
 
 
 @MODELS.register_module()
@@ -542,6 +543,7 @@ class BCELoss(KeypointLoss):
         '``loss_obj`` of YOLOX-Pose, ``loss_vis`` of RTMO',
         expects='logits',
         source='No paper; the loss of the same name of mmpose.')
+    masks_after_formula = True
 
     def __init__(self,
                  *,

@@ -17,7 +17,9 @@ from mmlosses.core.checks import (check_floating, check_index,
                                   check_same_shape, check_sigmoid)
 from mmlosses.core.classification import SampleLoss
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.kernels.focal import (quality_focal_and_derivative,
+from mmlosses.core.kernels.focal import (neighbour_entropy,
+                                         neighbour_entropy_and_derivative,
+                                         quality_focal_and_derivative,
                                          varifocal_and_derivative)
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.core.numeric import logs_of_probability, safe_power
@@ -91,13 +93,8 @@ def distribution_focal_loss(pred: Tensor, target: Tensor) -> Tensor:
 
     Args: see :class:`DistributionFocalLoss`; the result is (N, \*).
     """
-    last = pred.shape[1] - 1
-    target = target.to(pred.dtype).clamp(0, last)
-    left = target.long().clamp(0, last - 1)
-    right_share = target - left
-    # Faster than one logarithm for both, whose gradient is gathered.
-    return ((1 - right_share) * F.cross_entropy(pred, left, reduction='none') +
-            right_share * F.cross_entropy(pred, left + 1, reduction='none'))
+    return with_gradient(neighbour_entropy, neighbour_entropy_and_derivative,
+                         pred.movedim(1, -1), target.to(pred.dtype))
 
 
 @MODELS.register_module()

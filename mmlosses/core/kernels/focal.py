@@ -78,6 +78,40 @@ def quality_focal_and_derivative(pred: Tensor, labels: Tensor, quality: Tensor,
     return loss.sum(dim=1), derivative
 
 
+def neighbour_entropy(pred: Tensor, target: Tensor) -> Tensor:
+    """Return the cross entropy with the two bins beside each target.
+
+    The bins are on the last axis of ``pred``.
+    """
+    bins, shares = bins_beside(pred, target)
+    log_prob = F.log_softmax(pred, dim=-1)
+    return -(log_prob.gather(-1, bins) * shares).sum(dim=-1)
+
+
+def neighbour_entropy_and_derivative(pred: Tensor,
+                                     target: Tensor) -> Tuple[Tensor, Tensor]:
+    r"""Return the same and its derivative.
+
+    .. math:: \mathrm{softmax}(x)_j - w_j, \quad L = -\sum_j w_j \log p_j
+
+    with the shares w of the two bins, and 0 for the others.
+    """
+    bins, shares = bins_beside(pred, target)
+    log_prob = F.log_softmax(pred, dim=-1)
+    loss = log_prob.gather(-1, bins).mul_(shares).sum(dim=-1).neg_()
+    return loss, log_prob.exp_().scatter_add_(-1, bins, shares.neg_())
+
+
+def bins_beside(pred: Tensor, target: Tensor) -> Tuple[Tensor, Tensor]:
+    """Return the two bins beside each target, and their shares of it."""
+    last = pred.shape[-1] - 1
+    target = target.clamp(0, last)
+    left = target.long().clamp(0, last - 1)
+    share = target - left
+    return (torch.stack([left, left + 1], dim=-1),
+            torch.stack([1 - share, share], dim=-1))
+
+
 def soft_focal_and_derivative(pred: Tensor, target: Tensor, gamma: float,
                               alpha: float | None) -> Tuple[Tensor, Tensor]:
     r"""Return the focal loss of soft labels t and its derivative.
