@@ -4,7 +4,7 @@ import torch
 from cases import CASES
 from helpers import needs_dynamo
 
-from mmlosses.core import checks
+from mmlosses.core import base, checks
 from mmlosses.losses import (BalancedBCELoss, BoundaryLoss, CrossEntropyLoss,
                              FocalLoss, PAConvRegularizationLoss, TripletLoss)
 
@@ -50,7 +50,8 @@ def test_as_on_a_device(case, monkeypatch):
     """By an assertion that does not wait for the device."""
     pred, target = case.sample()
     loss, weight = case.caller(), torch.tensor([0.0, 1.0, 1.0])
-    monkeypatch.setattr(checks, 'is_visible', lambda tensor: False)
+    for module in (base, checks):
+        monkeypatch.setattr(module, 'is_visible', lambda tensor: False)
     for label in BAD:
         bad = with_label(target, label)
         with pytest.raises((RuntimeError, IndexError),
