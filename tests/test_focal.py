@@ -154,6 +154,27 @@ def test_focal_of_saturated_scores(gamma, use_sigmoid):
     assert (pred.grad[:, 0].abs() < 1e-6).all()
 
 
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize('use_sigmoid', [True, False])
+@pytest.mark.parametrize('dense', [False, True])
+def test_focal_of_scores_of_any_size(gamma, use_sigmoid, dense):
+    """What is finite has a finite gradient, so weight 0 makes it 0."""
+    top = torch.finfo(torch.float32).max
+    pred = torch.tensor([[0.3, -1.0], [top, -top], [-top, top], [top, top],
+                         [math.inf, -math.inf], [math.nan, 0.0]])
+    pred.requires_grad_()
+    target = torch.tensor([1, 0, 0, 1, 0, 1])
+    if dense:
+        target = torch.rand(6, 2).softmax(dim=1)
+    weight = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    loss = FocalLoss(use_sigmoid=use_sigmoid, gamma=gamma, reduction='sum')
+    for rows in (4, 6):
+        value = loss(pred[:rows], target[:rows], weight[:rows])
+        grad, = torch.autograd.grad(value, pred)
+        torch.testing.assert_close(value, loss(pred[:1], target[:1]))
+        assert grad[0].isfinite().all() and grad[1:].eq(0).all()
+
+
 @pytest.mark.parametrize('gamma', [0.5, 2.0])
 @pytest.mark.parametrize('use_sigmoid', [True, False])
 def test_focal_of_probabilities_of_0_and_1(gamma, use_sigmoid):
@@ -280,12 +301,13 @@ def test_smooth_focal_by_loops():
     assert got.item() == pytest.approx(2 * expected / 3, rel=1e-6)
 
 
-@pytest.mark.parametrize('gamma', [0.5, 1.0, 2.0])
-def test_derivative_of_soft_labels_is_that_of_the_formula(gamma):
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize('alpha', [None, 0.3])
+def test_derivative_of_soft_labels_is_that_of_the_formula(gamma, alpha):
     pred = torch.linspace(-40, 40, 161).double().unsqueeze(1)
     pred = pred.expand(161, 5).clone().requires_grad_()
     target = torch.tensor([0, 0.2, 0.5, 0.9, 1]).double().expand(161, 5)
-    options = dict(gamma=gamma, alpha=0.3)
+    options = dict(gamma=gamma, alpha=alpha)
     expected = sigmoid_focal_loss(pred, target, **options)
     gradient, = torch.autograd.grad(expected.sum(), pred)
     loss, derivative = soft_focal_and_derivative(pred.detach(), target,
