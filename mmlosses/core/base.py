@@ -275,7 +275,8 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         """Return the weight of each element, broadcastable to ``shape``."""
         if weight is None:
             return None
-        return align_weight(weight, shape).to(dtype)
+        weight = align_weight(weight, shape)
+        return weight if weight.dtype == dtype else weight.to(dtype)
 
     def expand_to_input(self, elements: Tensor, tensor: Tensor) -> Tensor:
         """View a mask of elements so that it broadcasts to an input."""
@@ -291,6 +292,8 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         dtype = first_tensor(pred).dtype
 
         def like_pred(tensor: Tensor) -> Tensor:
+            if tensor.dtype == dtype:  # to ask torch takes ten times as long
+                return tensor
             number = tensor.is_floating_point() or tensor.dtype == torch.bool
             return tensor.to(dtype) if number else tensor
 

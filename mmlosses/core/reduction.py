@@ -36,7 +36,7 @@ def align_weight(weight: Tensor,
         raise ValueError(f'{name} of shape {given} is either {tuple(axes)} or '
                          f'{(given[0], 1, *given[1:])} for the loss of shape '
                          f'{tuple(shape)}: give it the axis of size 1')
-    return weight.reshape(axes)
+    return weight if axes == list(weight.shape) else weight.reshape(axes)
 
 
 def fits(axes: Sequence[int], shape: Sequence[int]) -> bool:
