@@ -19,7 +19,6 @@ from mmlosses.core.classification import (ClassificationArguments,
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
 from mmlosses.core.reduction import EPS, align_weight
-from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
 from .hard_negative import binary_cross_entropy
 
@@ -256,12 +255,14 @@ class CrossEntropyLoss(ClassificationLoss):
                 ignore_index: int | None) -> Tensor | None:
         """Also ignore negative targets of a sigmoid, as in mmdet."""
         ignore_index = -100 if ignore_index is None else ignore_index
-        ignored = super().ignored(pred, target, ignore_index)
-        least = least_of(target) if self.binary else 0
+        if not self.binary:
+            return super().ignored(pred, target, ignore_index)
+        least = least_of(target)
         if least is None or not least >= 0:
-            negative = target < 0
-            ignored = negative if ignored is None else ignored | negative
-        return ignored
+            return (target < 0) | (target == ignore_index)
+        if ignore_index < 0:
+            return None
+        return super().ignored(pred, target, ignore_index)
 
     def forward(self,
                 pred: Tensor,
@@ -332,9 +333,9 @@ class CrossEntropyLoss(ClassificationLoss):
         if class_weight is not None:
             class_weight = align_weight(class_weight.flatten()[labels], pixels)
             weight = class_weight if weight is None else class_weight * weight
-        # Not `take_along_dim`, which takes each index modulo the classes.
-        index = pad_right(labels, pred.ndim).expand(pred[:, :1].shape)
-        return pred.gather(1, index).squeeze(1), weight
+        # Unlike `gather`, it does not keep the maps of all classes.
+        rows = torch.arange(len(pred), device=pred.device) * pred.shape[1]
+        return pred.flatten(0, 1).index_select(0, rows + labels), weight
 
 
 @MODELS.register_module()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from . import inputs
 from . import peers as formulas
 from . import rotated
+from .heads import HEAD_ROWS
 from .row import Case, Function, Late, Row, default_row, find, stock
 
 # The public names of peers that are no package.
@@ -528,4 +529,4 @@ def rows_of_cases() -> Iterator[Row]:
                 peers={scope: stock(first.name, **options)})
 
 
-ROWS += list(rows_of_cases())
+ROWS += [*rows_of_cases(), *HEAD_ROWS]
