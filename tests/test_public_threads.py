@@ -8,9 +8,9 @@ from mmengine.registry import MODELS
 from torch import nn
 from trainings import toy_runner
 
-from mmlosses.losses import (ArcFaceLoss, CIoULoss, CrossEntropyLoss,
-                             FocalLoss, GIoULoss, IoULoss, MSELoss,
-                             SmoothL1Loss, SumLoss)
+from mmlosses.losses import (ArcFaceLoss, CIoULoss, CrossEntropyLoss, DiceLoss,
+                             FocalLoss, GIoULoss, IoULoss, KLDiscretLoss,
+                             MSELoss, SmoothL1Loss, SumLoss)
 
 
 def value_and_gradient(loss, pred, *args, **kwargs):
@@ -68,6 +68,30 @@ def test_mmdetection_4454():
     value, gradient = value_and_gradient(IoULoss(mode='linear'), pred, target)
     assert value == pytest.approx(0.5)
     assert gradient[0, 3] == pytest.approx(-10 / 200)
+
+
+def test_mmdetection_715():
+    """An IoU loss for RetinaNet: of decoded positives, -log(IoU)."""
+    # By 0.1 of the width to the right, and higher by exp(0.2) on both sides.
+    decoded = torch.tensor(
+        [[1., 0., 11., 10.],
+         [20., 40 - 20 * math.exp(0.2), 40., 40 + 20 * math.exp(0.2)]])
+    target = torch.tensor([[0., 0., 10., 10.], [20., 20., 40., 60.]])
+    values = IoULoss(reduction='none')(decoded, target)
+    expected = [-math.log(9 / 11), 0.2]
+    torch.testing.assert_close(values, torch.tensor(expected))
+
+
+def test_mmdetection_1764():
+    """A RoI head passes weights of coordinates (N, 4) to its box loss."""
+    pred = torch.tensor([[0., 0., 10., 10.]] * 8)
+    target = torch.tensor([[0., 0., 10., 20.]] * 8)
+    weight = torch.ones(8, 4)
+    weight[4:] = 0
+    for loss in (IoULoss(), GIoULoss(), CIoULoss()):
+        value = loss(pred, target, weight, avg_factor=8)
+        expected = loss(pred, target) / 2
+        torch.testing.assert_close(value, expected)
 
 
 @pytest.mark.slow
@@ -133,6 +157,33 @@ def test_mmpose_2517():
         assert gradient[0, 0].eq(0).all() and gradient[0, 1, 1] < 0
 
 
+def test_mmpose_2788():
+    """A term for classes in a SimCC head: the gradients reach both."""
+    bins = [torch.randn(2, 3, size, requires_grad=True) for size in (8, 6)]
+    classes = torch.randn(2, 4, requires_grad=True)
+    location = KLDiscretLoss(use_target_weight=False)(
+        bins, [x.detach().softmax(dim=-1).roll(1, -1) for x in bins])
+    (location + FocalLoss()(classes, torch.tensor([1, 4]))).backward()
+    for leaf in (*bins, classes):
+        assert leaf.grad.isfinite().all() and leaf.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_insightface_1486(dtype):
+    """ArcFace turns NaN: at an angle of 0 or 180 degrees, and of nothing."""
+    loss = ArcFaceLoss(num_classes=3, in_channels=4, scale=64, margin=0.5)
+    with torch.no_grad():
+        loss.weight.copy_(torch.eye(3, 4))
+    rows = torch.eye(3, 4)[[0, 0, 1, 1, 2]]
+    features = rows * torch.tensor([[1.], [-1.], [1e4], [-1e4], [0.]])
+    features = features.to(dtype).requires_grad_()
+    value = loss(features, torch.tensor([0, 0, 1, 1, 2]))
+    value.backward()
+    assert value.isfinite() and value > 0
+    assert features.grad.isfinite().all()
+    assert loss.weight.grad.isfinite().all()
+
+
 def test_detr_259():
     """Class weights and focal loss at once: each class by its own weight."""
     scores = torch.zeros(2, 2)
@@ -157,6 +208,23 @@ def test_mmsegmentation_1925():
     assert isinstance(loss, SumLoss)
     assert loss(pred, target) == pytest.approx(2.5 + 2 * 8.5)
     assert sum(loss.parts.values()) == pytest.approx(2.5 + 2 * 8.5)
+
+
+def test_mmsegmentation_3237():
+    """Dice loss of labels (N, H, W), where pixels of 255 do not count."""
+    labels = torch.tensor([[[0, 1], [255, 1]]])
+    pred = torch.randn(1, 2, 2, 2, requires_grad=True)
+    value = DiceLoss()(pred, labels, ignore_index=255)
+    gradient, = torch.autograd.grad(value, pred)
+    overlap = total = 0.0
+    for row, column in ((0, 0), (0, 1), (1, 1)):
+        for index, score in enumerate(pred[0, :, row, column].tolist()):
+            prob = 1 / (1 + math.exp(-score))
+            true = float(labels[0, row, column] == index)
+            overlap += prob * true
+            total += prob**2 + true**2
+    assert value.item() == pytest.approx(1 - 2 * overlap / (total + 2e-3))
+    assert gradient[0, :, 1, 0].eq(0).all() and gradient.ne(0).sum() == 6
 
 
 def test_mmsegmentation_1409():
