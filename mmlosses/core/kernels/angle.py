@@ -6,10 +6,24 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
+from ..checks import is_between, is_visible
 from ..numeric import coordinates_first
 
 # Shorter vectors count as zero: their gradient, 1 / length, is not finite.
 SHORTEST = 16 * torch.finfo(torch.float32).tiny
+
+# Squared lengths whose products neither overflow nor vanish.
+ORDINARY = (1e-9, 1e9)
+
+
+def squared_length(cos: Tensor, sin: Tensor) -> Tensor:
+    """Return the squared length of vectors of the plane."""
+    return torch.addcmul(cos * cos, sin, sin)
+
+
+def is_ordinary(cos: Tensor, sin: Tensor) -> bool:
+    """Return True if no vector needs to be scaled, if free to see."""
+    return is_visible(cos) and is_between(squared_length(cos, sin), *ORDINARY)
 
 
 def unit_scale(vectors: Tensor) -> Tensor:
@@ -24,18 +38,21 @@ def unit_scale(vectors: Tensor) -> Tensor:
 def angle_power(pred: Tensor, target: Tensor, exponent: float,
                 factor: float) -> Tensor:
     """(factor * angle) ** exponent of vectors on the last axis."""
-    scales = [unit_scale(x) for x in (pred, target)]
-    zero = (scales[0] == 0) | (scales[1] == 0)
-    # Replaced before the angle: the gradient of atan2(0, 0) is not finite.
-    pred, target = [
-        torch.where(zero[..., None], x.new_zeros(()), x) /
-        torch.where(zero, torch.ones_like(scale), scale)[..., None]
-        for x, scale in zip((pred, target), scales)
-    ]
+    zero = None
+    if not all([is_ordinary(*x.detach().unbind(-1)) for x in (pred, target)]):
+        scales = [unit_scale(x) for x in (pred, target)]
+        zero = (scales[0] == 0) | (scales[1] == 0)
+        # Replaced before the angle: the gradient of atan2(0, 0) is not finite.
+        pred, target = [
+            torch.where(zero[..., None], x.new_zeros(()), x) /
+            torch.where(zero, torch.ones_like(scale), scale)[..., None]
+            for x, scale in zip((pred, target), scales)
+        ]
     (p_cos, p_sin), (t_cos, t_sin) = pred.unbind(-1), target.unbind(-1)
     cross = p_cos * t_sin - p_sin * t_cos
     dot = p_cos * t_cos + p_sin * t_sin
-    cross = torch.where(zero, torch.ones_like(cross), cross)
+    if zero is not None:
+        cross = torch.where(zero, torch.ones_like(cross), cross)
     # Not atan2 of abs(cross), which has no gradient at 180 degrees, where
     # turning either way reduces the angle.
     theta = torch.atan2(cross, dot).abs()
@@ -49,21 +66,27 @@ def angle_power_and_derivative(pred: Tensor, target: Tensor, exponent: float,
     .. math:: \partial\theta / \partial p = \pm (p_{sin}, -p_{cos}) / \|p\|^2
     """
     units = [coordinates_first(x) for x in (pred, target)]
-    scales = [x.abs().amax(dim=0) for x in units]
-    zero = (scales[0] < SHORTEST) | (scales[1] < SHORTEST)
-    (p_cos, p_sin), (t_cos, t_sin) = [
-        x.div_(scale.masked_fill_(zero, 1)) for x, scale in zip(units, scales)
-    ]
+    zero, scale = None, None
+    if not all([is_ordinary(*x) for x in units]):
+        scales = [x.abs().amax(dim=0) for x in units]
+        zero = (scales[0] < SHORTEST) | (scales[1] < SHORTEST)
+        scale = scales[0]
+        for x, size in zip(units, scales):
+            x.div_(size.masked_fill_(zero, 1))
+    (p_cos, p_sin), (t_cos, t_sin) = units
     cross = (p_cos * t_sin).sub_(p_sin * t_cos)
     dot = t_cos.mul_(p_cos).add_(t_sin.mul_(p_sin))
-    theta = torch.atan2(cross, dot, out=cross).masked_fill_(zero, math.pi / 2)
+    theta = torch.atan2(cross, dot, out=cross)
+    if zero is not None:
+        theta.masked_fill_(zero, math.pi / 2)
     angle = torch.abs(theta, out=dot).mul_(factor)
     power = angle.pow(exponent)
     # At angle 0 the sign, and with it the derivative, is 0.
     steep = theta.sign_().mul_(exponent * factor).mul_(power)
     steep = steep.div_(angle.clamp_(min=torch.finfo(angle.dtype).tiny))
-    square = (p_cos * p_cos).addcmul_(p_sin, p_sin).mul_(scales[0])
-    steep = steep.div_(square).masked_fill_(zero, 0)
+    steep = steep.div_(squared_length(p_cos, p_sin))
+    if zero is not None:
+        steep = steep.div_(scale).masked_fill_(zero, 0)
     # Reuse the memory of the target's copy.
     torch.mul(p_sin, steep, out=t_cos)
     torch.mul(p_cos, steep.neg_(), out=t_sin)
