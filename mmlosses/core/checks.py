@@ -1,7 +1,6 @@
 """Checks of arguments and inputs, with messages that name both sides."""
 from __future__ import annotations
 import math
-import operator
 from numbers import Real
 from typing import Any, Dict, Sequence, Tuple
 
@@ -39,18 +38,21 @@ def check_number(name: str,
         raise TypeError(f'{name} must be a number, got '
                         f'{type(value).__name__} {value!r}')
     number = float(value)
-    bounds: Any = [
-        (above, operator.gt, f'above {above}' if above else 'positive'),
-        (least, operator.ge, f'at least {least}'),
-        (below, operator.lt, f'below {below}'),
-        (most, operator.le, f'at most {most}'),
-    ]
-    bounds = [bound for bound in bounds if bound[0] is not None]
     finite = math.isfinite(number)
-    if not finite or not all([holds(number, x) for x, holds, _ in bounds]):
-        expected = [text for *_, text in bounds] + ['finite'] * (not finite)
-        raise ValueError(f'{name} must be {" and ".join(expected)}, got '
-                         f'{value}')
+    if (finite and (above is None or number > above)
+            and (least is None or number >= least)
+            and (below is None or number < below)
+            and (most is None or number <= most)):
+        return
+    bounds = {
+        f'above {above}' if above else 'positive': above,
+        f'at least {least}': least,
+        f'below {below}': below,
+        f'at most {most}': most
+    }
+    expected = [text for text, bound in bounds.items() if bound is not None]
+    expected += ['finite'] * (not finite)
+    raise ValueError(f'{name} must be {" and ".join(expected)}, got {value}')
 
 
 def check_numbers(values: Dict[str, Any], **bounds: float) -> None:
