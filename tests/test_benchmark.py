@@ -7,7 +7,7 @@ import pytest
 import torch
 from benchmarks import command, many_classes, report, steps
 from benchmarks.measure import (LIMIT, OURS, Call, leaves_of, measure,
-                                peak_bytes, ratio, saved_bytes)
+                                operators, peak_bytes, ratio, saved_bytes)
 from benchmarks.row import default_row, find
 from benchmarks.rows import ROWS, WITHOUT_ROW
 from helpers import ROOT
@@ -109,6 +109,30 @@ def test_peak_of_a_step():
     assert peak_bytes(call) == first
     # Four results of the forward pass and the gradient at least.
     assert 4 * x.nbytes <= first <= 8 * x.nbytes
+
+
+def test_operators_of_a_step():
+    """Those of both passes, with the time in each of them."""
+    x = torch.ones(100_000, requires_grad=True)
+    taken = operators(Call(lambda x: (x.exp() * x).sum(), x))
+    assert {'aten::exp', 'aten::mul', 'aten::sum'} < set(taken)
+    assert list(taken.values()) == sorted(taken.values(), reverse=True)
+    assert taken['aten::exp'] > 0
+
+
+def test_profile_names_operators_of_all_contestants(monkeypatch, capsys):
+    monkeypatch.setattr(command, 'keep_memory', lambda: None)
+    monkeypatch.setattr(sys, 'argv',
+                        ['benchmark', 'KLDivLoss', '--small', '--profile'])
+    threads = torch.get_num_threads()
+    try:
+        command.main()
+    finally:
+        torch.set_num_threads(threads)
+    shown = capsys.readouterr().out
+    for name in (OURS, 'plain PyTorch'):
+        assert f'KLDivLoss, {name}: ' in shown
+    assert 'aten::_log_softmax' in shown
 
 
 def test_ratio_is_of_the_same_round():

@@ -1,6 +1,7 @@
 """Benchmark each loss against its peers: time, and bytes saved for backward.
 
     python tools/benchmark.py [ROW ...] [--compile] [--device cuda]
+    python tools/benchmark.py ROW --profile
     python tools/benchmark.py --growth
     python tools/benchmark.py --many-classes
     python tools/benchmark.py --steps
@@ -23,9 +24,9 @@ from arguments import parse_names
 from pages import CONFIGS, write_block
 
 from . import many_classes, steps
-from .measure import keep_memory, machine, measure
+from .measure import LIMIT, keep_memory, machine, measure, operators
 from .report import draw, draw_growth, line, table
-from .rows import ROWS
+from .rows import ROWS, Row
 
 FOLDER = CONFIGS / 'benchmark'
 
@@ -35,6 +36,18 @@ def rounded(found: Any) -> Any:
     return json.loads(
         json.dumps(found),
         parse_float=lambda text: float(f'{float(text):.4g}'))
+
+
+def show_profile(row: Row, **sizes: int) -> None:
+    """Print the operators that take most of a step, of ours and of peers."""
+    torch.manual_seed(0)
+    for name, call in row.calls(**sizes).items():
+        if name == LIMIT or call.function is None:
+            continue
+        taken = operators(call)
+        print(f'{row.name}, {name}: {sum(taken.values()):.3f} ms')
+        for operator, time in list(taken.items())[:12]:
+            print(f'  {time:8.3f}  {operator}')
 
 
 def main() -> None:
@@ -52,6 +65,10 @@ def main() -> None:
     parser.add_argument(
         '--compile', action='store_true', help='also ours with compile=True')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument(
+        '--profile',
+        action='store_true',
+        help='show in which operators the time of a row goes instead')
     parser.add_argument(
         '--growth', action='store_true', help='draw cost against size instead')
     parser.add_argument(
@@ -82,6 +99,10 @@ def main() -> None:
         return
     rounds = args.rounds or 21
     chosen = [row for row in ROWS if row.name in (args.row or names)]
+    if args.profile:
+        for row in chosen:
+            show_profile(row, **(row.small if args.small else {}))
+        return
     if args.growth:
         draw_growth(rounds, args.out / 'growth.png', chosen)
         return
