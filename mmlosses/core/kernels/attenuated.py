@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import is_visible
+from ..checks import least_of
 from ..tensors import is_transformed
 from .gradient import gradients_with_graph
 
@@ -45,10 +45,15 @@ def smooth_l1(error: Tensor, beta: float) -> Tensor:
     return F.smooth_l1_loss(error, zeros, reduction='none', beta=beta)
 
 
-def factor_of(sigma: Tensor, slope: Tensor) -> Tensor:
+def is_a_line(sigma: Tensor) -> bool:
+    """Return True if an exponential may go on as a line."""
+    least = least_of(sigma)
+    return least is None or not least >= -MOST_POWER
+
+
+def factor_of(sigma: Tensor, slope: Tensor, line: bool) -> Tensor:
     """Return the factor of the error, whose derivative is minus the slope."""
-    if (sigma.numel() > 0 and is_visible(sigma)
-            and sigma.amin().item() >= -MOST_POWER):
+    if not line:
         return slope
     return slope * (1 - sigma - (-sigma).clamp_(max=MOST_POWER))
 
@@ -59,12 +64,12 @@ class Attenuated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, error: Tensor, sigma: Tensor, alpha: float,
                 beta: float) -> Tensor:
-        ctx.alpha, ctx.beta = alpha, beta
+        ctx.alpha, ctx.beta, ctx.line = alpha, beta, is_a_line(sigma)
         slope = (-sigma).clamp_(max=MOST_POWER).exp_()
         size = smooth_l1(error, beta)
         # An absolute value takes less time than to keep it.
         ctx.save_for_backward(error, sigma, slope, size if beta else None)
-        loss = size * factor_of(sigma, slope)
+        loss = size * factor_of(sigma, slope, ctx.line)
         return loss.add_(sigma, alpha=alpha)
 
     @staticmethod
@@ -79,5 +84,6 @@ class Attenuated(torch.autograd.Function):
         of_sigma = (size * slope).neg_().add_(ctx.alpha).mul_(grad)
         of_error = ((error /
                      ctx.beta).clamp_(-1, 1) if ctx.beta else error.sign())
-        of_error = of_error.mul_(factor_of(sigma, slope)).mul_(grad)
+        factor = factor_of(sigma, slope, ctx.line)
+        of_error = of_error.mul_(factor).mul_(grad)
         return of_error, of_sigma, None, None
