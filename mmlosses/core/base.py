@@ -191,9 +191,10 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
     #: only one of them takes selects it, so the loss may be of its class.
     namesakes: ClassVar[Sequence[Type[BaseLoss]]] = ()
 
-    #: If True, removed elements are masked after the formula, without a copy.
-    #: Only valid where an element depends on its own inputs and on no
-    #: parameter, and only faster for a cheap formula.
+    #: If True, removed elements are masked after the formula, without a copy,
+    #: and on the CPU only if the loss is not finite. Only valid where an
+    #: element depends on its own inputs and on no parameter, and has a finite
+    #: gradient where it is finite; only faster for a cheap formula.
     masks_after_formula = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -416,10 +417,11 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         """
         if not is_visible(first_tensor(inputs.pred)):
             return None
-        weight, removed = inputs.weight, inputs._removed
-        if weight is None:
-            assert removed is not None
-            inputs.weight = (~removed).to(first_tensor(inputs.pred).dtype)
+        weight = inputs.weight
+        if weight is None:  # labels to ignore
+            assert inputs.removed is not None
+            dtype = first_tensor(inputs.pred).dtype
+            inputs.weight = (~inputs.removed).to(dtype)
         try:
             loss = self.checked_loss(inputs)
         except ValueError:  # perhaps for a removed element
