@@ -18,7 +18,8 @@ def call_cross_entropy(loss, pred, target, weight=None, *args, **kwargs):
     if weight is not None:
         kwargs['target_weight'] = weight
     roi_class = torch.ones(len(pred), dtype=torch.long, device=pred.device)
-    return loss(pred, target.clamp(max=1), roi_class, *args, **kwargs)
+    mask = target.float().clamp(max=1).to(target.dtype)
+    return loss(pred, mask, roi_class, *args, **kwargs)
 
 
 def matches(batch):
