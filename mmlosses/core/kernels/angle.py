@@ -66,7 +66,8 @@ def angle_power_and_derivative(pred: Tensor, target: Tensor, exponent: float,
     .. math:: \partial\theta / \partial p = \pm (p_{sin}, -p_{cos}) / \|p\|^2
     """
     units = [coordinates_first(x) for x in (pred, target)]
-    zero, scale = None, None
+    zero: Tensor | None = None
+    scale: Tensor | float = 1.0
     if not all([is_ordinary(*x) for x in units]):
         scales = [x.abs().amax(dim=0) for x in units]
         zero = (scales[0] < SHORTEST) | (scales[1] < SHORTEST)

@@ -108,8 +108,8 @@ def bins_beside(pred: Tensor, target: Tensor) -> Tuple[Tensor, Tensor]:
     target = target.clamp(0, last)
     left = target.long().clamp(0, last - 1)
     share = target - left
-    return (torch.stack([left, left + 1], dim=-1),
-            torch.stack([1 - share, share], dim=-1))
+    return (torch.stack([left, left + 1],
+                        dim=-1), torch.stack([1 - share, share], dim=-1))
 
 
 def soft_focal_and_derivative(pred: Tensor, target: Tensor, gamma: float,
