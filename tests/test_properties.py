@@ -651,5 +651,9 @@ def test_misshaped_weight_is_refused(case, data):
     # One for each joint, of which some have no bone.
     joints = len(getattr(call.loss, 'joint_parents', ()))
     assume(shape[1:2] != (joints, ))
+    # One for each keypoint, of one or of all objects.
+    if isinstance(call.loss, losses.OKSLoss):
+        keypoints = call.pred.shape[-2]
+        assume(shape[len(call.shape):] not in ((keypoints, ), (keypoints, 1)))
     with pytest.raises(ValueError, match='weight'):
         call(torch.ones(shape))
