@@ -284,6 +284,28 @@ def test_other_losses_after_an_interruption(tmp_path, monkeypatch):
     assert [x.name for x in told] == ['stock', 'L1Loss', 'SIoULoss']
 
 
+def test_trainings_that_two_workers_ask_for_at_once(tmp_path, monkeypatch):
+    """Each looks before the other has asked; they run once all the same."""
+    cfg = Config.fromfile(BOXES)
+    monkeypatch.setattr(Comparison, 'train',
+                        lambda *args: Result({1: 0.5}, 0.1, 0))
+    workers = [
+        Comparison(cfg, ['model.head.loss'],
+                   [parse_candidate(name)
+                    for name in ('stock', 'CIoULoss')], 1, 'mIoU', tmp_path)
+        for _ in range(2)
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(Comparison, 'settled', lambda self: {})
+        for worker in workers:
+            worker.enqueue()
+    told = []
+    for worker in workers:
+        worker.work(told.append)
+        assert len(worker.outcomes()) == 2
+    assert [x.name for x in told] == ['stock', 'CIoULoss']
+
+
 def test_time_of_a_step_is_that_of_the_least_disturbed(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Comparison, 'train',

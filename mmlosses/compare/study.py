@@ -124,6 +124,14 @@ class Comparison:
                 found[attrs['loss'], attrs['seed']] = trial
         return found
 
+    def is_repeated(self, number: int, key: Key) -> bool:
+        """True if a trial with a lower number is for the same training."""
+        return any([
+            trial.number < number and not is_killed(trial)
+            and key == tuple(map(trial.user_attrs.get, ('loss', 'seed')))
+            for trial in self.study.get_trials(deepcopy=False)
+        ])
+
     def enqueue(self) -> None:
         """Ask for the trainings that are not there, or were killed."""
         optuna.storages.fail_stale_trials(self.study)
@@ -166,9 +174,9 @@ class Comparison:
 
         def train(trial: Trial) -> float:
             key: Any = tuple(map(trial.user_attrs.get, ('loss', 'seed')))
-            if key not in self.keys:
-                # Another worker took the last one that was waiting, or the
-                # study was begun with other losses.
+            if key not in self.keys or self.is_repeated(trial.number, key):
+                # Another worker took the last one that was waiting, or asked
+                # for the same one, or the study was begun with other losses.
                 raise TrialError
             name, seed = key
             try:
