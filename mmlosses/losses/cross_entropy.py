@@ -544,7 +544,6 @@ class BCELoss(KeypointLoss):
         '``loss_obj`` of YOLOX-Pose, ``loss_vis`` of RTMO',
         expects='logits',
         source='No paper; the loss of the same name of mmpose.')
-    masks_after_formula = True
 
     def __init__(self,
                  *,
@@ -552,6 +551,8 @@ class BCELoss(KeypointLoss):
                  **kwargs: Unpack[KeypointArguments]) -> None:
         super().__init__(**kwargs)
         self.use_sigmoid = use_sigmoid
+        # Of probabilities, torch's function refuses any target out of range.
+        self.masks_after_formula = not use_sigmoid
 
     @property
     def takes_probabilities(self) -> bool:
