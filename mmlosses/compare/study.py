@@ -116,21 +116,16 @@ class Comparison:
                 for name in self.candidates]
 
     def settled(self) -> Dict[Key, FrozenTrial]:
-        """The trials that have ended, or that a worker has or will have."""
-        found = {}
+        """The trials that have ended, or that a worker has or will have.
+
+        The first for each training: two workers may have asked for it at once.
+        """
+        found: Dict[Key, FrozenTrial] = {}
         for trial in self.study.get_trials(deepcopy=False):
             attrs = trial.user_attrs
             if 'loss' in attrs and not is_killed(trial):
-                found[attrs['loss'], attrs['seed']] = trial
+                found.setdefault((attrs['loss'], attrs['seed']), trial)
         return found
-
-    def is_repeated(self, number: int, key: Key) -> bool:
-        """True if a trial with a lower number is for the same training."""
-        return any([
-            trial.number < number and not is_killed(trial)
-            and key == tuple(map(trial.user_attrs.get, ('loss', 'seed')))
-            for trial in self.study.get_trials(deepcopy=False)
-        ])
 
     def enqueue(self) -> None:
         """Ask for the trainings that are not there, or were killed."""
@@ -174,7 +169,8 @@ class Comparison:
 
         def train(trial: Trial) -> float:
             key: Any = tuple(map(trial.user_attrs.get, ('loss', 'seed')))
-            if key not in self.keys or self.is_repeated(trial.number, key):
+            if (key not in self.keys
+                    or self.settled()[key].number != trial.number):
                 # Another worker took the last one that was waiting, or asked
                 # for the same one, or the study was begun with other losses.
                 raise TrialError

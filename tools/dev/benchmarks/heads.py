@@ -158,6 +158,7 @@ def row(name: str,
         scope: str = 'mmdet',
         kwargs: Dict[str, Any] | None = None,
         peer: Late | None = None,
+        ours: Dict[str, Any] | None = None,
         **settings: Any) -> Row:
     """A row beside the stock loss, with the same arguments."""
     kwargs = kwargs or {}
@@ -169,7 +170,7 @@ def row(name: str,
         small,
         peers, {
             **kwargs,
-            **settings.pop('ours', {})
+            **(ours or {})
         },
         goal=1.15,
         name=name,

@@ -88,10 +88,11 @@ def table(results: Results) -> str:
     lines = ['| ' + ' | '.join(HEAD) + ' |', '| --- ' * len(HEAD) + '|']
     lines += [line(rows[name], result) for name, result in results.items()]
     heads = {row.name for row in HEAD_ROWS}
-    for words, chosen in (('', results.keys() - heads),
-                          (', of the calls of heads', results.keys() & heads)):
-        found = [results[x] for x in results if x in chosen]
-        found = [result for result in found if best_peer(result)]
+    for words, of_heads in (('', False), (', of the calls of heads', True)):
+        found = [
+            result for name, result in results.items()
+            if (name in heads) == of_heads and best_peer(result)
+        ]
         lines.append(
             f'\nGeometric mean of the ratios to the best peers{words}: '
             f'{mean_of([ratio_of(x) for x in found]):.2f}, and '
