@@ -164,9 +164,14 @@ def is_nothing(mask: Tensor) -> bool:
     return is_visible(mask) and not mask.any()
 
 
+def has_visible(tensor: Tensor) -> bool:
+    """Return True if there is a number, and to look at it is free."""
+    return tensor.numel() > 0 and is_visible(tensor)
+
+
 def least_of(tensor: Tensor) -> float | None:
     """Return the least number, NaN if there is one; None if looking costs."""
-    if tensor.numel() == 0 or not is_visible(tensor):
+    if not has_visible(tensor):
         return None
     return tensor.detach().amin().item()
 
@@ -176,7 +181,7 @@ def lacks(tensor: Tensor, number: int) -> bool:
 
     That takes a third of the time of a comparison with each.
     """
-    if tensor.numel() == 0 or not is_visible(tensor):
+    if not has_visible(tensor):
         return False
     if number < 0:
         return tensor.detach().amin().item() > number
@@ -185,7 +190,7 @@ def lacks(tensor: Tensor, number: int) -> bool:
 
 def is_between(tensor: Tensor, low: float, high: float) -> bool:
     """Return True if all numbers are between two others, if free to see."""
-    if tensor.numel() == 0 or not is_visible(tensor):
+    if not has_visible(tensor):
         return False
     tensor = tensor.detach()
     return low < tensor.amin().item() and tensor.amax().item() < high
@@ -213,7 +218,7 @@ def check_range(name: str,
     Rounding is no fault, NaN shows in the loss. Where a mask of ``removed``
     elements is True, any value may be, such as 0.
     """
-    if tensor.numel() == 0 or not is_visible(tensor):
+    if not has_visible(tensor):
         return
     least, most = bounds_of(tensor.detach(), high)
     if removed is not None and not (low <= least and most <= high):

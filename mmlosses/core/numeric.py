@@ -1,11 +1,12 @@
 """Functions with a finite gradient where torch's is infinite."""
 from __future__ import annotations
+import math
 from typing import Tuple
 
 import torch
 from torch import Tensor
 
-from .checks import is_between
+from .checks import is_between, least_of
 
 # On processors with AVX-512, the log1p of torch 2.4 to 2.15, and with it
 # softplus and binary cross entropy, is ten times slower until the process
@@ -69,6 +70,18 @@ def logs_of_probability(prob: Tensor) -> Tuple[Tensor, Tensor]:
 def log_of_probability(prob: Tensor) -> Tensor:
     """Return the first of :func:`logs_of_probability`."""
     return (bounded_probability(prob) + EPS_LOG).log()
+
+
+def without_impossible(log_prob: Tensor, target: Tensor) -> Tensor:
+    """Return 0 for a log-probability of -inf whose target is 0.
+
+    Such is a class that a logit of -inf masks: their product is NaN.
+    """
+    least = least_of(log_prob)
+    if least is not None and math.isfinite(least):
+        return log_prob
+    impossible = (target == 0) & torch.isinf(log_prob)
+    return log_prob.masked_fill(impossible, 0)
 
 
 def bounded_probability(prob: Tensor) -> Tensor:

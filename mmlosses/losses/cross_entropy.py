@@ -1,6 +1,5 @@
 """Cross entropy by softmax, by sigmoid and of masks; label smoothing."""
 from __future__ import annotations
-import math
 from typing import Any, Dict, Sequence, Tuple
 
 import torch
@@ -18,6 +17,7 @@ from mmlosses.core.classification import (ClassificationArguments,
                                           SampleLoss)
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.keypoints import KeypointArguments, KeypointLoss
+from mmlosses.core.numeric import without_impossible
 from mmlosses.core.reduction import EPS, align_weight
 from mmlosses.registry import MODELS
 from .hard_negative import binary_cross_entropy
@@ -34,11 +34,7 @@ def soft_cross_entropy(log_prob: Tensor,
     Log-probabilities p and probabilities t are (N, C, \*), the result (N, \*).
     ``class_weight`` w broadcasts to ``target``.
     """
-    least = least_of(log_prob)
-    if least is None or not math.isfinite(least):
-        # A class masked by a logit of -inf may have target 0.
-        impossible = (target == 0) & torch.isinf(log_prob)
-        log_prob = log_prob.masked_fill(impossible, 0)
+    log_prob = without_impossible(log_prob, target)
     if class_weight is not None:
         target = target * class_weight
     return -(target * log_prob).sum(dim=1)

@@ -19,7 +19,8 @@ from mmlosses.core.kernels.focal import (asymmetric_and_derivative,
                                          label_focal_loss,
                                          soft_focal_and_derivative)
 from mmlosses.core.kernels.gradient import with_gradient
-from mmlosses.core.numeric import logs_of_probability, safe_power
+from mmlosses.core.numeric import (logs_of_probability, safe_power,
+                                   without_impossible)
 from mmlosses.registry import MODELS
 
 
@@ -72,9 +73,7 @@ def softmax_focal_loss(pred: Tensor,
     else:
         log_prob = F.log_softmax(pred, dim=1)
         rest = -torch.expm1(log_prob)
-    # A class masked by a logit of -inf may have target 0.
-    impossible = (target == 0) & torch.isinf(log_prob)
-    log_prob = log_prob.masked_fill(impossible, 0)
+    log_prob = without_impossible(log_prob, target)
     loss = -target * safe_power(rest, gamma) * log_prob
     if class_weight is not None:
         loss = loss * class_weight
