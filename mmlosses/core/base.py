@@ -1,5 +1,6 @@
 """The path of every call: prepare, mask, formula, weight, reduce."""
 from __future__ import annotations
+import functools
 import inspect
 import math
 import re
@@ -318,10 +319,15 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         if isinstance(tensors, Tensor):
             tensors = (tensors, )
         for tensor in tensors:
-            removed = None
-            if self.masks_after_formula and inputs.removed is not None:
-                removed = self.expand_to_input(inputs.removed, tensor)
+            # A mask takes as long as the check, and is hardly ever needed.
+            removed = functools.partial(self.not_zeroed, tensor, inputs)
             check_range(name, tensor, low, high, removed)
+
+    def not_zeroed(self, tensor: Tensor, inputs: Inputs) -> Tensor | None:
+        """Return the removed elements of an input that are not 0 yet."""
+        if not self.masks_after_formula or inputs.removed is None:
+            return None
+        return self.expand_to_input(inputs.removed, tensor)
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss of each element, before any weight."""

@@ -2,7 +2,7 @@
 from __future__ import annotations
 import math
 from numbers import Real
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -212,18 +212,21 @@ def check_range(name: str,
                 tensor: Tensor,
                 low: float,
                 high: float,
-                removed: Tensor | None = None) -> None:
+                find_removed: Callable[[], Tensor | None]) -> None:
     """Raise for a number out of range, where checking is free.
 
-    Rounding is no fault, NaN shows in the loss. Where a mask of ``removed``
-    elements is True, any value may be, such as 0.
+    Rounding is no fault, NaN shows in the loss. Where the mask of removed
+    elements that ``find_removed`` returns is True, any value may be.
     """
     if not has_visible(tensor):
         return
-    least, most = bounds_of(tensor.detach(), high)
-    if removed is not None and not (low <= least and most <= high):
-        least, most = bounds_of(tensor.detach().masked_fill(removed, low),
-                                high)
+    tensor = tensor.detach()
+    least, most = bounds_of(tensor, high)
+    if low <= least and most <= high:
+        return
+    removed = find_removed()
+    if removed is not None:
+        least, most = bounds_of(tensor.masked_fill(removed, low), high)
     if least < low - ROUNDING or most > high + ROUNDING:
         bounds = f'from {low}' + (f' to {high}' if high < math.inf else '')
         raise ValueError(f'{name} must be {bounds}, got '

@@ -1,6 +1,6 @@
 """Dice loss: the overlap of masks."""
 from __future__ import annotations
-from typing import Any, Sequence
+from typing import Any, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -8,10 +8,11 @@ from typing_extensions import Unpack
 
 from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import (check_ignored, check_label_range,
-                                  check_number, check_same_shape)
+                                  check_number, check_same_shape, is_nothing)
 from mmlosses.core.classification import foreground_first, is_label
 from mmlosses.core.info import LossInfo, Paper
-from mmlosses.core.tensors import one_hot, pad_right
+from mmlosses.core.kernels.masking import zeroed
+from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
 
 
@@ -20,15 +21,51 @@ def dice_loss(pred: Tensor,
               naive_dice: bool = False,
               eps: float = 1e-3) -> Tensor:
     """One minus the Dice coefficient of each sample, see :class:`DiceLoss`."""
+    sums = mask_sums(pred, target, naive_dice)
+    return dice_of_sums(*sums, naive_dice, eps)
+
+
+def mask_sums(pred: Tensor, target: Tensor,
+              naive_dice: bool) -> Tuple[Tensor, Tensor, Tensor]:
+    """Return the overlap and both sizes of the masks of each sample."""
     pred, target = pred.flatten(1), target.flatten(1)
-    overlap = (pred * target).sum(dim=1)
+    sizes = [x if naive_dice else x * x for x in (pred, target)]
+    return (pred * target).sum(1), sizes[0].sum(1), sizes[1].sum(1)
+
+
+def label_sums(prob: Tensor, labels: Tensor, kept: Tensor,
+               classes: Tensor | None,
+               naive_dice: bool) -> Tuple[Tensor, Tensor, Tensor]:
+    r"""Return the same of labels (N, \*), without a mask of each class.
+
+    Args:
+        prob (Tensor): Probabilities (N, C, \*).
+        labels (Tensor): Labels, C is the background.
+        kept (Tensor): 1 for the pixels that count (N, \*), 0 for others.
+        classes (Tensor, optional): The same for the classes (N, C, \*).
+    """
+    background = prob.shape[1]
+    if classes is not None:
+        prob = prob * classes
+    index = labels.clamp(max=background - 1).unsqueeze(1)
+    own = prob.gather(1, index).squeeze(1)
+    objects = kept * (labels < background)
+    size = (prob if naive_dice else prob * prob).sum(dim=1)
+    overlap, size, number = [
+        x.flatten(1).sum(dim=1) for x in (own * objects, size * kept, objects)
+    ]
+    return overlap, size, number
+
+
+def dice_of_sums(overlap: Tensor, size: Tensor, target_size: Tensor,
+                 naive_dice: bool, eps: float) -> Tensor:
+    """Return the Dice loss from its sums."""
+    total = size + target_size
     if naive_dice:
-        total = pred.sum(dim=1) + target.sum(dim=1)
         return 1 - (2 * overlap + eps) / (total + eps)
-    size = (target * target).sum(dim=1)
-    total = (pred * pred).sum(dim=1) + size + 2 * eps
     # mmdet's has none in the numerator, which hides what an empty mask costs.
-    return 1 - (2 * overlap + 2 * eps * (size == 0)) / total
+    empty = target_size == 0
+    return 1 - (2 * overlap + 2 * eps * empty) / (total + 2 * eps)
 
 
 @MODELS.register_module()
@@ -133,21 +170,24 @@ class DiceLoss(BaseLoss):
     def elementwise(self,
                     pred: Tensor,
                     target: Tensor,
-                    kept: Tensor | None = None) -> Tensor:
-        labelled = target.ndim < pred.ndim
-        pred = self.activated(pred, labelled)
-        if labelled:
-            target = one_hot(target, pred.shape[1])
-        target = target.to(pred.dtype)
-        settings = self.naive_dice, self.eps
-        if kept is None:
-            return dice_loss(pred, target, *settings)
-        pred, target = pred * kept, target * kept
+                    kept: Tensor | None = None,
+                    classes: Tensor | None = None) -> Tensor:
+        if target.ndim < pred.ndim:
+            assert kept is not None
+            sums = label_sums(
+                self.activated(pred, True), target, kept, classes,
+                self.naive_dice)
+        else:
+            prob, target = self.activated(pred, False), target.to(pred.dtype)
+            if kept is not None:
+                prob, target = prob * kept, target * kept
+            sums = mask_sums(prob, target, self.naive_dice)
         if not self.batch:
-            return dice_loss(pred, target, *settings)
-        return dice_loss(
-            pred.reshape(1, -1), target.reshape(1, -1),
-            *settings).expand(len(target))
+            return dice_of_sums(*sums, self.naive_dice, self.eps)
+        overlap, size, target_size = [each.sum() for each in sums]
+        loss = dice_of_sums(overlap, size, target_size, self.naive_dice,
+                            self.eps)
+        return loss.expand(len(target))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         if pred.ndim < 2:
@@ -172,18 +212,24 @@ class DiceLoss(BaseLoss):
         return inputs
 
     def ignore(self, inputs: Inputs, at_call: int | None) -> None:
-        """Mark the pixels of the labels to ignore, and their classes."""
+        """Mark the pixels and classes that count, and zero the others."""
         pred, labels = inputs.pred, inputs.target.long()
+        to_ignore = [
+            label for label in (self.ignore_index, at_call)
+            if label is not None
+        ]
         ignored = torch.zeros_like(labels, dtype=torch.bool)
-        kept = pred.new_ones(1, pred.shape[1], *[1] * (pred.ndim - 2))
-        for label in (self.ignore_index, at_call):
-            if label is not None:
-                ignored = ignored | (labels == label)
-                if pred.shape[1] > 1:
-                    every = torch.arange(pred.shape[1], device=pred.device)
-                    kept = kept * (every != label).reshape(kept.shape)
+        for label in to_ignore:
+            ignored = ignored | (labels == label)
         labels = foreground_first(pred, labels)
-        inputs.target = labels.masked_fill(ignored, 0)
-        ignored = ignored.unsqueeze(1)
-        inputs.pred = torch.where(ignored, pred.new_zeros(()), pred)
-        inputs.extras = (kept * ~ignored, )
+        if not is_nothing(ignored):
+            labels = labels.masked_fill(ignored, 0)
+            inputs.pred = zeroed(pred, ignored.unsqueeze(1))
+        inputs.target = labels
+        inputs.extras = ((~ignored).to(pred.dtype), )
+        number = pred.shape[1]
+        left_out = [x for x in to_ignore if 0 <= x < number > 1]
+        if left_out:
+            classes = pred.new_ones(1, number, *[1] * (pred.ndim - 2))
+            classes[:, left_out] = 0
+            inputs.extras += (classes, )
