@@ -70,8 +70,8 @@ class StatisticsLoss(BaseLoss):
                       buffer: Tensor | None) -> Tuple[Tensor, Tensor]:
         """The formula: the loss of each element, and the sums of a call.
 
-        The mask ``kept`` of the elements is False for removed ones, ``buffer``
-        is that before the call, if there is one.
+        The mask ``kept`` is False for removed elements and broadcasts to all,
+        ``buffer`` is that before the call, if there is one.
         """
         raise NotImplementedError
 
@@ -82,10 +82,10 @@ class StatisticsLoss(BaseLoss):
             removed = torch.zeros((),
                                   dtype=torch.bool,
                                   device=first_tensor(inputs.pred).device)
-        kept = (~removed).expand(tuple(inputs.shape))
         buffer = None if name is None else self.seen(name)
         loss, sums = self.run_formula(
-            type(self).loss_and_sums, inputs.pred, inputs.target, kept, buffer)
+            type(self).loss_and_sums, inputs.pred, inputs.target, ~removed,
+            buffer)
         if self.is_moving():
             self.record(sums)
         return loss

@@ -9,7 +9,8 @@ from typing_extensions import Unpack
 from mmlosses.core.base import BaseLoss, CommonArguments
 from mmlosses.core.checks import check_choice, check_number, check_same_shape
 from mmlosses.core.info import LossInfo
-from mmlosses.core.kernels.angle import angle_power, angle_power_and_derivative
+from mmlosses.core.kernels.angle import (angle_power,
+                                         angle_power_and_derivative, turned)
 from mmlosses.core.kernels.gradient import with_gradient
 from mmlosses.registry import MODELS
 
@@ -25,10 +26,14 @@ def angular_loss(pred: Tensor,
     """
     pred, target = pred.movedim(dim, -1), target.movedim(dim, -1)
     factor = 0.5 if period == 'half' else 1.0
-    # Braces: torch 2.0 does not compile a call of dict.
-    options = {'exponent': 1 + delta, 'factor': factor}
-    return with_gradient(angle_power, angle_power_and_derivative, pred,
-                         target.to(pred.dtype), **options)
+    return with_gradient(
+        angle_power,
+        angle_power_and_derivative,
+        pred,
+        target.to(pred.dtype),
+        spread=turned,
+        exponent=1 + delta,
+        factor=factor)
 
 
 def angle_distance_loss(y_true: Tensor,

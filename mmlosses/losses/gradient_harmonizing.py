@@ -8,7 +8,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmlosses.core.base import CommonArguments, Inputs
-from mmlosses.core.checks import check_number, check_sigmoid, check_size
+from mmlosses.core.checks import (check_number, check_sigmoid, check_size,
+                                  is_visible)
 from mmlosses.core.classification import (ClassificationArguments,
                                           ClassificationLoss)
 from mmlosses.core.info import LossInfo, Paper
@@ -35,15 +36,11 @@ def harmonizing_weight(norm: Tensor,
         b(i) = \lfloor B g_i \rfloor
 
     for N norms g from 0 to 1, of which M of B bins hold one or more, and the
-    ``average`` S of the counts. Without it, S are the counts.
+    ``average`` S of the counts. Without it, S are the counts. The mask ``kept``
+    broadcasts to the norms.
     """
-    index = (norm * bins).long().clamp(0, bins - 1)  # also of 1 and NaN
-    # A counter for each column, since on a GPU additions to one wait for each
-    # other. In integers, as float32 does not count beyond 2^24.
-    columns = norm.shape[-1] if norm.ndim > 1 else 1
-    zeros = torch.zeros(bins, columns, dtype=torch.int32, device=norm.device)
-    kept = kept.reshape(-1, columns).int()
-    counts = zeros.scatter_add(0, index.reshape(-1, columns), kept).sum(dim=1)
+    index = (norm * bins).long().clamp_(0, bins - 1)  # also of 1 and NaN
+    counts = count_bins(index, kept, bins)
     occupied, density = counts > 0, counts.to(norm.dtype)
     if average is not None:
         density = moving_counts(average.to(norm.dtype), density, momentum)
@@ -51,6 +48,20 @@ def harmonizing_weight(norm: Tensor,
     total, valid = counts.sum(), occupied.sum()
     weight = total / (density * valid.clamp(min=1))
     return weight.index_select(0, index.flatten()).reshape(norm.shape), counts
+
+
+def count_bins(index: Tensor, kept: Tensor, bins: int) -> Tensor:
+    """Return how many elements of each bin are kept."""
+    if is_visible(index):  # ``bincount`` waits for a device
+        if not kept.all():
+            index = index.masked_fill(~kept, bins)
+        return torch.bincount(index.flatten(), minlength=bins)[:bins]
+    # A counter for each column, since on a GPU additions to one wait for each
+    # other. In integers, as float32 does not count beyond 2^24.
+    columns = index.shape[-1] if index.ndim > 1 else 1
+    zeros = torch.zeros(bins, columns, dtype=torch.int32, device=index.device)
+    kept = kept.int().expand(index.shape).reshape(-1, columns)
+    return zeros.scatter_add(0, index.reshape(-1, columns), kept).sum(dim=1)
 
 
 class HarmonizingLoss(StatisticsLoss):
@@ -182,7 +193,7 @@ class GHMC(HarmonizingLoss, ClassificationLoss):
             pred, target, reduction='none')
         if class_weight is not None:
             loss = loss * class_weight
-        return loss, (pred.sigmoid() - target).abs()
+        return loss, pred.detach().sigmoid().sub_(target).abs_()
 
 
 def pseudo_huber(error: Tensor, mu: float) -> Tensor:

@@ -176,7 +176,7 @@ class SeesawLoss(ClassificationLoss, StatisticsLoss):
         classes, objectness = pred.tensor_split([self.num_classes], dim=1)
         counts = torch.zeros_like(buffer).index_add(
             0, target.flatten(),
-            kept.flatten().to(buffer.dtype))
+            kept.to(buffer.dtype).expand(target.shape).flatten())
         background = target == self.num_classes
         labels = target.masked_fill(background, 0)
         loss = seesaw_cross_entropy(classes, labels, (buffer + counts)[:-1],
@@ -419,7 +419,7 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
             pred, target, reduction='none')
         if class_weight is not None:
             loss = loss * class_weight
-        norm = weight * (pred.detach().sigmoid() - target).abs() * kept
+        norm = pred.detach().sigmoid().sub_(target).abs_().mul_(weight) * kept
         # A non-finite prediction would stay in the sums for ever.
         norm = norm.nan_to_num(nan=0.0)
         pulls, axes = norm * target, [0, *range(2, pred.ndim)]

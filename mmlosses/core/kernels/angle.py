@@ -64,10 +64,11 @@ def angle_power_and_derivative(pred: Tensor, target: Tensor, exponent: float,
     r"""Return the same and its derivative.
 
     .. math:: \partial\theta / \partial p = \pm (p_{sin}, -p_{cos}) / \|p\|^2
+
+    Where no vector is scaled, :func:`turned` makes it of its factor.
     """
     units = [coordinates_first(x) for x in (pred, target)]
     zero: Tensor | None = None
-    scale: Tensor | float = 1.0
     if not all([is_ordinary(*x) for x in units]):
         scales = [x.abs().amax(dim=0) for x in units]
         zero = (scales[0] < SHORTEST) | (scales[1] < SHORTEST)
@@ -86,9 +87,13 @@ def angle_power_and_derivative(pred: Tensor, target: Tensor, exponent: float,
     steep = theta.sign_().mul_(exponent * factor).mul_(power)
     steep = steep.div_(angle.clamp_(min=torch.finfo(angle.dtype).tiny))
     steep = steep.div_(squared_length(p_cos, p_sin))
-    if zero is not None:
-        steep = steep.div_(scale).masked_fill_(zero, 0)
-    # Reuse the memory of the target's copy.
-    torch.mul(p_sin, steep, out=t_cos)
-    torch.mul(p_cos, steep.neg_(), out=t_sin)
-    return power, torch.stack([t_cos, t_sin], dim=-1)
+    if zero is None:
+        return power, steep
+    steep = steep.div_(scale).masked_fill_(zero, 0)
+    return power, turned(steep, units[0].movedim(0, -1))
+
+
+def turned(factor: Tensor, vectors: Tensor) -> Tensor:
+    """Turn vectors by -90 degrees and multiply them by a factor each."""
+    cos, sin = vectors.unbind(-1)
+    return torch.stack([factor * sin, -factor * cos], dim=-1)

@@ -14,18 +14,24 @@ Formula = Callable[..., Tensor]
 FormulaWithGradient = Callable[..., Tuple[Tensor, Tensor]]
 
 
-def with_gradient(formula: Formula, fast: FormulaWithGradient, pred: Tensor,
-                  *constants: Tensor, **options: Any) -> Tensor:
+def with_gradient(formula: Formula,
+                  fast: FormulaWithGradient,
+                  pred: Tensor,
+                  *constants: Tensor,
+                  spread: Callable[[Tensor, Tensor], Tensor] | None = None,
+                  **options: Any) -> Tensor:
     """Compute a formula, and its derivative in the same pass if possible.
 
     ``fast`` returns the same loss and its derivative, in the shape of
-    ``pred``; an element may depend on its own part of ``pred`` only.
+    ``pred``; an element may depend on its own part of ``pred`` only. Where the
+    derivative has fewer axes, ``spread`` makes the gradient of it and
+    ``pred``, which is kept anyway.
     ``formula`` is used under a compiler, for second derivatives and for
     derivatives of the constants, which are the targets.
     """
     if is_transformed() or any([x.requires_grad for x in constants]):
         return formula(pred, *constants, **options)
-    return WithGradient.apply(formula, fast, options, pred, *constants)
+    return WithGradient.apply(formula, fast, spread, options, pred, *constants)
 
 
 class WithGradient(torch.autograd.Function):
@@ -33,10 +39,10 @@ class WithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, formula: Formula, fast: FormulaWithGradient,
-                options: Dict[str, Any], pred: Tensor, *constants:
-                Tensor) -> Tensor:
+                spread: Any, options: Dict[str, Any], pred: Tensor,
+                *constants: Tensor) -> Tensor:
         loss, derivative = fast(pred, *constants, **options)
-        ctx.formula, ctx.options = formula, options
+        ctx.formula, ctx.spread, ctx.options = formula, spread, options
         ctx.save_for_backward(derivative, pred, *constants)
         return loss
 
@@ -48,7 +54,9 @@ class WithGradient(torch.autograd.Function):
             grad, = torch.autograd.grad(loss, pred, grad, create_graph=True)
         else:
             grad = derivative * pad_right(grad, derivative.ndim)
-        return (None, None, None, grad, *[None for _ in constants])
+            if derivative.ndim < pred.ndim:
+                grad = ctx.spread(grad, pred)
+        return (None, None, None, None, grad, *[None for _ in constants])
 
 
 def gradients_with_graph(loss: Tensor, inputs: Sequence[Tensor],
