@@ -12,6 +12,8 @@ from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_number, check_numbers, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gradient import with_gradient
+from mmlosses.core.kernels.log_ratio import (log_ratio,
+                                             log_ratio_and_derivative)
 from mmlosses.core.kernels.piecewise import (balanced_l1_and_derivative,
                                              soft_wing_and_derivative,
                                              wing_and_derivative)
@@ -376,8 +378,13 @@ def silog_loss(pred: Tensor,
     """Return the loss of each depth map (N,), see :class:`SiLogLoss`."""
     pred, target = pred.flatten(1), target.flatten(1)
     valid = target > eps
-    pred, target = [torch.where(valid, x, 1) for x in (pred, target)]
-    error = target.log() - pred.clamp(min=eps).log()
+    error = with_gradient(
+        log_ratio,
+        log_ratio_and_derivative,
+        pred,
+        target.to(pred.dtype),
+        valid,
+        eps=eps)
     number = valid.sum(dim=1).clamp(min=1)
     mean = error.sum(dim=1) / number
     square = error.square().sum(dim=1) / number
