@@ -18,16 +18,24 @@ from mmlosses.registry import MODELS
 from .simcc import check_axes
 
 
-def distillation_kl_loss(pred: Tensor, soft_label: Tensor, dim: int) -> Tensor:
+def distillation_kl_loss(pred: Tensor,
+                         soft_label: Tensor,
+                         dim: int,
+                         temperature: float = 1.0) -> Tensor:
     """KL divergence of the student's softmax from the teacher's, on one axis.
 
-    The teacher gets no gradient.
+    The logits of both are divided by the ``temperature``. The teacher gets no
+    gradient.
     """
-    teacher = F.log_softmax(soft_label.detach(), dim)
+    soft_label = soft_label.detach()
+    if temperature != 1:
+        pred, soft_label = pred / temperature, soft_label / temperature
+    teacher = F.log_softmax(soft_label, dim)
+    prob = teacher.exp()
     # A class that the teacher rules out has the logarithm -inf.
-    least = torch.finfo(teacher.dtype).min
-    difference = teacher.clamp(min=least) - F.log_softmax(pred, dim)
-    return (teacher.exp() * difference).sum(dim)
+    teacher = teacher.clamp_(min=torch.finfo(teacher.dtype).min)
+    # Student minus teacher: negating would take one more pass.
+    return -(prob * (F.log_softmax(pred, dim) - teacher)).sum(dim)
 
 
 @MODELS.register_module()
@@ -95,10 +103,9 @@ class KnowledgeDistillationKLDivLoss(SampleLoss):
         return samples
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        loss = distillation_kl_loss(pred / self.T, target / self.T, 1)
-        if self.bin_reduction == 'mean':
-            loss = loss / pred.shape[1]
-        return self.T**2 * loss
+        loss = distillation_kl_loss(pred, target, 1, self.T)
+        bins = pred.shape[1] if self.bin_reduction == 'mean' else 1
+        return self.T**2 / bins * loss
 
 
 @MODELS.register_module()
@@ -160,7 +167,7 @@ class KLDivLoss(SampleLoss):
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
         T = self.temperature
-        loss = distillation_kl_loss(pred / T, target / T, 1)
+        loss = distillation_kl_loss(pred, target, 1, T)
         return T**2 / pred.shape[1] * loss
 
 
@@ -400,5 +407,6 @@ class ChannelWiseDivergence(BaseLoss):
         return pred.shape[:2]
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        pred, target = [(x / self.tau).flatten(2) for x in (pred, target)]
-        return self.tau**2 * distillation_kl_loss(pred, target, -1)
+        loss = distillation_kl_loss(
+            pred.flatten(2), target.flatten(2), -1, self.tau)
+        return self.tau**2 * loss
