@@ -419,9 +419,9 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
             pred, target, reduction='none')
         if class_weight is not None:
             loss = loss * class_weight
-        norm = pred.detach().sigmoid().sub_(target).abs_().mul_(weight) * kept
+        norm = pred.detach().sigmoid().sub_(target).abs_()
         # A non-finite prediction would stay in the sums for ever.
-        norm = norm.nan_to_num(nan=0.0)
+        norm = norm.mul_(weight).mul_(kept).nan_to_num_(nan=0.0)
         pulls, axes = norm * target, [0, *range(2, pred.ndim)]
         sums = [x.sum(dim=axes)[:-1] for x in (pulls, norm - pulls)]
         return loss, torch.stack(sums)

@@ -4,7 +4,8 @@ Each is a function of the error up to its knot, plus one of what is beyond,
 which is 0 for small errors. ``torch.where`` and its gradient take as long as
 twenty sums on a CPU. Each function returns the loss and its derivative.
 
-They take the error, which autograd has to keep once, not its two parts.
+They take the error, which autograd has to keep once, not its two parts; the
+adaptive wing loss also depends on the target itself.
 """
 from __future__ import annotations
 import math
@@ -54,3 +55,24 @@ def balanced_l1_and_derivative(error: Tensor, alpha: float, gamma: float,
         slope.sub_(beyond.sign(), alpha=alpha * (1 - beta) / (beta * (1 + b)))
     loss = logs.mul_(near + 1 / b).sub_(near).mul_(alpha)
     return loss.add_(beyond, alpha=gamma), slope.mul_(sign)
+
+
+def adaptive_wing_and_derivative(pred: Tensor, target: Tensor, alpha: float,
+                                 omega: float, epsilon: float,
+                                 theta: float) -> Tuple[Tensor, Tensor]:
+    r"""The adaptive wing loss.
+
+    .. math::
+        \omega \log (1 + r) + A (d - d'), \quad A = \frac{\omega q r}{(1 + r)
+        d'}, \quad r = (d' / \epsilon)^q, \quad q = \alpha - t, \quad
+        d' = \min(d, \theta)
+
+    The slope A is the derivative, up to its sign, on both sides of the knot.
+    """
+    sign, near, beyond = split(pred - target, theta)
+    slope = alpha - target
+    ratio = (near / epsilon).pow_(slope)
+    slope.mul_(ratio).mul_(omega).div_(ratio + 1)
+    slope.div_(near.add_(near == 0))
+    loss = ratio.log1p_().mul_(omega).addcmul_(slope, beyond)
+    return loss, slope.mul_(sign)

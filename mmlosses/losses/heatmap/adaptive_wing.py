@@ -8,6 +8,8 @@ from typing_extensions import Unpack
 from mmlosses.core.base import Inputs
 from mmlosses.core.checks import check_number, check_numbers
 from mmlosses.core.info import LossInfo, Paper
+from mmlosses.core.kernels.gradient import with_gradient
+from mmlosses.core.kernels.piecewise import adaptive_wing_and_derivative
 from mmlosses.core.keypoints import HeatmapLoss, KeypointArguments
 from mmlosses.registry import MODELS
 
@@ -105,5 +107,12 @@ class AdaptiveWingLoss(HeatmapLoss):
         self.check_range('target', inputs.target, inputs, 0, 1)
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return adaptive_wing_loss(pred, target, self.alpha, self.omega,
-                                  self.epsilon, self.theta)
+        return with_gradient(
+            adaptive_wing_loss,
+            adaptive_wing_and_derivative,
+            pred,
+            target.to(pred.dtype),
+            alpha=self.alpha,
+            omega=self.omega,
+            epsilon=self.epsilon,
+            theta=self.theta)
