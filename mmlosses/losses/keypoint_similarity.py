@@ -44,14 +44,13 @@ def squared_distance(pred: Tensor,
         sigmas (Tensor, optional): Deviations (K,). Default: 1/2.
         eps (float): Least root of an area.
     """
-    difference = pred - target
-    # Divided before they are squared, which may overflow.
+    unit = pred.new_ones(())
     if areas is not None:
-        size = areas.clamp(min=0).sqrt().clamp(min=eps)
-        difference = difference / size[..., None, None]
+        unit = areas.clamp(min=0).sqrt().clamp(min=eps)[..., None, None]
     if sigmas is not None:
-        difference = difference / (2 * sigmas[:, None])
-    return 0.5 * difference.square().sum(dim=-1)
+        unit = unit * (2 * sigmas[:, None])
+    # Divided before it is squared, which may overflow.
+    return 0.5 * ((pred - target) / unit).square().sum(dim=-1)
 
 
 def oks_loss(pred: Tensor,
