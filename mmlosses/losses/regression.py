@@ -385,7 +385,7 @@ def silog_loss(pred: Tensor,
         target.to(pred.dtype),
         valid,
         eps=eps)
-    number = valid.sum(dim=1).clamp(min=1)
+    number = valid.sum(dim=1, dtype=torch.int32).clamp(min=1)
     mean = error.sum(dim=1) / number
     square = error.square().sum(dim=1) / number
     return safe_sqrt(square - lambd * mean.square())

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..checks import is_between
 from ..numeric import EPS_LOG, log_of_probability, safe_power
 from .focal import focal_and_derivative
 
@@ -63,14 +64,21 @@ def peak_focal_of_probability_and_derivative(
         pos_weight: float, neg_weight: float) -> Tuple[Tensor, Tensor]:
     """Return the same and its derivative."""
     peak, rest = target == 1, 1 - prob
-    share = far_share(target, gamma, neg_weight).masked_fill_(peak, pos_weight)
+    share = far_share(target, gamma, neg_weight)
     wrong, right = torch.where(peak, rest, prob), torch.where(peak, prob, rest)
     # A derivative neither of a bounded logarithm nor of a bounded power.
-    inside = (right > 0).logical_and_(right < 1)
-    right.clamp_(0, 1).add_(EPS_LOG)
+    inside: Tensor | None = None
+    if not is_between(right, 0, 1):
+        inside = (right > 0).logical_and_(right < 1)
+        right.clamp_(0, 1)
+    right.add_(EPS_LOG)
     entropy = right.log().neg_()
-    power = wrong * wrong if alpha == 2 else safe_power(wrong, alpha)
-    slope = alpha * power / wrong.add_(wrong == 0)
-    slope.mul_(entropy).addcdiv_(power * inside, right).mul_(share)
-    return (entropy.mul_(power).mul_(share),
-            slope.mul_((~peak).to(slope.dtype).mul_(2).sub_(1)))
+    if alpha == 2:
+        power, slope = wrong * wrong, wrong.mul_(2)
+    else:
+        power = safe_power(wrong, alpha)
+        slope = alpha * power / wrong.add_(wrong == 0)
+    slope.mul_(entropy)
+    slope.addcdiv_(power if inside is None else power * inside, right)
+    loss = entropy.mul_(power).mul_(share.masked_fill_(peak, pos_weight))
+    return loss, slope.mul_(share.masked_fill_(peak, -pos_weight))

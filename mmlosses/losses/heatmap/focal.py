@@ -268,5 +268,5 @@ class FocalHeatmapLoss(KeypointMSELoss):
         peaks = inputs.target == 1
         if inputs.removed is not None:
             peaks = peaks & ~inputs.removed
-        inputs.denominator = peaks.sum().clamp(min=1)
+        inputs.denominator = peaks.sum(dtype=torch.int32).clamp(min=1)
         return inputs
