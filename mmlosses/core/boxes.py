@@ -93,7 +93,7 @@ class BoxPair:
 def box_pair(pred: Tensor, target: Tensor, eps: float = 1e-6) -> BoxPair:
     r"""Pair predicted boxes (\*, 4), x1, y1, x2, y2, with their targets."""
     (low, high), (target_low, target_high) = [
-        coordinates_first(boxes).split(2) for boxes in (pred, target)
+        coordinates_first(boxes).chunk(2) for boxes in (pred, target)
     ]
     return BoxPair(low - target_low, high - target_high,
                    (high - low).clamp(min=0),
@@ -127,7 +127,7 @@ def check_corners(target: Tensor, removed: Tensor | None) -> None:
         return
     step = 1 + target.numel() // (4 * SAMPLE)
     sample = target.detach().reshape(-1, 4)[::step]
-    low, high = sample.split(2, dim=1)
+    low, high = sample.chunk(2, dim=1)
     if not (high < low).any():
         return
     low, high = low.double(), high.double()

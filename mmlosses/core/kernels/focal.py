@@ -83,9 +83,10 @@ def neighbour_entropy(pred: Tensor, target: Tensor) -> Tensor:
 
     The bins are on the last axis of ``pred``.
     """
-    bins, shares = bins_beside(pred, target)
+    left, share = bin_before(pred, target)
     log_prob = F.log_softmax(pred, dim=-1)
-    return -(log_prob.gather(-1, bins) * shares).sum(dim=-1)
+    beside = [log_prob.gather(-1, x) for x in (left, left + 1)]
+    return -torch.lerp(*beside, share).squeeze(-1)
 
 
 def neighbour_entropy_and_derivative(pred: Tensor,
@@ -96,20 +97,24 @@ def neighbour_entropy_and_derivative(pred: Tensor,
 
     with the shares w of the two bins, and 0 for the others.
     """
-    bins, shares = bins_beside(pred, target)
+    left, share = bin_before(pred, target)
+    right = left + 1
     log_prob = F.log_softmax(pred, dim=-1)
-    loss = log_prob.gather(-1, bins).mul_(shares).sum(dim=-1).neg_()
-    return loss, log_prob.exp_().scatter_add_(-1, bins, shares.neg_())
+    beside = [log_prob.gather(-1, x) for x in (left, right)]
+    loss = torch.lerp(*beside, share).squeeze(-1).neg_()
+    derivative = log_prob.exp_().scatter_add_(-1, left, share - 1)
+    return loss, derivative.scatter_add_(-1, right, share.neg_())
 
 
-def bins_beside(pred: Tensor, target: Tensor) -> Tuple[Tensor, Tensor]:
-    """Return the two bins beside each target, and their shares of it."""
+def bin_before(pred: Tensor, target: Tensor) -> Tuple[Tensor, Tensor]:
+    r"""Return the bin left of each target, and the share of the next.
+
+    Both are (\*, 1).
+    """
     last = pred.shape[-1] - 1
-    target = target.clamp(0, last)
-    left = target.long().clamp(0, last - 1)
-    share = target - left
-    return (torch.stack([left, left + 1],
-                        dim=-1), torch.stack([1 - share, share], dim=-1))
+    target = target.unsqueeze(-1).clamp(0, last)
+    left = target.long().clamp_(0, last - 1)
+    return left, target - left
 
 
 def soft_focal_and_derivative(pred: Tensor, target: Tensor, gamma: float,
