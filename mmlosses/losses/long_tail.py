@@ -55,10 +55,10 @@ def seesaw_cross_entropy(pred: Tensor,
     own_number = numbers[labels].unsqueeze(1)
     numbers = numbers.reshape((1, -1) + (1, ) * (pred.ndim - 2))
     # Both are 0 for the class itself.
-    mitigation = p * (numbers - own_number).clamp(max=0)
-    compensation = q * (log_prob - own).clamp(min=0)
-    return F.cross_entropy(
-        pred + mitigation + compensation, labels, reduction='none')
+    mitigation = (numbers - own_number).clamp_(max=0).mul_(p)
+    compensation = log_prob.sub_(own).clamp_(min=0)
+    factors = mitigation.add_(compensation, alpha=q)
+    return F.cross_entropy(pred + factors, labels, reduction='none')
 
 
 @MODELS.register_module()
