@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mmlosses.losses import DiceLoss
+from mmlosses.losses import DiceLoss, dice_loss
 
 
 def dice_by_loops(probabilities, masks, naive, eps):
@@ -51,6 +51,30 @@ def test_batch_matches_plain_sum(sample, naive):
     assert got.item() == pytest.approx(expected, rel=1e-12)
     each = loss(logits, masks, reduction_override='none')
     torch.testing.assert_close(each, got.expand(3))
+
+
+@pytest.mark.parametrize('naive', [False, True])
+@pytest.mark.parametrize('use_sigmoid', [False, True])
+@pytest.mark.parametrize('shape', [(5, ), (2, 6), (2, 4, 5)])
+def test_labels_match_a_mask_of_each_class(shape, use_sigmoid, naive):
+    """Of any number of axes, with background, 255 and a class to ignore."""
+    torch.manual_seed(0)
+    classes, ignored = 4, 1
+    pred = torch.randn(
+        shape[0], classes, *shape[1:], dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(classes + 1, shape)
+    labels.flatten()[-1] = 255
+    loss = DiceLoss(use_sigmoid, naive_dice=naive, reduction='none')
+    got = loss(pred, labels, ignore_index=ignored)
+    prob = pred.sigmoid() if use_sigmoid else pred.softmax(dim=1)
+    each = torch.arange(classes).reshape(1, -1, *[1] * len(shape[1:]))
+    counted = (labels != 255) & (labels != ignored)
+    kept = counted.unsqueeze(1) & (each != ignored)
+    mask = (labels.unsqueeze(1) == each) & kept
+    expected = dice_loss(prob * kept, mask.double(), naive)
+    torch.testing.assert_close(got, expected)
+    grads = [torch.autograd.grad(x.sum(), pred)[0] for x in (got, expected)]
+    torch.testing.assert_close(*grads)
 
 
 def test_matches_tutorial_formula(sample):

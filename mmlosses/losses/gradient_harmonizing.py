@@ -193,7 +193,7 @@ class GHMC(HarmonizingLoss, ClassificationLoss):
             pred, target, reduction='none')
         if class_weight is not None:
             loss = loss * class_weight
-        return loss, pred.detach().sigmoid().sub_(target).abs_()
+        return loss, (pred.detach().sigmoid() - target).abs_()
 
 
 def pseudo_huber(error: Tensor, mu: float) -> Tensor:

@@ -56,8 +56,8 @@ def seesaw_cross_entropy(pred: Tensor,
     numbers = numbers.reshape((1, -1) + (1, ) * (pred.ndim - 2))
     # Both are 0 for the class itself.
     mitigation = (numbers - own_number).clamp_(max=0).mul_(p)
-    compensation = log_prob.sub_(own).clamp_(min=0)
-    factors = mitigation.add_(compensation, alpha=q)
+    compensation = (log_prob - own).clamp_(min=0)
+    factors = torch.add(mitigation, compensation, alpha=q)
     return F.cross_entropy(pred + factors, labels, reduction='none')
 
 
@@ -419,9 +419,9 @@ class EQLV2Loss(ClassificationLoss, StatisticsLoss):
             pred, target, reduction='none')
         if class_weight is not None:
             loss = loss * class_weight
-        norm = pred.detach().sigmoid().sub_(target).abs_()
+        norm = (pred.detach().sigmoid() - target).abs_() * weight
         # A non-finite prediction would stay in the sums for ever.
-        norm = norm.mul_(weight).mul_(kept).nan_to_num_(nan=0.0)
+        norm = (norm * kept).nan_to_num_(nan=0.0)
         pulls, axes = norm * target, [0, *range(2, pred.ndim)]
         sums = [x.sum(dim=axes)[:-1] for x in (pulls, norm - pulls)]
         return loss, torch.stack(sums)

@@ -45,12 +45,12 @@ def label_sums(prob: Tensor, labels: Tensor, kept: Tensor,
         classes (Tensor, optional): The same for the classes (N, C, \*).
     """
     background = prob.shape[1]
+    labels, kept = labels.unsqueeze(1), kept.unsqueeze(1)
     if classes is not None:
         prob = prob * classes
-    index = labels.clamp(max=background - 1).unsqueeze(1)
-    own = prob.gather(1, index).squeeze(1)
+    own = prob.gather(1, labels.clamp(max=background - 1))
     objects = kept * (labels < background)
-    size = (prob if naive_dice else prob * prob).sum(dim=1)
+    size = (prob if naive_dice else prob * prob).sum(dim=1, keepdim=True)
     overlap, size, number = [
         x.flatten(1).sum(dim=1) for x in (own * objects, size * kept, objects)
     ]
