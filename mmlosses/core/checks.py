@@ -208,10 +208,7 @@ def check_not_negative(name: str, tensor: Tensor) -> float | None:
     return least
 
 
-def check_range(name: str,
-                tensor: Tensor,
-                low: float,
-                high: float,
+def check_range(name: str, tensor: Tensor, low: float, high: float,
                 find_removed: Callable[[], Tensor | None]) -> None:
     """Raise for a number out of range, where checking is free.
 

@@ -229,7 +229,7 @@ class FocalLoss(ClassificationLoss):
         if not self.use_sigmoid:
             target = self.dense_target(pred, target)
             return softmax_focal_loss(pred, target, *settings, class_weight)
-        options = {'gamma': self.gamma, 'alpha': alpha}
+        options: Any = {'gamma': self.gamma, 'alpha': alpha}
         if self.activated:
             target = self.dense_target(pred, target)
             loss = sigmoid_focal_loss(pred, target, *settings)

@@ -36,8 +36,8 @@ def harmonizing_weight(norm: Tensor,
         b(i) = \lfloor B g_i \rfloor
 
     for N norms g from 0 to 1, of which M of B bins hold one or more, and the
-    ``average`` S of the counts. Without it, S are the counts. The mask ``kept``
-    broadcasts to the norms.
+    ``average`` S of the counts. Without it, S are the counts. The mask
+    ``kept`` broadcasts to the norms.
     """
     index = (norm * bins).long().clamp_(0, bins - 1)  # also of 1 and NaN
     counts = count_bins(index, kept, bins)

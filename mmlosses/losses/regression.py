@@ -12,8 +12,7 @@ from mmlosses.core.base import BaseLoss, CommonArguments, Inputs
 from mmlosses.core.checks import check_number, check_numbers, check_same_shape
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.gradient import with_gradient
-from mmlosses.core.kernels.log_ratio import (log_ratio,
-                                             log_ratio_and_derivative)
+from mmlosses.core.kernels.log_ratio import log_ratio, log_ratio_and_derivative
 from mmlosses.core.kernels.piecewise import (balanced_l1_and_derivative,
                                              soft_wing_and_derivative,
                                              wing_and_derivative)

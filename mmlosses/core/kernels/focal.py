@@ -85,8 +85,8 @@ def neighbour_entropy(pred: Tensor, target: Tensor) -> Tensor:
     """
     left, share = bin_before(pred, target)
     log_prob = F.log_softmax(pred, dim=-1)
-    beside = [log_prob.gather(-1, x) for x in (left, left + 1)]
-    return -torch.lerp(*beside, share).squeeze(-1)
+    before, after = [log_prob.gather(-1, x) for x in (left, left + 1)]
+    return -torch.lerp(before, after, share).squeeze(-1)
 
 
 def neighbour_entropy_and_derivative(pred: Tensor,
@@ -100,8 +100,8 @@ def neighbour_entropy_and_derivative(pred: Tensor,
     left, share = bin_before(pred, target)
     right = left + 1
     log_prob = F.log_softmax(pred, dim=-1)
-    beside = [log_prob.gather(-1, x) for x in (left, right)]
-    loss = torch.lerp(*beside, share).squeeze(-1).neg_()
+    before, after = [log_prob.gather(-1, x) for x in (left, right)]
+    loss = torch.lerp(before, after, share).squeeze(-1).neg_()
     derivative = log_prob.exp_().scatter_add_(-1, left, share - 1)
     return loss, derivative.scatter_add_(-1, right, share.neg_())
 

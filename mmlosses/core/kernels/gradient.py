@@ -39,8 +39,8 @@ class WithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, formula: Formula, fast: FormulaWithGradient,
-                spread: Any, options: Dict[str, Any], pred: Tensor,
-                *constants: Tensor) -> Tensor:
+                spread: Any, options: Dict[str, Any], pred: Tensor, *constants:
+                Tensor) -> Tensor:
         loss, derivative = fast(pred, *constants, **options)
         ctx.formula, ctx.spread, ctx.options = formula, spread, options
         ctx.save_for_backward(derivative, pred, *constants)

@@ -38,7 +38,7 @@ def gaussian_focal_loss(pred: Tensor,
     :math:`n` each element is a positive: by default once, where t is 1.
     """
     if positives is None:
-        options = {
+        options: Any = {
             'alpha': alpha,
             'gamma': gamma,
             'pos_weight': pos_weight,
