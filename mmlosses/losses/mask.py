@@ -185,11 +185,10 @@ class DiceLoss(BaseLoss):
             if kept is not None:
                 prob, target = prob * kept, target * kept
             sums = mask_sums(prob, target, self.naive_dice)
-        if not self.batch:
-            return dice_of_sums(*sums, self.naive_dice, self.eps)
-        overlap, size, target_size = [each.sum() for each in sums]
-        loss = dice_of_sums(overlap, size, target_size, self.naive_dice,
-                            self.eps)
+        if self.batch:
+            overlap, size, target_size = [each.sum() for each in sums]
+            sums = overlap, size, target_size
+        loss = dice_of_sums(*sums, self.naive_dice, self.eps)
         return loss.expand(len(target))
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
