@@ -1,6 +1,5 @@
 """The path of every call: prepare, mask, formula, weight, reduce."""
 from __future__ import annotations
-import functools
 import inspect
 import math
 import re
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from .checks import (REDUCTIONS, check_choice, check_floating,
                      check_not_negative, check_number, check_range,
-                     check_same_shape, is_nothing, is_visible)
+                     check_same_shape, is_nothing, is_outside, is_visible)
 from .compiled import call_compiled
 from .info import LossInfo
 from .kernels.masking import without_gradient, zeroed
@@ -319,15 +318,13 @@ class BaseLoss(DropIn, nn.Module, metaclass=LossType):
         if isinstance(tensors, Tensor):
             tensors = (tensors, )
         for tensor in tensors:
-            # A mask takes as long as the check, and is hardly ever needed.
-            removed = functools.partial(self.not_zeroed, tensor, inputs)
-            check_range(name, tensor, low, high, removed)
-
-    def not_zeroed(self, tensor: Tensor, inputs: Inputs) -> Tensor | None:
-        """Return the removed elements of an input that are not 0 yet."""
-        if not self.masks_after_formula or inputs.removed is None:
-            return None
-        return self.expand_to_input(inputs.removed, tensor)
+            if not is_outside(tensor, low, high):
+                continue
+            if self.masks_after_formula and inputs.removed is not None:
+                # They may hold any value, and are not 0 yet.
+                removed = self.expand_to_input(inputs.removed, tensor)
+                tensor = tensor.detach().masked_fill(removed, low)
+            check_range(name, tensor, low, high)
 
     def unreduced(self, inputs: Inputs) -> Tensor:
         """Compute the loss of each element, before any weight."""

@@ -2,7 +2,7 @@
 from __future__ import annotations
 import math
 from numbers import Real
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -208,22 +208,20 @@ def check_not_negative(name: str, tensor: Tensor) -> float | None:
     return least
 
 
-def check_range(name: str, tensor: Tensor, low: float, high: float,
-                find_removed: Callable[[], Tensor | None]) -> None:
-    """Raise for a number out of range, where checking is free.
-
-    Rounding is no fault, NaN shows in the loss. Where the mask of removed
-    elements that ``find_removed`` returns is True, any value may be.
-    """
+def is_outside(tensor: Tensor, low: float, high: float) -> bool:
+    """Return True if a number is out of a range or NaN, if free to see."""
     if not has_visible(tensor):
-        return
-    tensor = tensor.detach()
-    least, most = bounds_of(tensor, high)
-    if low <= least and most <= high:
-        return
-    removed = find_removed()
-    if removed is not None:
-        least, most = bounds_of(tensor.masked_fill(removed, low), high)
+        return False
+    least, most = bounds_of(tensor.detach(), high)
+    return not (low <= least and most <= high)
+
+
+def check_range(name: str, tensor: Tensor, low: float, high: float) -> None:
+    """Raise for a number out of range.
+
+    Rounding is no fault, NaN shows in the loss.
+    """
+    least, most = bounds_of(tensor.detach(), high)
     if least < low - ROUNDING or most > high + ROUNDING:
         bounds = f'from {low}' + (f' to {high}' if high < math.inf else '')
         raise ValueError(f'{name} must be {bounds}, got '
