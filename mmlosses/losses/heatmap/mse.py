@@ -24,9 +24,19 @@ def hard_keypoint_mse_loss(pred: Tensor,
 
     It is 0 for all but the ``topk`` worst keypoints of each sample.
     """
-    loss = mean_of_last(mse_loss(pred, target).flatten(2))
-    hard = loss.topk(min(topk, loss.shape[1]), dim=1)
-    return torch.zeros_like(loss).scatter(1, hard.indices, hard.values)
+    loss = map_mse_loss(pred, target)
+    return loss * worst_keypoints(loss, topk)
+
+
+def map_mse_loss(pred: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared error (N, K) of each map (N, K, ...)."""
+    return mean_of_last(mse_loss(pred, target).flatten(2))
+
+
+def worst_keypoints(loss: Tensor, topk: int) -> Tensor:
+    """Return 1 for the ``topk`` greatest losses of each row, 0 for others."""
+    index = loss.detach().topk(min(topk, loss.shape[1]), dim=1).indices
+    return torch.zeros_like(loss).scatter(1, index, 1)
 
 
 def combined_target_mse_loss(pred: Tensor, target: Tensor) -> Tensor:
@@ -156,6 +166,7 @@ class KeypointOHKMMSELoss(KeypointLoss):
             'Cascaded Pyramid Network for Multi-Person Pose Estimation',
             'CVPR', 2018, '1711.07319'),
         source='section 3.3, online hard keypoints mining.')
+    masks_after_formula = True
 
     def __init__(  # type: ignore[misc]
             self,
@@ -171,7 +182,14 @@ class KeypointOHKMMSELoss(KeypointLoss):
         self.topk = topk
 
     def elementwise(self, pred: Tensor, target: Tensor) -> Tensor:
-        return hard_keypoint_mse_loss(pred, target, self.topk)
+        return map_mse_loss(pred, target)
+
+    def weigh(self, loss: Tensor, inputs: Inputs) -> Tensor:
+        """Leave the worst keypoints, none of which is removed."""
+        seen = loss.detach()
+        if inputs.removed is not None:
+            seen = seen.masked_fill(inputs.removed, 0)
+        return super().weigh(loss * worst_keypoints(seen, self.topk), inputs)
 
     def element_shape(self, pred: Tensor, target: Tensor) -> Sequence[int]:
         check_maps(pred, target)
