@@ -88,7 +88,8 @@ class Inputs:
         """
         if not self._knows_removed:
             assert self.weight is not None
-            self.removed = self.weight == 0
+            # Not by the setter, which torch 2.8 does not compile in here.
+            self._removed, self._knows_removed = self.weight == 0, True
         return self._removed
 
     @removed.setter
