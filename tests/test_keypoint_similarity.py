@@ -136,7 +136,7 @@ def test_sigmas_of_a_file(tmp_path):
         [0.2, 0.3, 0.4, 0.5])
     with pytest.raises(ValueError, match='sigmas .* both'):
         OKSLoss(METAINFO, sigmas=[0.1])
-    with pytest.raises((FileNotFoundError, ImportError)):
+    with pytest.raises(FileNotFoundError, match='nothing.py'):
         OKSLoss(str(tmp_path / 'nothing.py'))
 
 

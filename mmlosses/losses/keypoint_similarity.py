@@ -1,11 +1,11 @@
 """Object keypoint similarity: distances relative to the size of an object."""
 from __future__ import annotations
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Sequence
 
 import torch
 from mmengine.config import Config
-from mmengine.utils import get_installed_path
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -86,10 +86,10 @@ def normalised(visible: Tensor) -> Tensor:
 def load_sigmas(metainfo: str) -> Sequence[float] | None:
     """Read the sigmas of a dataset's file, which mmpose may have."""
     path = Path(metainfo)
-    if not path.is_file():
-        path = Path(
-            get_installed_path('mmpose'), '.mim', 'configs', '_base_',
-            'datasets', path.name)
+    mmpose = find_spec('mmpose')
+    if not path.is_file() and mmpose and mmpose.origin:
+        path = Path(mmpose.origin).parent.joinpath('.mim', 'configs', '_base_',
+                                                   'datasets', path.name)
     if not path.is_file():
         raise FileNotFoundError(f'metainfo {metainfo!r} is no file, neither '
                                 f'here nor in mmpose, as {path}')
