@@ -71,17 +71,12 @@ class LabelMapLoss(BaseLoss):
             check_not_negative('weight', pixels)
         inputs = super().prepare(pred, target, weight, avg_factor)
         labels = target.long()
-        ignored = torch.zeros_like(labels, dtype=torch.bool)
-        if pixels is not None:
-            ignored = pixels == 0
-        labels_to_ignore = [
-            label for label in (self.ignore_index, ignore_index)
-            if label is not None
-        ]
-        for label in labels_to_ignore:
-            ignored = ignored | (labels == label)
+        to_ignore = self.ignore_index, ignore_index
+        ignored = mark_labels(labels, to_ignore)
         if pixels is None:
             pixels = pred.new_ones(labels.shape)
+        else:
+            ignored = ignored | (pixels == 0)
         if not is_nothing(ignored):
             inputs.pred = zeroed(pred, ignored.unsqueeze(1))
             labels = labels.masked_fill(ignored, 0)
@@ -90,14 +85,22 @@ class LabelMapLoss(BaseLoss):
         weights = class_weights(self, pred)
         if pred.shape[1] > 1:
             classes = torch.arange(pred.shape[1], device=pred.device)
-            for label in labels_to_ignore:
-                weights = weights * (classes != label)
+            weights = weights * ~mark_labels(classes, to_ignore)
         inputs.extras = (pixels, weights.unsqueeze(0))
         return inputs
 
     def check_values(self, inputs: Inputs) -> None:
         check_label_range(inputs.target, max(inputs.pred.shape[1], 2),
                           'target')
+
+
+def mark_labels(labels: Tensor, chosen: Sequence[int | None]) -> Tensor:
+    """Return a mask of the labels that are chosen; None chooses nothing."""
+    marked = torch.zeros_like(labels, dtype=torch.bool)
+    for label in chosen:
+        if label is not None:
+            marked = marked | (labels == label)
+    return marked
 
 
 def class_weights(loss: BaseLoss, pred: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from mmlosses.core.checks import (check_ignored, check_label_range,
 from mmlosses.core.classification import foreground_first, is_label
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.masking import zeroed
+from mmlosses.core.label_maps import mark_labels
 from mmlosses.core.tensors import pad_right
 from mmlosses.registry import MODELS
 
@@ -216,22 +217,17 @@ class DiceLoss(BaseLoss):
     def ignore(self, inputs: Inputs, at_call: int | None) -> None:
         """Mark the pixels and classes that count, and zero the others."""
         pred, labels = inputs.pred, inputs.target.long()
-        to_ignore = [
-            label for label in (self.ignore_index, at_call)
-            if label is not None
-        ]
-        ignored = torch.zeros_like(labels, dtype=torch.bool)
-        for label in to_ignore:
-            ignored = ignored | (labels == label)
+        to_ignore, number = (self.ignore_index, at_call), pred.shape[1]
+        ignored = mark_labels(labels, to_ignore)
         labels = foreground_first(pred, labels)
         if not is_nothing(ignored):
             labels = labels.masked_fill(ignored, 0)
             inputs.pred = zeroed(pred, ignored.unsqueeze(1))
         inputs.target = labels
         inputs.extras = ((~ignored).to(pred.dtype), )
-        number = pred.shape[1]
-        left_out = [x for x in to_ignore if 0 <= x < number > 1]
-        if left_out:
-            classes = pred.new_ones(1, number, *[1] * (pred.ndim - 2))
-            classes[:, left_out] = 0
-            inputs.extras += (classes, )
+        left_out = [x for x in to_ignore if x is not None and 0 <= x < number]
+        if left_out and number > 1:
+            classes = ~mark_labels(
+                torch.arange(number, device=pred.device), left_out)
+            inputs.extras += (pad_right(
+                classes.to(pred.dtype).unsqueeze(0), pred.ndim), )

@@ -14,7 +14,7 @@ from mmlosses.core.checks import (check_ignored, check_index,
 from mmlosses.core.classification import SampleLoss
 from mmlosses.core.info import LossInfo, Paper
 from mmlosses.core.kernels.top_k import hardest
-from mmlosses.core.label_maps import class_weights
+from mmlosses.core.label_maps import class_weights, mark_labels
 from mmlosses.registry import MODELS
 
 
@@ -115,9 +115,8 @@ class OhemCrossEntropy(SampleLoss):
         """Remove the pixels to ignore."""
         inputs = super().prepare(pred, target, *args)
         inputs.target = target.long()
-        for label in (self.ignore_label, ignore_index):
-            if label is not None:
-                inputs.remove(inputs.target == label)
+        inputs.remove(
+            mark_labels(inputs.target, (self.ignore_label, ignore_index)))
         return inputs
 
     def check_values(self, inputs: Inputs) -> None:
